@@ -1,0 +1,131 @@
+package backend
+
+import "time"
+
+// JobKind says what a job does to its paths.
+type JobKind string
+
+// Kinds of jobs.
+const (
+	JobArchive JobKind = "archive" // copy dirty slivers to tape
+	JobEvict   JobKind = "evict"   // drop the cached copy of archived slivers
+	JobRecall  JobKind = "recall"  // bring slivers back from tape
+	JobPin     JobKind = "pin"     // keep in the cache
+	JobUnpin   JobKind = "unpin"   // let go again
+)
+
+// JobStatus is a job as `sliod queue --json` and ctl's job files show it.
+type JobStatus struct {
+	ID         uint64    `json:"id"`
+	Kind       JobKind   `json:"kind"`
+	Paths      []string  `json:"paths"`
+	State      string    `json:"state"` // "running", "done", "failed"
+	Files      int64     `json:"files"` // found so far
+	FilesDone  int64     `json:"files_done"`
+	Bytes      int64     `json:"bytes"` // to move, found so far
+	BytesDone  int64     `json:"bytes_done"`
+	Failed     int64     `json:"failed"`           // files that could not be done
+	Errors     []string  `json:"errors,omitempty"` // the first few, each with its path
+	StartedAt  time.Time `json:"started_at"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// Status is what `sliod status --json` prints.
+type Status struct {
+	Version    string    `json:"version"`
+	PID        int       `json:"pid"`
+	State      string    `json:"state_dir"`
+	StartedAt  time.Time `json:"started_at"`
+	Listen     []string  `json:"listen"`
+	Files      int64     `json:"files"`
+	Bytes      int64     `json:"bytes"` // logical size of all files
+	Cache      CacheInfo `json:"cache"`
+	Tape       TapeInfo  `json:"tape"`
+	Parked     int64     `json:"parked_requests"`
+	Faults     int64     `json:"faults"`        // faults in flight
+	FaultsDone int64     `json:"faults_done"`   // since start
+	FaultsFail int64     `json:"faults_failed"` // since start
+}
+
+// CacheInfo describes the page cache, in bytes.
+type CacheInfo struct {
+	SizeBytes  int64 `json:"size_bytes"`
+	UsedBytes  int64 `json:"used_bytes"`
+	DirtyBytes int64 `json:"dirty_bytes"`
+	Evictions  int64 `json:"evictions"`
+}
+
+// TapeInfo describes the library, in bytes.
+type TapeInfo struct {
+	Library       string `json:"library"`
+	Drives        int    `json:"drives"`
+	Volumes       int    `json:"volumes"`
+	CapacityBytes int64  `json:"capacity_bytes"`
+	UsedBytes     int64  `json:"used_bytes"`
+	WrittenBytes  int64  `json:"written_bytes"` // since start
+	ReadBytes     int64  `json:"read_bytes"`    // since start
+}
+
+// VolumeInfo is one volume as `sliod volumes --json` prints it.
+type VolumeInfo struct {
+	Barcode       string `json:"barcode"`
+	UUID          string `json:"uuid,omitempty"`
+	State         string `json:"state"` // scratch, append, full, suspect, read-only, foreign
+	Where         string `json:"where"` // "slot 3", "drive D1", "away"
+	CapacityBytes int64  `json:"capacity_bytes"`
+	UsedBytes     int64  `json:"used_bytes"`
+	DeadBytes     int64  `json:"dead_bytes"`
+}
+
+// DriveInfo is one drive as `sliod drives --json` prints it.
+type DriveInfo struct {
+	Serial   string `json:"serial"`
+	Volume   string `json:"volume,omitempty"`
+	State    string `json:"state"` // empty, mounting, idle, reading, writing, unmounting, failed
+	Position string `json:"position,omitempty"`
+	Job      string `json:"job,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+// QueueEntry is one volume's waiting recalls as `sliod queue --json` prints it.
+type QueueEntry struct {
+	Volume   string    `json:"volume"`
+	Slivers  int       `json:"slivers"`
+	Requests int       `json:"requests"` // parked requests that wait for them
+	Since    time.Time `json:"since"`    // the oldest
+}
+
+// TapeError is one of the last errors of the library.
+type TapeError struct {
+	Time     time.Time `json:"time"`
+	Op       string    `json:"op"`
+	Volume   string    `json:"volume,omitempty"`
+	Drive    string    `json:"drive,omitempty"`
+	Position string    `json:"position,omitempty"`
+	Kind     string    `json:"kind"`
+	Message  string    `json:"message"`
+}
+
+// Queue is what `sliod queue --json` prints.
+type Queue struct {
+	Recalls []QueueEntry `json:"recalls"`
+	Jobs    []JobStatus  `json:"jobs"`
+	Archive struct {
+		Files int `json:"files"`
+	} `json:"archive"`
+	Errors []TapeError `json:"errors,omitempty"`
+}
+
+// Admin is what the control tree needs of the archive. *FS implements it.
+type Admin interface {
+	Status() Status
+	Volumes() []VolumeInfo
+	Drives() []DriveInfo
+	Queue() Queue
+	// StartJob begins a job on paths of the archive (absolute or relative to its
+	// root); directories stand for all below them. A path that does not exist is
+	// an error, and then nothing is started.
+	StartJob(kind JobKind, paths []string) (id uint64, err error)
+	Job(id uint64) (JobStatus, bool)
+	Jobs() []JobStatus
+}

@@ -1,0 +1,132 @@
+// Package tape is what the rest of SLIOD sees of a tape library: drives,
+// a changer, and errors that say who is to blame. tape/scsi implements Drive
+// and Changer in SCSI command blocks over a Transport (tape/sg for real
+// devices, tape/virtual for the emulated library); tape/ltfs is the format on
+// the medium; tape/schedule decides which volume goes to which drive.
+package tape
+
+import (
+	"context"
+	"fmt"
+)
+
+// Barcode names a volume: what is printed on the cartridge, such as "A00001L9".
+type Barcode string
+
+// Partition numbers a tape partition: LTFS keeps its index in 0 and data in 1.
+type Partition uint8
+
+// BlockNo is a logical object number in a partition: it counts records and
+// filemarks from 0 (SSC-5, "logical object identifier").
+type BlockNo uint64
+
+// Position is where the head stands, or is sent.
+type Position struct {
+	Partition Partition
+	Block     BlockNo
+}
+
+func (p Position) String() string { return fmt.Sprintf("%d:%d", p.Partition, p.Block) }
+
+// Limits are a drive's facts about itself and the loaded medium.
+type Limits struct {
+	MaxBlock       int   // largest record in bytes
+	Partitions     int   // partitions that the medium can have; 1: it cannot be partitioned
+	CapacityBytes  int64 // native capacity of the medium, 0 if not known
+	RemainingBytes int64 // of the data partition, 0 if not known
+	WriteProtected bool
+	HasMAM         bool // READ and WRITE ATTRIBUTE work
+	HasLocate      bool // LOCATE and READ POSITION work
+}
+
+// Drive is a tape drive. One goroutine owns it: methods must not be called
+// concurrently. Every method may block for as long as the drive takes; ctx ends
+// the wait between commands, never in one. Errors are *Error. After any error
+// the position is unknown until Position has been asked.
+type Drive interface {
+	// Serial is the drive's serial number; it ties the drive to its element.
+	Serial() string
+	// Load makes the medium in the drive ready (after a changer move), waiting out
+	// "becoming ready", and learns Limits. Unload rewinds and ejects.
+	Load(ctx context.Context) error
+	Unload(ctx context.Context) error
+	Limits() Limits
+
+	Position(ctx context.Context) (Position, error)
+	Locate(ctx context.Context, to Position) error
+	// LocateEnd goes to the end of data of a partition.
+	LocateEnd(ctx context.Context, p Partition) error
+	Rewind(ctx context.Context) error
+	// Space moves over n filemarks (backward if negative); it ends after the mark
+	// going forward, before it going backward.
+	SpaceFilemarks(ctx context.Context, n int) error
+
+	// ReadBlock reads the next record into buf and returns its length. At a
+	// filemark the error has Kind Filemark and the head has passed it; at the end
+	// of data Kind EndOfData. A record longer than buf is Kind BadBlockLength.
+	ReadBlock(ctx context.Context, buf []byte) (int, error)
+	// WriteBlock appends p as one record, erasing what follows. An *Error of Kind
+	// EarlyWarning says that p was written and the end of the medium is near. A
+	// Deferred error blames an earlier write: nothing since the last Flush is
+	// certain to be on tape.
+	WriteBlock(ctx context.Context, p []byte) error
+	// WriteFilemarks writes n filemarks, waiting until they and all data before
+	// are on the medium. n = 0 only flushes. EarlyWarning as in WriteBlock.
+	WriteFilemarks(ctx context.Context, n int) error
+
+	// ReadAttribute and WriteAttribute access the medium's auxiliary memory; an
+	// absent attribute has Kind NotFound.
+	ReadAttribute(ctx context.Context, p Partition, id uint16) ([]byte, error)
+	WriteAttribute(ctx context.Context, p Partition, id uint16, format AttributeFormat, value []byte) error
+	// Format erases the medium and gives it one or two partitions.
+	Format(ctx context.Context, partitions int) error
+}
+
+// AttributeFormat is the format field of a MAM attribute (SPC-5).
+type AttributeFormat uint8
+
+// Formats of MAM attributes.
+const (
+	AttrBinary AttributeFormat = 0
+	AttrASCII  AttributeFormat = 1
+	AttrText   AttributeFormat = 2
+)
+
+// ElementKind is the kind of a place in a library.
+type ElementKind uint8
+
+// Kinds of elements (SMC-3).
+const (
+	Arm ElementKind = iota + 1
+	Slot
+	ImportExport
+	DriveElement
+)
+
+// Element is a place in a library, as READ ELEMENT STATUS describes it.
+type Element struct {
+	Address     uint16
+	Kind        ElementKind
+	Full        bool
+	Volume      Barcode // "" if empty or without a barcode
+	Drive       string  // serial number, of a DriveElement
+	Source      uint16  // where the volume came from, if SourceValid
+	SourceValid bool
+}
+
+// Changer is the robot. Methods are safe for concurrent use and serialised.
+type Changer interface {
+	Inventory(ctx context.Context) ([]Element, error)
+	// Move carries a cartridge between element addresses. The drive must have
+	// unloaded it before.
+	Move(ctx context.Context, from, to uint16) error
+}
+
+// Library is a changer and the drives that it serves.
+type Library struct {
+	Name    string
+	Changer Changer
+	Drives  []Drive
+	// Close ends the transports. Drives must not be used after it.
+	Close func() error
+}
