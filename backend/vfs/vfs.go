@@ -26,6 +26,9 @@ import (
 // ErrParked says that a request waits; its Waiter will be woken.
 var ErrParked = stderrors.New("request parked")
 
+// ErrWouldWait is the answer to a call without a Waiter that would have to wait.
+var ErrWouldWait = stderrors.New("would have to wait")
+
 // Cred is the user on whose behalf an operation runs.
 type Cred struct {
 	UID, GID uint32
@@ -67,8 +70,9 @@ type Waiter struct {
 	Prefix []byte
 	// Off and N are the range of a parked write in what it waits for.
 	Off, N int
-	// Kind is the tree's own note of why this waits.
-	Kind uint8
+	// Kind is the tree's own note of why this waits, Owner of what for.
+	Kind  uint8
+	Owner any
 
 	list       *WaitList
 	prev, next *Waiter
@@ -137,22 +141,31 @@ type Unpinner interface {
 	Unpin()
 }
 
-// Data is the answer to a read: Bytes, then Zeros zero bytes. Bytes may be a
-// mapped slot: it is valid until Release, and must not be written.
+// Data is the answer to a read: Bytes, then Zeros zero bytes, then More. Bytes
+// may be a mapped slot: it is valid until Release, and must not be written.
 type Data struct {
 	Bytes []byte
 	Zeros int
 	Pin   Unpinner // nil if nothing is pinned
+	More  *Data    // what follows, from the next sliver; usually nil
 }
 
 // Len returns the number of bytes of the answer. 0 means end of file.
-func (d *Data) Len() int { return len(d.Bytes) + d.Zeros }
+func (d *Data) Len() int {
+	n := 0
+	for ; d != nil; d = d.More {
+		n += len(d.Bytes) + d.Zeros
+	}
+	return n
+}
 
-// Release gives the pinned memory back. It may be called once.
+// Release gives the pinned memory back, that of More too. It may be called once.
 func (d *Data) Release() {
-	if d.Pin != nil {
-		d.Pin.Unpin()
-		d.Pin = nil
+	for ; d != nil; d = d.More {
+		if d.Pin != nil {
+			d.Pin.Unpin()
+			d.Pin = nil
+		}
 	}
 }
 
