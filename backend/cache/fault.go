@@ -1,0 +1,170 @@
+package cache
+
+import (
+	"github.com/cespare/xxhash/v2"
+	"github.com/pkg/errors"
+
+	"sliod/backend/sliver"
+)
+
+// startFault makes an absent sliver faulting and tells the mover.
+func (c *Cache) startFault(p *post, k sliver.Key, b Behind) *entry {
+	e := c.insert(k, sliver.Absent, sliver.Faulting)
+	e.validLen = b.Len
+	e.seq = c.next()
+	c.stats.Faults++
+	p.fault(k, e.seq)
+	return e
+}
+
+// Want starts a fault without a waiter. If one runs already its seq is returned
+// with started false; seq 0 means that there is nothing to bring.
+func (c *Cache) Want(k sliver.Key, b Behind) (seq uint64, started bool) {
+	var p post
+	c.mu.Lock()
+	e := c.lookup(k)
+	switch {
+	case e == nil && b.State == sliver.Absent && b.Len > 0 && c.stopErr == nil:
+		e = c.startFault(&p, k, b)
+		e.wanted, started, seq = true, true, e.seq
+	case e != nil && e.state == sliver.Faulting:
+		e.wanted = true
+		seq = e.seq
+	}
+	c.mu.Unlock()
+	c.run(&p)
+	return seq, started
+}
+
+// fault returns the entry of a fault that runs and is not being delivered.
+func (c *Cache) fault(k sliver.Key, seq uint64) *entry {
+	e := c.lookup(k)
+	if e == nil || e.state != sliver.Faulting || seq == 0 || e.seq != seq || e.filling {
+		return nil
+	}
+	return e
+}
+
+// FaultWanted says whether the fault still runs and how many requests wait for it.
+func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.fault(k, seq)
+	if e == nil {
+		return false, 0
+	}
+	return true, e.waiters.Len() + e.copying
+}
+
+// Reserve gives the fault its slot before the tape is read: ErrFull if there is
+// none, ErrStale if the fault is over.
+func (c *Cache) Reserve(k sliver.Key, seq uint64) error {
+	var p post
+	c.mu.Lock()
+	err := c.reserve(&p, k, seq)
+	c.mu.Unlock()
+	c.run(&p)
+	return err
+}
+
+func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
+	e := c.fault(k, seq)
+	if e == nil {
+		return ErrStale
+	}
+	if e.slot == nil {
+		s := c.alloc(p, e.validLen)
+		if s == nil {
+			return ErrFull
+		}
+		c.setSlot(e, s)
+	}
+	e.reserved = true
+	return nil
+}
+
+// Deliver ends fault seq with the sliver's valid bytes as they are on tape, their
+// version and XXH64. Staged writes are merged over them, and all waiters woken.
+// ErrStale: the fault is over, nothing was changed. ErrFull: no slot; the fault goes
+// on. ErrShort: data has fewer bytes than the sliver; the fault goes on. Another
+// error is the cache disk's: the fault has failed with it. data is not kept.
+func (c *Cache) Deliver(k sliver.Key, seq uint64, data []byte, v sliver.Version, sum uint64) error {
+	var p post
+	c.mu.Lock()
+	err := c.deliver(&p, k, seq, data, v, sum)
+	c.mu.Unlock()
+	c.run(&p)
+	return err
+}
+
+func (c *Cache) deliver(p *post, k sliver.Key, seq uint64, data []byte, v sliver.Version, sum uint64) error {
+	e := c.fault(k, seq)
+	if e == nil {
+		return ErrStale
+	}
+	if len(data) < e.validLen {
+		return errors.WithMessagef(ErrShort, "sliver %v has %d bytes, not %d", k, e.validLen, len(data))
+	}
+	if err := c.reserve(p, k, seq); err != nil {
+		return err
+	}
+	e.tapeVer = v
+	if err := c.fill(e, data, 0); err != nil {
+		if e.copying > 0 {
+			// Those that copy must not be left alone with the entry.
+			e.endErr, e.filled = err, true
+			return err
+		}
+		c.abort(p, e, err)
+		return err
+	}
+	// A truncate may have left fewer bytes than came from tape.
+	for e.tapeSum = sum; e.validLen < len(data) && len(e.ranges) == 0 && !e.dropped; {
+		n := e.validLen
+		c.mu.Unlock()
+		part := xxhash.Sum64(data[:n])
+		c.mu.Lock()
+		if e.validLen == n {
+			e.tapeSum = part
+			break
+		}
+	}
+	if e.copying > 0 {
+		e.filled = true // the last one that copies ends the fault
+		return nil
+	}
+	if e.endErr != nil {
+		err := e.endErr
+		c.abort(p, e, err)
+		return err
+	}
+	c.settle(p, e)
+	return nil
+}
+
+// Fail ends fault seq with an error that every waiter gets: the sliver is absent
+// again and the next access starts a new fault. A stale seq changes nothing.
+func (c *Cache) Fail(k sliver.Key, seq uint64, err error) {
+	var p post
+	c.mu.Lock()
+	if e := c.fault(k, seq); e != nil {
+		c.stats.FaultsFailed++
+		c.abort(&p, e, err)
+	}
+	c.mu.Unlock()
+	c.run(&p)
+}
+
+// DropFault ends fault seq if nobody waits for it, and says whether it did.
+func (c *Cache) DropFault(k sliver.Key, seq uint64) bool {
+	var p post
+	c.mu.Lock()
+	e := c.fault(k, seq)
+	ok := e != nil && e.waiters.Len() == 0 && e.copying == 0
+	if ok {
+		c.abort(&p, e, nil)
+	}
+	c.mu.Unlock()
+	c.run(&p)
+	return ok
+}

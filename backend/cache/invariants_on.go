@@ -1,0 +1,6 @@
+//go:build invariants
+
+package cache
+
+// invariants says whether a broken rule of the cache is a panic.
+const invariants = true

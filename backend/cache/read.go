@@ -1,0 +1,103 @@
+package cache
+
+import (
+	"github.com/cespare/xxhash/v2"
+
+	"sliod/backend/sliver"
+	"sliod/backend/vfs"
+)
+
+// Read reads n bytes at off of a sliver; the caller has clipped n to the file and
+// the sliver. A resident sliver gives pinned bytes, then zeros past its valid
+// length; a hole gives zeros. An absent or faulting sliver parks w and returns
+// vfs.ErrParked; a fault is started if none runs, and w is woken with (0, nil) when
+// Read is worth another try, or with the fault's error.
+func (c *Cache) Read(k sliver.Key, b Behind, off, n int, w *vfs.Waiter) (vfs.Data, error) {
+	if n <= 0 {
+		return vfs.Data{}, nil
+	}
+	for {
+		c.mu.Lock()
+		e := c.lookup(k)
+		switch {
+		case e == nil && (b.State != sliver.Absent || off >= b.Len):
+			c.mu.Unlock()
+			return vfs.Data{Zeros: n}, nil
+		case e == nil || e.state == sliver.Faulting:
+			var p post
+			err := c.parkRead(&p, k, e, b, w)
+			c.mu.Unlock()
+			c.run(&p)
+			return vfs.Data{}, err
+		case e.verify:
+			c.mu.Unlock()
+			if err := c.check(e); err != nil {
+				return vfs.Data{}, err
+			}
+			continue
+		}
+		d := vfs.Data{Zeros: n}
+		if m := min(n, e.len-off); m > 0 {
+			s := e.slot
+			s.refs.Add(1)
+			d = vfs.Data{Bytes: s.bytes(off, off+m), Zeros: n - m, Pin: s}
+		}
+		e.grace = false
+		if e.freq < maxFreq {
+			e.freq++
+		}
+		c.stats.Hits++
+		c.mu.Unlock()
+		return d, nil
+	}
+}
+
+func (c *Cache) parkRead(p *post, k sliver.Key, e *entry, b Behind, w *vfs.Waiter) error {
+	if c.stopErr != nil {
+		return c.stopErr
+	}
+	if e == nil {
+		e = c.startFault(p, k, b)
+	}
+	if err := c.hook(w, &place{k: k, e: e}); err != nil {
+		return err
+	}
+	w.Kind = kindRead
+	e.waiters.Push(w)
+	return vfs.ErrParked
+}
+
+// check compares a clean sliver that was found after an unclean shutdown with its
+// sum, before its first use; a sliver that is not what it says becomes absent.
+func (c *Cache) check(e *entry) error {
+	e.wmu.Lock()
+	defer e.wmu.Unlock()
+	c.mu.Lock()
+	if e.dead || !e.verify {
+		c.mu.Unlock()
+		return nil
+	}
+	s, n, sum := e.slot, e.len, e.sum
+	s.refs.Add(1)
+	c.mu.Unlock()
+	buf := c.bufs.Get().(*[sliver.Size]byte)
+	err := c.st.arena.pread(buf[:n], s.off())
+	good := err == nil && xxhash.Sum64(buf[:n]) == sum
+	c.bufs.Put(buf)
+	var p post
+	c.mu.Lock()
+	c.release(&p, s)
+	if good {
+		e.verify = false
+	} else if !e.dead {
+		c.stats.VerifyFailed++
+		c.toAbsent(&p, e, n)
+	}
+	c.mu.Unlock()
+	if !good {
+		c.log.WithError(err).WithField(fieldSliver, e.key).WithField(fieldSlot, s.number()).
+			Warn("cached sliver is not what its record says, after an unclean shutdown; it will be read from tape again")
+	}
+	c.run(&p)
+	return nil
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pkg/errors"
+)
+
+// Config is the whole configuration. Every field has its default in the table of
+// keys; a Config is made by Default, Load or Parse, never by hand.
+type Config struct {
+	Server  Server
+	Cache   Cache
+	Archive Archive
+	Recall  Recall
+	Index   Index
+	Mount   Mount
+	Library Library
+	Log     Log
+}
+
+// Server is section [server]: where the server listens and how it talks.
+type Server struct {
+	// Listen holds addresses as the command line takes them. Empty: the defaults,
+	// which depend on the state directory.
+	Listen []string
+	// MsizeBytes is the largest message that the server agrees to.
+	MsizeBytes int64
+}
+
+// Cache is section [cache]: the page cache.
+type Cache struct {
+	SizeBytes int64
+	// HighWater and LowWater are shares of SizeBytes, from 0 to 1: eviction begins
+	// above HighWater and goes on until LowWater.
+	HighWater, LowWater float64
+}
+
+// Archive is section [archive]: when dirty slivers go to tape.
+type Archive struct {
+	// Idle is how long a file must be left alone before it is archived.
+	Idle time.Duration
+	// Dirty is the share of the cache, from 0 to 1, above which archiving begins
+	// whatever Idle says.
+	Dirty float64
+	// BatchBytes and BatchTime end a batch: what was written is then flushed to
+	// the medium and committed to the catalog.
+	BatchBytes int64
+	BatchTime  time.Duration
+}
+
+// Recall is section [recall]: what comes from tape beside what was asked for.
+type Recall struct {
+	// Ahead is the number of slivers that are fetched after the one that a reader
+	// waits for. 0: none.
+	Ahead int
+}
+
+// Index is section [index]: how often a volume gets a new LTFS index.
+type Index struct {
+	Bytes    int64
+	Interval time.Duration
+}
+
+// Mount is section [mount]: volumes in drives.
+type Mount struct {
+	// Linger is how long a volume that nobody needs stays in its drive.
+	Linger time.Duration
+}
+
+// Library is section [library]: the tape library.
+type Library struct {
+	Kind string
+	// Dir is where the virtual library keeps its cartridges. Empty: the folder
+	// "library" of the state directory.
+	Dir    string
+	Drives int
+	Slots  int
+	// Cartridge is the generation of drives and cartridges: "LTO-5" to "LTO-9".
+	Cartridge string
+	// CapacityBytes is one cartridge's capacity. 0: that of a real one.
+	CapacityBytes int64
+	// Speed is 0 for no delays, 1 for a real drive's times, 60 for sixty times
+	// faster.
+	Speed float64
+}
+
+// Log is section [log].
+type Log struct {
+	Level string
+}
+
+// Error is one mistake in a configuration file.
+type Error struct {
+	File string
+	Line int    // from 1; 0 if the mistake has no line
+	Key  string // "cache.size"; empty if no key is concerned
+	Msg  string // what is wrong and what is allowed
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %s", e.File, e.Msg)
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Msg)
+}
+
+// Default returns the configuration of an empty file.
+func Default() *Config {
+	c := new(Config)
+	for i := range keys {
+		k := &keys[i]
+		if err := k.setDefault(c); err != nil {
+			panic("config: the default of " + k.Name() + " is not allowed: " + err.Error())
+		}
+	}
+	return c
+}
+
+// Load reads the file called name. Mistakes in it are joined *Errors; a file that
+// cannot be read is an error that wraps the system's.
+func Load(name string) (*Config, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, errors.Wrap(err, "read the configuration")
+	}
+	return Parse(name, text)
+}

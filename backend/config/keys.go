@@ -1,0 +1,185 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Key is one key of the file.
+type Key struct {
+	Section string
+	Field   string
+	// Default is the default as it would be written in the file.
+	Default string
+	// Unit says what a value is counted in.
+	Unit string
+	// Meaning is one or more sentences for docs/configuration.md.
+	Meaning string
+
+	value func(*Config) value
+}
+
+// Name returns the key's full name: "cache.size".
+func (k *Key) Name() string { return k.Section + "." + k.Field }
+
+// Allowed says which values the key takes, in words.
+func (k *Key) Allowed() string { return k.value(new(Config)).allowed() }
+
+func (k *Key) setDefault(c *Config) error { return k.value(c).setText(k.Default) }
+
+// Keys returns the table of keys in the order of the documentation. The caller
+// must not change it.
+func Keys() []Key { return keys }
+
+const (
+	kib = int64(1) << 10
+	mib = int64(1) << 20
+	gib = int64(1) << 30
+	tib = int64(1) << 40
+)
+
+var keys = []Key{
+	{
+		Section: "server", Field: "listen", Default: "", Unit: "addresses",
+		Meaning: "Where the server listens: a list of `tcp:HOST:PORT` and `unix:PATH`. An empty list stands for " +
+			"`tcp:127.0.0.1:5640` and `unix:DIR/sliod.sock`, where DIR is the state directory. `--listen` on the command line " +
+			"takes the place of this key.",
+		value: func(c *Config) value { return &texts{&c.Server.Listen, "address", checkAddr} },
+	},
+	{
+		Section: "server", Field: "msize", Default: "1MiB", Unit: "size",
+		Meaning: "The largest 9P message that the server agrees to. Linux asks for 128 KiB unless its mount option `msize` says more, " +
+			"and takes 1 MiB at most.",
+		value: func(c *Config) value { return &size{&c.Server.MsizeBytes, 8 * kib, 4 * mib, false} },
+	},
+	{
+		Section: "cache", Field: "size", Default: "1GiB", Unit: "size",
+		Meaning: "The size of the page cache. It is allocated on disk, in the state directory, when the server first starts: " +
+			"a disk without room is an error then, never later.",
+		value: func(c *Config) value { return &size{&c.Cache.SizeBytes, 16 * mib, 1024 * tib, false} },
+	},
+	{
+		Section: "cache", Field: "high_water", Default: "0.9", Unit: "share of the cache",
+		Meaning: "Eviction of archived slivers begins when more than this share of the cache is used.",
+		value:   func(c *Config) value { return &share{&c.Cache.HighWater, 0.05, 1} },
+	},
+	{
+		Section: "cache", Field: "low_water", Default: "0.8", Unit: "share of the cache",
+		Meaning: "Eviction ends when no more than this share is used. It must be lower than `high_water`.",
+		value:   func(c *Config) value { return &share{&c.Cache.LowWater, 0, 0.99} },
+	},
+	{
+		Section: "archive", Field: "idle", Default: "30s", Unit: "time",
+		Meaning: "A file is archived when nothing has been written to it for this long.",
+		value:   func(c *Config) value { return &duration{&c.Archive.Idle, 0, 30 * 24 * time.Hour} },
+	},
+	{
+		Section: "archive", Field: "dirty", Default: "0.3", Unit: "share of the cache",
+		Meaning: "When more than this share of the cache holds data that is not on tape yet, archiving begins without waiting for `idle`.",
+		value:   func(c *Config) value { return &share{&c.Archive.Dirty, 0.01, 0.95} },
+	},
+	{
+		Section: "archive", Field: "batch_bytes", Default: "1GiB", Unit: "size",
+		Meaning: "After this many bytes written to a volume, what was written is flushed to the medium and committed to the catalog; " +
+			"only then may it be evicted. Smaller batches make cache space free sooner; larger ones let the drive stream longer.",
+		value: func(c *Config) value { return &size{&c.Archive.BatchBytes, mib, 64 * tib, false} },
+	},
+	{
+		Section: "archive", Field: "batch_time", Default: "30s", Unit: "time",
+		Meaning: "The same as `batch_bytes`, by time: a batch ends at the latest this long after its first byte.",
+		value:   func(c *Config) value { return &duration{&c.Archive.BatchTime, 100 * time.Millisecond, time.Hour} },
+	},
+	{
+		Section: "recall", Field: "ahead", Default: "8", Unit: "slivers (MiB)",
+		Meaning: "How many slivers after the one that somebody waits for are brought from tape in the same pass. 0 turns this off.",
+		value:   func(c *Config) value { return &count{&c.Recall.Ahead, 0, 4096} },
+	},
+	{
+		Section: "index", Field: "bytes", Default: "64GiB", Unit: "size",
+		Meaning: "A volume gets a new LTFS index after this many bytes were written to it. An index is written as well when the volume is unmounted. " +
+			"Data after the newest index is known to the catalog only.",
+		value: func(c *Config) value { return &size{&c.Index.Bytes, mib, 64 * tib, false} },
+	},
+	{
+		Section: "index", Field: "interval", Default: "10m", Unit: "time",
+		Meaning: "A volume gets a new LTFS index at the latest this long after the first byte that its newest index does not name.",
+		value:   func(c *Config) value { return &duration{&c.Index.Interval, time.Second, 7 * 24 * time.Hour} },
+	},
+	{
+		Section: "mount", Field: "linger", Default: "1m", Unit: "time",
+		Meaning: "How long a volume that nobody needs stays in its drive before it goes back to its slot. A drive that another volume needs is " +
+			"given up at once.",
+		value: func(c *Config) value { return &duration{&c.Mount.Linger, 0, 24 * time.Hour} },
+	},
+	{
+		Section: "library", Field: "kind", Default: "virtual", Unit: "word",
+		Meaning: "What the tape library is. `virtual` is an emulated library whose cartridges are files.",
+		value:   func(c *Config) value { return &choice{&c.Library.Kind, []string{"virtual"}} },
+	},
+	{
+		Section: "library", Field: "dir", Default: "", Unit: "path",
+		Meaning: "Where the virtual library keeps its cartridges. Empty: the folder `library` in the state directory. A relative path starts at " +
+			"the folder of the configuration file.",
+		value: func(c *Config) value { return &text{&c.Library.Dir, "a path"} },
+	},
+	{
+		Section: "library", Field: "drives", Default: "2", Unit: "drives",
+		Meaning: "The number of drives of the virtual library.",
+		value:   func(c *Config) value { return &count{&c.Library.Drives, 1, 64} },
+	},
+	{
+		Section: "library", Field: "slots", Default: "16", Unit: "slots",
+		Meaning: "The number of storage slots of the virtual library.",
+		value:   func(c *Config) value { return &count{&c.Library.Slots, 1, 4096} },
+	},
+	{
+		Section: "library", Field: "cartridge", Default: "LTO-9", Unit: "word",
+		Meaning: "The generation of the virtual library's drives and cartridges.",
+		value: func(c *Config) value {
+			return &choice{&c.Library.Cartridge, []string{"LTO-5", "LTO-6", "LTO-7", "LTO-8", "LTO-9"}}
+		},
+	},
+	{
+		Section: "library", Field: "capacity", Default: "0B", Unit: "size",
+		Meaning: "The capacity of one virtual cartridge. 0 is the capacity of a real one (LTO-9: 18 TB). The cartridges' files grow as they are written.",
+		value:   func(c *Config) value { return &size{&c.Library.CapacityBytes, 16 * mib, 64 * tib, true} },
+	},
+	{
+		Section: "library", Field: "speed", Default: "instant", Unit: "factor",
+		Meaning: "How fast the virtual library is. `\"instant\"` takes no time; 1 takes the time of a real drive; 60 is sixty times faster.",
+		value:   func(c *Config) value { return &speed{&c.Library.Speed, 0.01, 1e6} },
+	},
+	{
+		Section: "log", Field: "level", Default: "info", Unit: "word",
+		Meaning: "What is logged, on standard error: messages of this level and the ones before it in the list.",
+		value: func(c *Config) value {
+			return &choice{&c.Log.Level, []string{"error", "warning", "info", "debug", "trace"}}
+		},
+	},
+}
+
+// sections says what each section is about, in the order of the documentation.
+var sections = []struct{ name, about string }{
+	{"server", "where the server listens"},
+	{"cache", "the page cache"},
+	{"archive", "when dirty slivers go to tape"},
+	{"recall", "what comes from tape beside what was asked for"},
+	{"index", "how often a volume gets a new LTFS index"},
+	{"mount", "volumes in drives"},
+	{"library", "the tape library"},
+	{"log", "messages"},
+}
+
+// check finds values that are allowed alone but not together. It returns the key
+// to blame.
+func (c *Config) check() (key, msg string) {
+	if c.Cache.LowWater >= c.Cache.HighWater {
+		return "cache.low_water", fmt.Sprintf("cache.low_water is %v; it must be lower than cache.high_water, which is %v",
+			c.Cache.LowWater, c.Cache.HighWater)
+	}
+	if c.Archive.Dirty > c.Cache.HighWater {
+		return "archive.dirty", fmt.Sprintf("archive.dirty is %v; it must not be higher than cache.high_water, which is %v",
+			c.Archive.Dirty, c.Cache.HighWater)
+	}
+	return "", ""
+}

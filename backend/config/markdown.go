@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// shownDefault is the default as it would be written in the file.
+func (k *Key) shownDefault() string {
+	v := k.value(new(Config))
+	if _, ok := v.(lister); ok {
+		return "[]"
+	}
+	if _, err := strconv.ParseFloat(k.Default, 64); err == nil {
+		return k.Default
+	}
+	return strconv.Quote(k.Default)
+}
+
+// Markdown returns docs/configuration.md. A test keeps the file equal to it.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString(`# Configuration
+
+SLIOD reads one TOML file, given with ` + "`sliod serve --config FILE`" + `. Every key has a default, so a file needs only what
+differs, and no file at all is fine: the server then runs an emulated tape library that answers at once.
+
+- A **size** is a string of a number and a unit: ` + "`\"512MiB\"`, `\"64GiB\"`" + ` (powers of 1024: KiB, MiB, GiB, TiB, PiB) or ` + "`\"18TB\"`" + `
+  (powers of 1000: kB, MB, GB, TB, PB). A bare number is bytes.
+- A **time** is a string of a number and a unit: ` + "`\"500ms\"`, `\"30s\"`, `\"10m\"`, `\"2h\"`" + `.
+- A **share** is a number from 0 to 1, or a string with percent: ` + "`0.9`, `\"90%\"`" + `.
+- An unknown key, or a value that is not allowed, stops the server before it has touched anything; the message names the file, the line and what is
+  allowed. All mistakes of a file are reported at once.
+
+This page is made from the table of keys in ` + "`backend/config/keys.go`" + `; after a change there,
+` + "`go test ./backend/config -update`" + ` writes it again.
+
+`)
+	for _, s := range sections {
+		fmt.Fprintf(&b, "## [%s]: %s\n\n", s.name, s.about)
+		b.WriteString("| key | unit | default | allowed | meaning |\n|---|---|---|---|---|\n")
+		for i := range keys {
+			k := &keys[i]
+			if k.Section != s.name {
+				continue
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s | %s |\n", k.Field, k.Unit, k.shownDefault(), k.Allowed(), k.Meaning)
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("## The whole file with its defaults\n\n```toml\n")
+	b.WriteString(Example())
+	b.WriteString("```\n")
+	return b.String()
+}
+
+// Example returns a file that sets every key to its default.
+func Example() string {
+	var b strings.Builder
+	for i, s := range sections {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "[%s]\n", s.name)
+		for i := range keys {
+			if k := &keys[i]; k.Section == s.name {
+				fmt.Fprintf(&b, "%s = %s\n", k.Field, k.shownDefault())
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,217 @@
+package config
+
+import (
+	"cmp"
+	stderrors "errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// Parse reads a configuration from text; file is its name for messages and the
+// place that a relative library.dir starts from. See Load for the errors.
+func Parse(file string, text []byte) (*Config, error) {
+	// The whole syntax first, duplicate keys among it: the walk below then only
+	// meets sound expressions.
+	var discard map[string]any
+	if err := toml.Unmarshal(text, &discard); err != nil {
+		e := &Error{File: file, Msg: err.Error()}
+		var de *toml.DecodeError
+		if stderrors.As(err, &de) {
+			e.Line, _ = de.Position()
+			e.Msg = "not TOML: " + strings.TrimPrefix(de.Error(), "toml: ")
+		}
+		return nil, e
+	}
+
+	r := reader{file: file, cfg: Default(), lines: make(map[string]int)}
+	r.p.Reset(text)
+	var table []string
+	for r.p.NextExpression() {
+		e := r.p.Expression()
+		switch e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			var line int
+			table, line = r.key(e.Key(), nil)
+			r.table(table, line, e.Kind == unstable.ArrayTable)
+		case unstable.KeyValue:
+			r.keyValue(table, e)
+		}
+	}
+	if len(r.errs) == 0 {
+		if key, msg := r.cfg.check(); msg != "" {
+			line := r.lines[key]
+			if line == 0 { // the other key of the pair is the one in the file
+				line = r.lines["cache.high_water"]
+			}
+			r.errs = append(r.errs, &Error{File: file, Line: line, Key: key, Msg: msg})
+		}
+	}
+	if len(r.errs) > 0 {
+		slices.SortStableFunc(r.errs, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
+		list := make([]error, len(r.errs))
+		for i, e := range r.errs {
+			list[i] = e
+		}
+		return nil, stderrors.Join(list...)
+	}
+	if d := r.cfg.Library.Dir; d != "" && !filepath.IsAbs(d) {
+		r.cfg.Library.Dir = filepath.Join(filepath.Dir(file), d)
+	}
+	return r.cfg, nil
+}
+
+// reader is one run of Parse.
+type reader struct {
+	p     unstable.Parser
+	file  string
+	cfg   *Config
+	lines map[string]int // where each key of the file was set
+	errs  []*Error
+}
+
+func (r *reader) fail(line int, key, format string, args ...any) {
+	r.errs = append(r.errs, &Error{File: r.file, Line: line, Key: key, Msg: fmt.Sprintf(format, args...)})
+}
+
+// key returns the parts of a dotted key after prefix, and its line.
+func (r *reader) key(it unstable.Iterator, prefix []string) (path []string, line int) {
+	path = slices.Clone(prefix)
+	for it.Next() {
+		n := it.Node()
+		if line == 0 {
+			line = r.p.Shape(n.Raw).Start.Line
+		}
+		path = append(path, string(n.Data))
+	}
+	return path, line
+}
+
+// table checks the name of a [section].
+func (r *reader) table(path []string, line int, array bool) {
+	name := strings.Join(path, ".")
+	switch {
+	case array:
+		r.fail(line, name, "[[%s]] makes a list of sections; there is only one of each: write [%s]", name, name)
+	case !isSection(name):
+		r.fail(line, name, "there is no section [%s]; the sections are %s", name, sectionNames())
+	}
+}
+
+func (r *reader) keyValue(table []string, e *unstable.Node) {
+	path, line := r.key(e.Key(), table)
+	r.set(path, line, e.Value())
+}
+
+func (r *reader) set(path []string, line int, v *unstable.Node) {
+	name := strings.Join(path, ".")
+	if v.Kind == unstable.InlineTable {
+		if !isSection(name) {
+			r.fail(line, name, "there is no section [%s]; the sections are %s", name, sectionNames())
+			return
+		}
+		for it := v.Children(); it.Next(); {
+			r.keyValue(path, it.Node())
+		}
+		return
+	}
+	if len(path) > 1 && !isSection(path[0]) {
+		// The section itself was blamed already if it has a header.
+		if !slices.ContainsFunc(r.errs, func(e *Error) bool { return e.Key == path[0] }) {
+			r.fail(line, path[0], "there is no section [%s]; the sections are %s", path[0], sectionNames())
+		}
+		return
+	}
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name() == name })
+	if i < 0 {
+		r.fail(line, name, "%s", unknownKey(path))
+		return
+	}
+	r.lines[name] = line
+	k := &keys[i]
+	if msg := r.assign(k, v); msg != "" {
+		r.fail(line, name, "%s: %s (allowed: %s; default: %s)", name, msg, k.Allowed(), k.shownDefault())
+	}
+}
+
+// assign sets the field of k and returns what is wrong with the value, or "".
+func (r *reader) assign(k *Key, v *unstable.Node) string {
+	field := k.value(r.cfg)
+	number, str := field.takes()
+	list, isList := field.(lister)
+	switch {
+	case isList && v.Kind == unstable.Array:
+		var items []string
+		for it := v.Children(); it.Next(); {
+			if n := it.Node(); n.Kind == unstable.Comment {
+				continue
+			} else if n.Kind != unstable.String {
+				return "each entry of the list must be a string in quotes"
+			}
+			items = append(items, string(it.Node().Data))
+		}
+		if err := list.setList(items); err != nil {
+			return err.Error()
+		}
+		return ""
+	case isList:
+		return "a list in brackets is needed"
+	case v.Kind == unstable.String && str, (v.Kind == unstable.Integer || v.Kind == unstable.Float) && number:
+		data := string(v.Data)
+		if v.Kind != unstable.String {
+			data = strings.ReplaceAll(data, "_", "")
+		}
+		if err := field.setText(data); err != nil {
+			if v.Kind == unstable.String {
+				data = strconv.Quote(data)
+			}
+			return fmt.Sprintf("%s cannot be used: %v", data, err)
+		}
+		return ""
+	case str:
+		return "a string in quotes is needed"
+	default:
+		return "a number without quotes is needed"
+	}
+}
+
+func isSection(name string) bool {
+	for _, s := range sections {
+		if s.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func sectionNames() string {
+	names := make([]string, len(sections))
+	for i, s := range sections {
+		names[i] = "[" + s.name + "]"
+	}
+	return strings.Join(names, ", ")
+}
+
+// unknownKey says what is allowed where path stands.
+func unknownKey(path []string) string {
+	if len(path) == 1 {
+		for i := range keys {
+			if keys[i].Field == path[0] {
+				return fmt.Sprintf("key %s stands outside of its section: write it below [%s]", path[0], keys[i].Section)
+			}
+		}
+		return fmt.Sprintf("there is no key %s; keys belong to the sections %s", path[0], sectionNames())
+	}
+	var names []string
+	for i := range keys {
+		if keys[i].Section == path[0] {
+			names = append(names, keys[i].Field)
+		}
+	}
+	return fmt.Sprintf("there is no key %s in [%s]; its keys are %s", strings.Join(path[1:], "."), path[0], strings.Join(names, ", "))
+}

@@ -1,0 +1,245 @@
+package config
+
+import (
+	stderrors "errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// value is a field of Config with the values it takes. setText gets a value as
+// text: the content of a TOML string, or the digits of a number.
+type value interface {
+	setText(s string) error
+	allowed() string
+	// takes says whether a bare TOML number will do, or a string.
+	takes() (number, str bool)
+}
+
+// lister is a value that is a TOML array of strings.
+type lister interface {
+	setList(list []string) error
+}
+
+type size struct {
+	p      *int64
+	lo, hi int64
+	zeroOK bool // 0 means something else, and is allowed
+}
+
+func (v *size) setText(s string) error {
+	n, err := ParseSize(s)
+	if err != nil {
+		return err
+	}
+	if (n < v.lo || n > v.hi) && !(n == 0 && v.zeroOK) {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = n
+	return nil
+}
+
+func (v *size) allowed() string {
+	s := FormatSize(v.lo) + " to " + FormatSize(v.hi)
+	if v.zeroOK {
+		s = "0, or " + s
+	}
+	return s
+}
+
+func (v *size) takes() (number, str bool) { return true, true }
+
+type duration struct {
+	p      *time.Duration
+	lo, hi time.Duration
+}
+
+func (v *duration) setText(s string) error {
+	d, err := parseDuration(s)
+	if err != nil {
+		return err
+	}
+	if d < v.lo || d > v.hi {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = d
+	return nil
+}
+
+func (v *duration) allowed() string { return formatDuration(v.lo) + " to " + formatDuration(v.hi) }
+
+// A bare number would hide its unit, so a time is always a string.
+func (v *duration) takes() (number, str bool) { return false, true }
+
+type share struct {
+	p      *float64
+	lo, hi float64
+}
+
+func (v *share) setText(s string) error {
+	f, err := parseShare(s)
+	if err != nil {
+		return err
+	}
+	if f < v.lo || f > v.hi {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = f
+	return nil
+}
+
+func (v *share) allowed() string           { return fmt.Sprintf("%v to %v", v.lo, v.hi) }
+func (v *share) takes() (number, str bool) { return true, true }
+
+type count struct {
+	p      *int
+	lo, hi int
+}
+
+func (v *count) setText(s string) error {
+	n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 0, 64)
+	if err != nil {
+		return errInt
+	}
+	if n < int64(v.lo) || n > int64(v.hi) {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = int(n)
+	return nil
+}
+
+func (v *count) allowed() string           { return fmt.Sprintf("%d to %d", v.lo, v.hi) }
+func (v *count) takes() (number, str bool) { return true, false }
+
+type choice struct {
+	p    *string
+	from []string
+}
+
+func (v *choice) setText(s string) error {
+	if !slices.Contains(v.from, s) {
+		return stderrors.New("no such choice")
+	}
+	*v.p = s
+	return nil
+}
+
+func (v *choice) allowed() string {
+	quoted := make([]string, len(v.from))
+	for i, s := range v.from {
+		quoted[i] = strconv.Quote(s)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+func (v *choice) takes() (number, str bool) { return false, true }
+
+type speed struct {
+	p      *float64
+	lo, hi float64
+}
+
+func (v *speed) setText(s string) error {
+	f, err := parseSpeed(s)
+	if err != nil {
+		return err
+	}
+	if f != 0 && (f < v.lo || f > v.hi) {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = f
+	return nil
+}
+
+func (v *speed) allowed() string {
+	return fmt.Sprintf("\"instant\", or %s to %s", formatSpeed(v.lo), strconv.FormatFloat(v.hi, 'f', -1, 64))
+}
+
+func (v *speed) takes() (number, str bool) { return true, true }
+
+type text struct {
+	p    *string
+	what string
+}
+
+func (v *text) setText(s string) error {
+	if strings.ContainsRune(s, 0) {
+		return stderrors.New("it has a zero byte")
+	}
+	*v.p = s
+	return nil
+}
+
+func (v *text) allowed() string           { return v.what }
+func (v *text) takes() (number, str bool) { return false, true }
+
+type texts struct {
+	p     *[]string
+	what  string
+	check func(string) error
+}
+
+// setText takes the default only: the empty list.
+func (v *texts) setText(s string) error {
+	*v.p = nil
+	if s != "" {
+		return v.setList([]string{s})
+	}
+	return nil
+}
+
+func (v *texts) setList(list []string) error {
+	for _, s := range list {
+		if err := v.check(s); err != nil {
+			return err
+		}
+	}
+	*v.p = slices.Clone(list)
+	return nil
+}
+
+func (v *texts) allowed() string {
+	return "a list such as [\"tcp:127.0.0.1:5640\", \"unix:/run/sliod.sock\"]"
+}
+
+func (v *texts) takes() (number, str bool) { return false, false }
+
+// maxUnixPath is the longest path of a socket, as Linux has it.
+const maxUnixPath = 107
+
+// ParseAddr splits an address of the command line or of [server] listen into
+// what package net calls network and address: "tcp:HOST:PORT" and "unix:PATH".
+func ParseAddr(s string) (network, addr string, err error) {
+	network, addr, ok := strings.Cut(s, ":")
+	if !ok {
+		return "", "", fmt.Errorf("address %q has no kind: write tcp:HOST:PORT or unix:PATH", s)
+	}
+	switch network {
+	case "tcp":
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return "", "", fmt.Errorf("address %q: write tcp:HOST:PORT, such as tcp:127.0.0.1:5640", s)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+			return "", "", fmt.Errorf("address %q: the port %q is not a number from 0 to 65535", s, port)
+		}
+		return network, addr, nil
+	case "unix":
+		if addr == "" {
+			return "", "", fmt.Errorf("address %q has no path: write unix:PATH", s)
+		}
+		if len(addr) > maxUnixPath {
+			return "", "", fmt.Errorf("address %q: the path of a socket has at most %d bytes, this one has %d", s, maxUnixPath, len(addr))
+		}
+		return network, addr, nil
+	}
+	return "", "", fmt.Errorf("address %q: %q is not a kind of address that this server has: write tcp:HOST:PORT or unix:PATH", s, network)
+}
+
+func checkAddr(s string) error {
+	_, _, err := ParseAddr(s)
+	return err
+}

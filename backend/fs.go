@@ -1,0 +1,212 @@
+package backend
+
+import (
+	"context"
+	stderrors "errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hugelgupf/p9/linux"
+	"github.com/hugelgupf/p9/p9"
+	"github.com/pkg/errors"
+	"github.com/sirupsen/logrus"
+
+	"sliod/backend/cache"
+	"sliod/backend/catalog"
+	"sliod/backend/mover"
+	"sliod/backend/sliver"
+	"sliod/backend/vfs"
+	"sliod/tape"
+)
+
+// Options are what an archive is opened with. Zero values of the durations and
+// shares stand for their defaults.
+type Options struct {
+	Dir     string // state: the catalog and the cache
+	Log     *logrus.Entry
+	Library *tape.Library // stays the caller's: close it after the archive
+
+	CacheBytes          int64   // size of the page cache, default 4 GiB
+	HighWater, LowWater float64 // eviction runs above the one, down to the other
+	// ArchiveIdle is how long a file must be quiet before it is archived without a
+	// command; negative: never. ArchiveDirty is the share of the cache that may be
+	// dirty before everything is archived at once.
+	ArchiveIdle  time.Duration
+	ArchiveDirty float64
+	// SyncInterval is how often data is written back that no fsync asked for.
+	SyncInterval time.Duration
+	Mover        mover.Config
+
+	Listen  []string // for Status only
+	Version string
+}
+
+func (o Options) withDefaults() Options {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 4 << 30
+	}
+	if o.HighWater == 0 {
+		o.HighWater = 0.95
+	}
+	if o.LowWater == 0 {
+		o.LowWater = 0.90
+	}
+	if o.ArchiveIdle == 0 {
+		o.ArchiveIdle = time.Minute
+	}
+	if o.ArchiveDirty == 0 {
+		o.ArchiveDirty = 0.5
+	}
+	if o.SyncInterval == 0 {
+		o.SyncInterval = 5 * time.Second
+	}
+	return o
+}
+
+// FS is an archive: the file tree, its page cache, and the way to tape. It
+// implements vfs.FS and Admin.
+type FS struct {
+	opts    Options
+	log     *logrus.Entry
+	cat     *catalog.Catalog
+	cache   *cache.Cache
+	mover   *mover.Mover
+	started time.Time
+
+	// ns makes a change of the tree (names, links, directories) one step. It is
+	// taken before any inode's mu, and never held while waiting for a disk sync.
+	ns sync.Mutex
+
+	itab     inodeTable
+	unsynced inodeSet
+	pending  pendingSet
+	files    atomic.Int64 // files and directories, without the root
+	jobs     jobTable
+
+	pressed chan struct{} // the cache is short of slots
+	cancel  context.CancelFunc // of the workers
+	// stopMover cuts the mover's work short, without indexes on tape.
+	stopMover context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+var (
+	_ vfs.FS = (*FS)(nil)
+	_ Admin  = (*FS)(nil)
+)
+
+// Open opens the archive in o.Dir, or makes an empty one, and starts its
+// workers. Everything that the last run confirmed is there, however it ended.
+func Open(o Options) (_ *FS, err error) {
+	o = o.withDefaults()
+	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1)}
+	fs.itab.m = make(map[sliver.FileID]*inode)
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, errors.Wrap(err, "state folder")
+	}
+	fs.cat, err = catalog.Open(filepath.Join(o.Dir, "catalog"), catalog.Options{Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = fs.cat.Close()
+		}
+	}()
+	fs.cache, err = cache.Open(cache.Config{Dir: filepath.Join(o.Dir, "cache"), SizeBytes: o.CacheBytes,
+		HighWater: o.HighWater, LowWater: o.LowWater, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = fs.cache.Close()
+		}
+	}()
+	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
+	fs.cache.SetEvents(events{fs})
+	for _, step := range []func() error{fs.makeRoot, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.countFiles} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	moving, stopMover := context.WithCancel(context.Background())
+	if err := fs.mover.Start(moving); err != nil {
+		stopMover()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	fs.cancel, fs.stopMover = cancel, stopMover
+	fs.jobs.ctx = ctx
+	fs.wg.Add(1)
+	go func() {
+		defer fs.wg.Done()
+		fs.syncer(ctx)
+	}()
+	return fs, nil
+}
+
+// Close ends the archive: parked requests get EIO, jobs end, what is unsynced is
+// synced, volumes get their indexes and go home. The server must have been
+// stopped before. When ctx ends first, the library's work is cut short: that
+// costs nothing but a repair of the volumes at their next mount.
+func (fs *FS) Close(ctx context.Context) error {
+	fs.cache.WakeAll(errors.WithMessage(linux.EIO, "the server is stopping"))
+	fs.cancel()
+	err := fs.syncAll()
+	stop := context.AfterFunc(ctx, fs.stopMover)
+	err = firstError(err, fs.mover.Close())
+	stop()
+	fs.stopMover()
+	fs.wg.Wait()
+	err = firstError(err, fs.syncAll())
+	return firstError(err, fs.cache.Close(), fs.cat.Close())
+}
+
+// makeRoot makes the root directory of a new archive.
+func (fs *FS) makeRoot() error {
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		_, err := tx.Inode(sliver.RootID)
+		return err
+	})
+	if !stderrors.Is(err, catalog.ErrNotFound) {
+		return err
+	}
+	now := fs.now()
+	err = fs.cat.Update(func(tx *catalog.Tx) error {
+		return tx.PutInode(&catalog.Inode{ID: sliver.RootID, Generation: 1, Mode: modeDir | 0o755, NLink: 2, DataVersion: 1,
+			UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Atime: now, Mtime: now, Ctime: now, Btime: now,
+			Parent: sliver.RootID, NextCookie: catalog.FirstCookie})
+	})
+	return firstError(err, fs.cat.Sync())
+}
+
+func (fs *FS) countFiles() error {
+	return fs.cat.View(func(tx *catalog.Tx) error {
+		n, err := tx.Counter(counterFiles)
+		fs.files.Store(int64(n))
+		return err
+	})
+}
+
+// statfs shows the library's space: what is on the volumes, and what they hold.
+func (fs *FS) statfs() p9.FSStat {
+	const block = 4096
+	t := fs.tapeInfo()
+	free := max(0, t.CapacityBytes-t.UsedBytes)
+	files := uint64(fs.files.Load())
+	return p9.FSStat{
+		Type:            0x01021997, // V9FS_MAGIC
+		BlockSize:       block,
+		Blocks:          uint64(t.CapacityBytes) / block,
+		BlocksFree:      uint64(free) / block,
+		BlocksAvailable: uint64(free) / block,
+		Files:           files + 1<<32,
+		FilesFree:       1 << 32,
+		FSID:            0x51d0,
+		NameLength:      catalog.MaxName,
+	}
+}

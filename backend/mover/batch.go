@@ -1,0 +1,302 @@
+package mover
+
+import (
+	stderrors "errors"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/pkg/errors"
+	"golang.org/x/sync/errgroup"
+
+	"sliod/backend/cache"
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+	"sliod/tape"
+	"sliod/tape/ltfs"
+)
+
+// commitWorkers is how many files of a batch are committed at the same time: the
+// catalog joins their syncs.
+const commitWorkers = 16
+
+// batch is what was appended to the mounted volume since the last flush. Only the
+// drive's owner uses it.
+type batch struct {
+	parts []part
+	bytes int64
+	begun time.Time
+}
+
+// part is what a batch has of one file.
+type part struct {
+	item        *archiveItem
+	dataVersion uint64
+	done        []Done
+	more        bool // the file goes on in the next batch
+	err         error
+}
+
+// archiveBatch takes files from the queue and appends them, until the batch is
+// full, the queue is empty, or something fails.
+func (d *drive) archiveBatch() {
+	m := d.m
+	b := &batch{begun: time.Now()}
+	d.setState(driveWriting, "archive")
+	for !d.batchFull(b) {
+		it := m.takeArchive()
+		if it == nil {
+			break
+		}
+		err := d.archiveFile(b, it)
+		switch {
+		case err == nil:
+		case stderrors.Is(err, ltfs.ErrVolumeFull):
+			d.volumeFull(b)
+			return
+		default:
+			d.writeFailed(b, "archive", err)
+			return
+		}
+	}
+	if len(b.parts) > 0 {
+		d.commit(b)
+	}
+	d.batchAt = time.Now()
+	m.mu.Lock()
+	if len(m.archive) == 0 {
+		m.pressure = false
+	}
+	m.mu.Unlock()
+}
+
+func (d *drive) batchFull(b *batch) bool {
+	return b.bytes >= d.m.cfg.BatchBytes || len(b.parts) > 0 && time.Since(b.begun) >= d.m.cfg.BatchTime
+}
+
+// archiveFile appends the dirty slivers of one file. If the batch is full before
+// the file is, the rest is put back to the front of the queue. After an error the
+// file is the last part of the batch, with what was appended before.
+func (d *drive) archiveFile(b *batch, it *archiveItem) error {
+	m := d.m
+	plan, err := m.files.Plan(it.file)
+	if err != nil {
+		it.finish(errors.WithMessagef(err, "mover: archive file %d", it.file))
+		return nil
+	}
+	if plan == nil {
+		d.removeEntries(it.file)
+		it.finish(nil)
+		return nil
+	}
+	if !it.begun {
+		it.begun, it.rest = true, plan.Dirty
+	}
+	d.setState(driveWriting, fmt.Sprintf("archive of file %d", it.file))
+	b.parts = append(b.parts, part{item: it, dataVersion: plan.Inode.DataVersion})
+	p := &b.parts[len(b.parts)-1]
+	for len(it.rest) > 0 && !d.batchFull(b) && !m.ending() {
+		if err := d.archiveSliver(b, p, it.rest[0]); err != nil {
+			return err
+		}
+		it.rest = it.rest[1:]
+	}
+	p.more = len(it.rest) > 0
+	if len(p.done) == 0 && !p.more {
+		b.parts = b.parts[:len(b.parts)-1]
+		d.attributesOnly(it, plan)
+	}
+	return nil
+}
+
+// archiveSliver appends one sliver, if it is dirty.
+func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
+	m := d.m
+	k := keyOf(p.item.file, no)
+	n, version, err := m.cache.BeginArchive(k, d.buf)
+	switch {
+	case stderrors.Is(err, cache.ErrNotDirty), stderrors.Is(err, cache.ErrBusy):
+		return nil // gone, archived by another, or being written: then it stays dirty
+	case err != nil:
+		p.err = errors.WithMessagef(err, "mover: archive sliver %v: read it from the cache", k)
+		return nil
+	}
+	data := d.buf[:n]
+	sum := xxhash.Sum64(data)
+	extents, err := d.lv.Append(m.ctx, data)
+	if err != nil {
+		m.cache.EndArchive(k, version, sum, false)
+		return err
+	}
+	pieces := make([]catalog.Piece, len(extents))
+	for i, e := range extents {
+		pieces[i] = pieceOf(e)
+	}
+	p.done = append(p.done, Done{
+		No: no, Version: version, Sum: sum, Len: n,
+		Copy: catalog.Copy{Volume: d.vol.rec.No, Pieces: pieces},
+	})
+	b.bytes += int64(n)
+	return nil
+}
+
+// attributesOnly is for a file of which nothing is dirty but, perhaps, its
+// attributes: directories, symbolic links, empty and special files among them.
+func (d *drive) attributesOnly(it *archiveItem, plan *Plan) {
+	if plan.Inode.Flags&catalog.FlagMetaDirty == 0 {
+		it.finish(nil)
+		return
+	}
+	if err := d.putEntries(plan); err != nil {
+		it.finish(err)
+		return
+	}
+	d.metaDone = append(d.metaDone, metaDone{it, plan.Inode.DataVersion})
+}
+
+// commit makes the batch durable: data on the medium, then the catalog, then the
+// index in memory and the callers.
+func (d *drive) commit(b *batch) bool {
+	m := d.m
+	if err := d.lv.Flush(m.ctx); err != nil {
+		d.writeFailed(b, "flush", err)
+		return false
+	}
+	end := d.lv.EndOfData()
+	d.unindexed += b.bytes
+	err := m.updateVolume(d.vol, func(rec *catalog.Volume) {
+		rec.Used += b.bytes
+		rec.EndOfData = posOf(end)
+	})
+	if err != nil {
+		d.abandon(b, err)
+		return false
+	}
+	var g errgroup.Group
+	g.SetLimit(commitWorkers)
+	for i := range b.parts {
+		p := &b.parts[i]
+		if len(p.done) == 0 {
+			continue
+		}
+		g.Go(func() error {
+			if _, err := m.files.Archived(p.item.file, p.dataVersion, p.done); err != nil {
+				m.endArchive(p)
+				p.err = errors.WithMessagef(err, "mover: record file %d in the catalog", p.item.file)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	m.mu.Lock()
+	m.stats.Batches++
+	m.stats.WrittenBytes += b.bytes
+	d.position = end
+	m.spaceGen++
+	m.retryAsideLocked(len(m.aside))
+	m.mu.Unlock()
+	d.worked()
+	d.finishParts(b)
+	return true
+}
+
+// finishParts puts the files of a committed batch in the index and tells their
+// callers; what is left of a file goes back to the queue.
+func (d *drive) finishParts(b *batch) {
+	m := d.m
+	var rest []*archiveItem
+	for i := range b.parts {
+		p := &b.parts[i]
+		if p.err == nil && len(p.done) > 0 {
+			plan, err := m.files.Plan(p.item.file)
+			switch {
+			case err != nil:
+				p.err = errors.WithMessagef(err, "mover: index entry of file %d", p.item.file)
+			case plan == nil:
+				d.removeEntries(p.item.file)
+			default:
+				p.err = d.putEntries(plan)
+			}
+		}
+		switch {
+		case p.err != nil:
+			p.item.finish(p.err)
+		case p.more:
+			rest = append(rest, p.item)
+		default:
+			p.item.finish(nil)
+		}
+	}
+	m.putBack(rest)
+}
+
+// endArchive says that the slivers of p are not archived.
+func (m *Mover) endArchive(p *part) {
+	for _, x := range p.done {
+		m.cache.EndArchive(keyOf(p.item.file, x.No), x.Version, x.Sum, false)
+	}
+}
+
+// abandon gives the batch up: nothing of it is archived, and its files are tried
+// again.
+func (d *drive) abandon(b *batch, err error) {
+	items := make([]*archiveItem, 0, len(b.parts))
+	for i := range b.parts {
+		d.m.endArchive(&b.parts[i])
+		items = append(items, b.parts[i].item)
+	}
+	d.m.retry(items, err)
+}
+
+// volumeFull commits what fits and leaves the volume for another. The last part
+// of the batch goes on there.
+func (d *drive) volumeFull(b *batch) {
+	b.parts[len(b.parts)-1].more = true
+	v := d.vol
+	if d.commit(b) {
+		if d.writeIndex() == nil {
+			d.m.setState(v, catalog.VolFull, "no room for more data")
+		}
+	}
+	d.batchAt = time.Now()
+}
+
+// writeFailed is for an error while something was written: all since the last
+// flush is in doubt. The volume or the drive is taken out of use.
+func (d *drive) writeFailed(b *batch, op string, err error) {
+	m, v := d.m, d.vol
+	if m.ctx.Err() != nil {
+		for i := range b.parts {
+			m.endArchive(&b.parts[i])
+			b.parts[i].item.finish(errClosed)
+		}
+		return
+	}
+	err = m.note(op, v, d, "", err)
+	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
+		Error("write failed: what was written since the last flush is archived again elsewhere")
+	d.writeBlame(v, err)
+	d.abandon(b, err)
+	_ = d.dismount(true) // noted
+}
+
+// writeBlame takes the volume or the drive out of use after a write error.
+func (d *drive) writeBlame(v *volume, err error) {
+	bl := blameFor(err)
+	d.strike(v, bl, err)
+	switch {
+	case tape.KindOf(err) == tape.WriteProtected:
+		d.m.setState(v, catalog.VolReadOnly, "write-protected")
+	case stderrors.Is(err, ltfs.ErrVolumeFull):
+		d.m.setState(v, catalog.VolFull, "no room for more data")
+	case bl == blameVolume:
+		d.m.setState(v, catalog.VolSuspect, err.Error())
+	}
+}
+
+// ending says that the mover is being closed.
+func (m *Mover) ending() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closing || m.ctx.Err() != nil
+}

@@ -1,0 +1,101 @@
+package mover
+
+import (
+	"context"
+	stderrors "errors"
+	"fmt"
+	"time"
+
+	"sliod/tape"
+)
+
+// blame says who is at fault for an error.
+type blame uint8
+
+const (
+	blameVolume blame = iota // the medium, or what is on it
+	blameDrive               // the drive or its connection
+	blameNobody              // a reset, or the mover is being closed: try again
+)
+
+// Errors of the mover itself.
+var (
+	errClosed    = stderrors.New("mover: closed")
+	errShort     = stderrors.New("fewer bytes on tape than the catalog says")
+	errChecksum  = stderrors.New("checksum mismatch")
+	errNoDrive   = stderrors.New("mover: no drive is in service: see `sliod drives` for why, repair it and restart")
+	errTapeSpace = stderrors.New("mover: no volume has room: add scratch cartridges, then have the library scanned")
+)
+
+// blameFor sorts an error of a drive, a changer or the format on the tape.
+func blameFor(err error) blame {
+	if stderrors.Is(err, context.Canceled) || stderrors.Is(err, context.DeadlineExceeded) {
+		return blameNobody
+	}
+	switch tape.KindOf(err) {
+	case tape.HardwareError, tape.NotReady, tape.Disconnected, tape.CleaningNeeded, tape.IllegalRequest, tape.RemovalPrevented:
+		return blameDrive
+	case tape.UnitAttention:
+		return blameNobody
+	}
+	return blameVolume
+}
+
+// Error is one of the last errors of the library.
+type Error struct {
+	Time     time.Time
+	Op       string
+	Volume   tape.Barcode
+	Drive    string
+	Position string
+	Kind     string
+	Err      error
+}
+
+// keepErrors is the number of errors that Status shows.
+const keepErrors = 64
+
+// note keeps err for Status and returns it with the volume, the drive and the
+// position in its text.
+func (m *Mover) note(op string, v *volume, d *drive, at string, err error) error {
+	e := Error{Time: time.Now(), Op: op, Kind: tape.KindOf(err).String(), Position: at, Err: err}
+	if stderrors.Is(err, errChecksum) {
+		e.Kind = errChecksum.Error()
+	}
+	if v != nil {
+		e.Volume = v.barcode()
+	}
+	if d != nil {
+		e.Drive = d.tape.Serial()
+	}
+	var te *tape.Error
+	if stderrors.As(err, &te) && e.Position == "" {
+		e.Position = te.Position.String()
+	}
+	m.mu.Lock()
+	if len(m.errs) == keepErrors {
+		m.errs = append(m.errs[:0], m.errs[1:]...)
+	}
+	m.errs = append(m.errs, e)
+	m.mu.Unlock()
+	return &opError{e}
+}
+
+// opError is an error with its circumstances.
+type opError struct{ Error }
+
+func (e *opError) Error() string {
+	s := e.Op
+	if e.Volume != "" {
+		s += " on volume " + string(e.Volume)
+	}
+	if e.Drive != "" {
+		s += " in drive " + e.Drive
+	}
+	if e.Position != "" {
+		s += " at " + e.Position
+	}
+	return fmt.Sprintf("%s: %v", s, e.Err)
+}
+
+func (e *opError) Unwrap() error { return e.Err }

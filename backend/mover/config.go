@@ -1,0 +1,78 @@
+package mover
+
+import (
+	"io"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"sliod/tape/schedule"
+)
+
+// Config are the mover's settings. A zero value of a field stands for its
+// default.
+type Config struct {
+	Log *logrus.Entry
+
+	// BatchBytes and BatchTime end a batch: what was written is flushed to the
+	// medium and committed. A batch also ends when nothing more is queued.
+	BatchBytes int64         // default 1 GiB
+	BatchTime  time.Duration // default 30 s
+
+	// ReadAhead is the number of slivers after a recalled one for which
+	// Files.Next is asked; negative: none. Default 8.
+	ReadAhead int
+
+	// IndexBytes and IndexInterval: a volume gets a new index after this many
+	// bytes, or this long after the first byte that its newest index lacks.
+	IndexBytes    int64         // default 64 GiB
+	IndexInterval time.Duration // default 10 min
+	// IndexIdle: files that have only new attributes are archived when the index
+	// is on tape; it is written when the queue has been empty for this long.
+	IndexIdle time.Duration // default 2 s
+
+	// Linger is how long a volume that nobody needs stays in its drive. Default
+	// 1 min; negative: none.
+	Linger time.Duration
+
+	// BlockSize is the record size of newly formatted volumes. Default 512 KiB.
+	BlockSize int
+	// ArchiveDrives is how many drives may archive at the same time. Default: half
+	// of the drives, at least 1.
+	ArchiveDrives int
+	// Schedule is the choice between volumes. Default schedule.DefaultPolicy.
+	Schedule schedule.Policy
+}
+
+func (c Config) withDefaults(drives int) Config {
+	if c.Log == nil {
+		quiet := logrus.New()
+		quiet.SetOutput(io.Discard)
+		c.Log = logrus.NewEntry(quiet)
+	}
+	setDefault(&c.BatchBytes, 1<<30)
+	setDefault(&c.BatchTime, 30*time.Second)
+	setDefault(&c.ReadAhead, 8)
+	setDefault(&c.IndexBytes, 64<<30)
+	setDefault(&c.IndexInterval, 10*time.Minute)
+	setDefault(&c.IndexIdle, 2*time.Second)
+	setDefault(&c.Linger, time.Minute)
+	setDefault(&c.BlockSize, 512<<10)
+	setDefault(&c.ArchiveDrives, max(1, drives/2))
+	setDefault(&c.Schedule, schedule.DefaultPolicy)
+	return c
+}
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+// Field keys of the log.
+const (
+	fieldVolume = "volume"
+	fieldDrive  = "drive"
+	fieldFile   = "file"
+)

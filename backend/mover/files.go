@@ -1,0 +1,81 @@
+package mover
+
+import (
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+)
+
+// Files is what the mover needs of the archive's tree; package backend
+// implements it. Methods are called from several goroutines, with no lock of the
+// mover held. They must not wait for tape.
+type Files interface {
+	// Locate says where the archived content of a sliver is. An error fails the
+	// fault.
+	Locate(k sliver.Key) (Located, error)
+	// Next starts faults, through the cache, for at most limit absent slivers
+	// that follow k in its file. Somebody waits for k, and its drive stands there.
+	Next(k sliver.Key, limit int) []Want
+	// Plan says what there is to archive of a file; nil if the file is gone.
+	Plan(f sliver.FileID) (*Plan, error)
+	// Archived is called when the content named by done is on the medium. It
+	// commits that to the catalog, syncs the catalog, and then ends the slivers'
+	// archiving in the cache (EndArchive). dataVersion is that of the plan's
+	// inode: if the file still has it, its attributes are on tape too. kept[i]
+	// says that done[i] still is the newest content. If it fails, nothing was
+	// committed, and the mover ends the archiving as failed.
+	Archived(f sliver.FileID, dataVersion uint64, done []Done) (kept []bool, err error)
+	// OnVolume calls fn for every file that has a sliver on volume v, each once,
+	// until fn returns false.
+	OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error
+}
+
+// Located says where the archived content of a sliver is, and what it is.
+type Located struct {
+	Copies   []catalog.Copy
+	ArchLen  int    // archived bytes, over which Sum goes
+	ValidLen int    // of these, bytes that are still valid: a truncate cuts them
+	Sum      uint64 // XXH64, if HasSum
+	HasSum   bool
+	Version  sliver.Version
+}
+
+// Want is a fault that the cache has started.
+type Want struct {
+	Key sliver.Key
+	Seq uint64
+}
+
+// Plan is what there is to archive of a file: its dirty slivers, and all that
+// its entries in the index of a volume say.
+type Plan struct {
+	File   sliver.FileID
+	Names  []string // all paths from the root, "/" between, none at the begin
+	Inode  catalog.Inode
+	Xattrs map[string][]byte
+	Dirty  []sliver.No // sorted
+	Target string      // of a symbolic link
+	// Slivers calls fn for each archived sliver of the file that is on volume v,
+	// in order, as the catalog has them now, until fn returns false. It may be nil
+	// if the file has none anywhere.
+	Slivers func(v catalog.VolumeNo, fn func(OnTape) bool) error
+}
+
+// OnTape is an archived sliver on one volume.
+type OnTape struct {
+	No      sliver.No
+	Len     int // valid bytes
+	ArchLen int
+	Version sliver.Version
+	Sum     uint64
+	HasSum  bool
+	Pieces  []catalog.Piece
+}
+
+// Done is a sliver whose content is on the medium.
+type Done struct {
+	No      sliver.No
+	Version sliver.Version
+	Sum     uint64 // XXH64 of the Len bytes
+	Len     int
+	Copy    catalog.Copy
+}

@@ -1,0 +1,153 @@
+package mover
+
+import (
+	"context"
+	"sync"
+
+	"github.com/pkg/errors"
+	"github.com/sirupsen/logrus"
+
+	"sliod/backend/cache"
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+	"sliod/tape"
+)
+
+// Mover archives and recalls. Its methods are safe for concurrent use.
+type Mover struct {
+	cfg   Config
+	log   *logrus.Entry
+	lib   *tape.Library
+	cat   *catalog.Catalog
+	cache *cache.Cache
+	files Files
+
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	clerkWake chan struct{} // capacity 1
+	rescans   chan chan error
+
+	// publishMu serialises what the cache is told of tape space. It is taken before mu.
+	publishMu sync.Mutex
+	published bool
+
+	mu       sync.Mutex
+	closing  bool
+	drives   []*drive // the slice itself does not change
+	volumes  map[catalog.VolumeNo]*volume
+	slots    map[uint16]bool // storage slots: occupied or kept for a volume in a drive
+	recalls  map[sliver.Key]*recall
+	inbox    []*recall
+	locating int // recalls of the inbox that are looked at just now
+	aside    []*recall
+	spaceGen uint64 // grows with each SpaceFreed
+	pressure bool
+	archive  []*archiveItem
+	waiting  map[sliver.FileID]*archiveItem // those in archive
+	noTape   bool
+	errs     []Error
+	stats    Stats
+}
+
+// New returns a mover for the drives of lib. Start makes it work.
+func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, files Files) *Mover {
+	cfg = cfg.withDefaults(len(lib.Drives))
+	m := &Mover{
+		cfg: cfg, log: cfg.Log, lib: lib, cat: cat, cache: c, files: files,
+		clerkWake: make(chan struct{}, 1),
+		rescans:   make(chan chan error),
+		volumes:   make(map[catalog.VolumeNo]*volume),
+		slots:     make(map[uint16]bool),
+		recalls:   make(map[sliver.Key]*recall),
+		waiting:   make(map[sliver.FileID]*archiveItem),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	for i, d := range lib.Drives {
+		m.drives = append(m.drives, newDrive(m, i, d))
+	}
+	return m
+}
+
+// Start takes inventory, records new cartridges in the catalog, and starts the
+// goroutines. Cartridges that are in drives are used there, or brought home when
+// their drive is needed. When ctx ends, so does all work, at the next command
+// and without writing indexes: a Close that takes too long is cut short by it.
+func (m *Mover) Start(ctx context.Context) error {
+	m.ctx, m.cancel = context.WithCancel(ctx)
+	if err := m.inventory(m.ctx); err != nil {
+		m.cancel()
+		return err
+	}
+	for _, d := range m.drives {
+		if !d.hasElement {
+			m.cancel()
+			return errors.Errorf("mover: the library's changer has no element for the drive with serial number %s: "+
+				"check the cabling and the list of drives", d.tape.Serial())
+		}
+	}
+	m.publishTapeSpace()
+	m.wg.Add(1 + len(m.drives))
+	go m.clerk()
+	for _, d := range m.drives {
+		go d.run()
+	}
+	return nil
+}
+
+// Close finishes the records that are being written, commits them, writes the
+// indexes and brings the volumes home. What was not begun stays undone: faults
+// stay in flight in the cache, and dirty slivers dirty. It returns the first error of
+// an unmount. Close may be called once, after Start.
+func (m *Mover) Close() error {
+	m.mu.Lock()
+	m.closing = true
+	m.wakeLocked()
+	m.mu.Unlock()
+	m.failArchive(errClosed)
+	var first error
+	for _, d := range m.drives {
+		select {
+		case err := <-d.ended:
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	m.cancel()
+	m.wg.Wait()
+	m.failArchive(errClosed)
+	return first
+}
+
+// wakeLocked has every drive think again about what to do.
+func (m *Mover) wakeLocked() {
+	for _, d := range m.drives {
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (m *Mover) anyDriveLocked() bool {
+	for _, d := range m.drives {
+		if !d.failed {
+			return true
+		}
+	}
+	return false
+}
+
+// publishTapeSpace tells the cache whether a volume has room, if that changed.
+func (m *Mover) publishTapeSpace() {
+	m.publishMu.Lock()
+	defer m.publishMu.Unlock()
+	m.mu.Lock()
+	no := m.noTape
+	m.mu.Unlock()
+	if no != m.published {
+		m.published = no
+		m.cache.SetNoTapeSpace(no)
+	}
+}

@@ -1,0 +1,146 @@
+package mover
+
+import (
+	stderrors "errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/pkg/errors"
+
+	"sliod/backend/cache"
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+)
+
+// suspectAfter is the number of read errors after which nothing more is appended
+// to a volume.
+const suspectAfter = 3
+
+// read serves one recall from the mounted volume.
+func (d *drive) read(j job) {
+	m := d.m
+	alive, waiters := m.cache.FaultWanted(j.key, j.seq)
+	if !alive {
+		m.forget(j)
+		return
+	}
+	m.mu.Lock()
+	gen := m.spaceGen
+	m.mu.Unlock()
+	if err := m.cache.Reserve(j.key, j.seq); err != nil {
+		d.notReserved(j, gen, err)
+		return
+	}
+	m.mu.Lock()
+	m.retryAsideLocked(asideStep)
+	m.mu.Unlock()
+	if waiters > 0 && m.cfg.ReadAhead > 0 {
+		for _, w := range m.files.Next(j.key, m.cfg.ReadAhead) {
+			m.Recall(w.Key, w.Seq)
+			m.locateNow(w.Key)
+		}
+	}
+	d.setState(driveReading, fmt.Sprintf("recall of sliver %v", j.key))
+	if err := d.readCopy(j); err != nil {
+		d.readFailed(j, err)
+		return
+	}
+	d.deliver(j, gen)
+}
+
+// notReserved handles a fault that got no slot.
+func (d *drive) notReserved(j job, gen uint64, err error) {
+	switch {
+	case stderrors.Is(err, cache.ErrFull):
+		d.m.putAside(j.r, j.seq, gen)
+	case stderrors.Is(err, cache.ErrStale):
+		d.m.forget(j)
+	default:
+		d.m.fail(j.r, j.seq, errors.WithMessagef(err, "mover: recall sliver %v: reserve a slot", j.key))
+	}
+}
+
+// readCopy reads the archived bytes of j into d.buf and checks them.
+func (d *drive) readCopy(j job) error {
+	if j.loc.ArchLen > len(d.buf) {
+		return errors.Errorf("sliver %v: the catalog says %d archived bytes, more than a sliver has", j.key, j.loc.ArchLen)
+	}
+	buf := d.buf[:j.loc.ArchLen]
+	n := 0
+	for _, p := range j.copy.Pieces {
+		if n+int(p.Len) > len(buf) {
+			return errors.Errorf("sliver %v: the catalog's pieces are longer than its %d archived bytes", j.key, len(buf))
+		}
+		if err := d.lv.ReadExtent(d.m.ctx, extentOf(p), buf[n:n+int(p.Len)]); err != nil {
+			return err
+		}
+		n += int(p.Len)
+	}
+	if n != len(buf) {
+		return errors.WithMessagef(errShort, "sliver %v: %d of %d bytes", j.key, n, len(buf))
+	}
+	if j.loc.HasSum {
+		if sum := xxhash.Sum64(buf); sum != j.loc.Sum {
+			return errors.WithMessagef(errChecksum, "sliver %v: XXH64 %016x on tape, %016x in the catalog", j.key, sum, j.loc.Sum)
+		}
+	}
+	return nil
+}
+
+// deliver gives the cache what readCopy has read.
+func (d *drive) deliver(j job, gen uint64) {
+	m := d.m
+	valid := d.buf[:max(0, min(j.loc.ValidLen, j.loc.ArchLen))]
+	sum := j.loc.Sum
+	if len(valid) != j.loc.ArchLen || !j.loc.HasSum {
+		sum = xxhash.Sum64(valid)
+	}
+	err := m.cache.Deliver(j.key, j.seq, valid, j.loc.Version, sum)
+	if err != nil {
+		d.notReserved(j, gen, err)
+		return
+	}
+	m.mu.Lock()
+	m.stats.Recalled++
+	m.stats.ReadBytes += int64(j.loc.ArchLen)
+	d.position = placeOf(j.copy).Position
+	m.forgetLocked(j.r, j.seq)
+	m.mu.Unlock()
+	d.worked()
+}
+
+func (m *Mover) forget(j job) {
+	m.mu.Lock()
+	m.forgetLocked(j.r, j.seq)
+	m.mu.Unlock()
+}
+
+// readFailed blames the volume or the drive, and has the recall look for another
+// way.
+func (d *drive) readFailed(j job, err error) {
+	m := d.m
+	if m.ctx.Err() != nil {
+		return // the mover ends, and the fault stays in flight
+	}
+	b := blameFor(err)
+	v := d.vol
+	err = m.note("recall", v, d, placeOf(j.copy).Position.String(), err)
+	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("recall failed")
+	d.strike(v, b, err)
+	if b == blameVolume {
+		m.mu.Lock()
+		v.readErrors++
+		bad := v.readErrors >= suspectAfter && v.rec.State == catalog.VolAppend
+		m.mu.Unlock()
+		if bad {
+			m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", suspectAfter))
+		}
+	}
+	m.failover(j, d, b, err)
+	if b != blameVolume || d.failed {
+		_ = d.dismount(true) // noted
+	}
+}
+
+// keyOf names a sliver.
+func keyOf(f sliver.FileID, n sliver.No) sliver.Key { return sliver.Key{File: f, No: n} }

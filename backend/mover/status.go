@@ -1,0 +1,144 @@
+package mover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sliod/tape"
+)
+
+// Stats counts what the mover has done since Start.
+type Stats struct {
+	Recalled     int64 // slivers delivered
+	Failed       int64 // faults that no copy could serve
+	Batches      int64
+	Mounts       int64
+	ReadBytes    int64
+	WrittenBytes int64 // committed
+}
+
+// VolumeStatus is one volume.
+type VolumeStatus struct {
+	Barcode  tape.Barcode
+	UUID     string
+	State    string // scratch, append, full, suspect, read-only, foreign
+	Where    string // "slot 3", "drive D1", "away"
+	Capacity int64
+	Used     int64
+	Dead     int64
+}
+
+// DriveStatus is one drive.
+type DriveStatus struct {
+	Serial   string
+	Volume   tape.Barcode
+	State    string // empty, mounting, idle, reading, writing, unmounting, failed
+	Position tape.Position
+	Job      string
+	Err      error // the last that it was blamed for
+}
+
+// QueueStatus is what waits for one volume.
+type QueueStatus struct {
+	Volume  tape.Barcode // "" for recalls that wait for space in the cache
+	Slivers int
+	Waiters int // parked requests, when they were last counted
+	Since   time.Time
+}
+
+// Status is a picture of the mover at one moment.
+type Status struct {
+	Library     string
+	Volumes     []VolumeStatus
+	Drives      []DriveStatus
+	Recalls     []QueueStatus
+	Archive     int // files that wait for archiving
+	NoTapeSpace bool
+	Errors      []Error // the last ones, oldest first
+	Stats       Stats
+}
+
+// Status returns what the mover is doing.
+func (m *Mover) Status() Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Status{
+		Library: m.lib.Name, Archive: len(m.archive), NoTapeSpace: m.noTape,
+		Errors: slices.Clone(m.errs), Stats: m.stats,
+	}
+	for _, v := range m.volumes {
+		s.Volumes = append(s.Volumes, m.volumeStatusLocked(v))
+	}
+	slices.SortFunc(s.Volumes, func(a, b VolumeStatus) int { return strings.Compare(string(a.Barcode), string(b.Barcode)) })
+	for _, d := range m.drives {
+		ds := DriveStatus{Serial: d.tape.Serial(), State: driveStateNames[d.state], Position: d.position, Job: d.job, Err: d.lastErr}
+		if d.vol != nil {
+			ds.Volume = d.vol.barcode()
+		}
+		if d.failed {
+			ds.State = driveStateNames[driveFailed]
+		}
+		s.Drives = append(s.Drives, ds)
+	}
+	s.Recalls = m.queueStatusLocked()
+	return s
+}
+
+func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
+	vs := VolumeStatus{
+		Barcode: v.barcode(), UUID: v.rec.UUID, State: v.rec.State.String(), Where: fmt.Sprintf("slot %d", v.at),
+		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead,
+	}
+	if foreign(&v.rec) {
+		vs.State = "foreign"
+	}
+	for _, d := range m.drives {
+		if !v.away && d.hasElement && d.element == v.at {
+			vs.Where = "drive " + d.tape.Serial()
+		}
+	}
+	if v.away {
+		vs.Where = "away"
+	}
+	return vs
+}
+
+func (m *Mover) queueStatusLocked() []QueueStatus {
+	byVolume := map[tape.Barcode]*QueueStatus{}
+	for _, r := range m.recalls {
+		b := tape.Barcode("")
+		switch {
+		case r.state == inInbox || r.state == locating:
+			continue
+		case r.state == active:
+			b = m.barcodeLocked(r)
+		case r.vol != nil:
+			b = r.vol.barcode()
+		}
+		q := byVolume[b]
+		if q == nil {
+			q = &QueueStatus{Volume: b, Since: r.since}
+			byVolume[b] = q
+		}
+		q.Slivers++
+		q.Waiters += r.waiters
+		if r.since.Before(q.Since) {
+			q.Since = r.since
+		}
+	}
+	qs := make([]QueueStatus, 0, len(byVolume))
+	for _, q := range byVolume {
+		qs = append(qs, *q)
+	}
+	slices.SortFunc(qs, func(a, b QueueStatus) int { return strings.Compare(string(a.Volume), string(b.Volume)) })
+	return qs
+}
+
+func (m *Mover) barcodeLocked(r *recall) tape.Barcode {
+	if v := m.volumes[r.copy.Volume]; v != nil {
+		return v.barcode()
+	}
+	return ""
+}

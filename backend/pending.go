@@ -1,0 +1,100 @@
+package backend
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+)
+
+// pendingSet holds the files of which something is not on tape yet, data or
+// attributes, each with the time of its last change. It mirrors the catalog's
+// pending records, so that a restart goes on where the last run ended. Its lock
+// is a leaf.
+type pendingSet struct {
+	mu sync.Mutex
+	m  map[sliver.FileID]time.Time
+	// queued are those that the mover has been given.
+	queued map[sliver.FileID]bool
+}
+
+func (p *pendingSet) add(id sliver.FileID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m == nil {
+		p.m = make(map[sliver.FileID]time.Time)
+		p.queued = make(map[sliver.FileID]bool)
+	}
+	p.m[id] = time.Now()
+}
+
+func (p *pendingSet) remove(id sliver.FileID) {
+	p.mu.Lock()
+	delete(p.m, id)
+	p.mu.Unlock()
+}
+
+func (p *pendingSet) has(id sliver.FileID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.m[id]
+	return ok
+}
+
+func (p *pendingSet) unqueue(id sliver.FileID) {
+	p.mu.Lock()
+	delete(p.queued, id)
+	p.mu.Unlock()
+}
+
+// quiet marks as queued, and returns, the files that have not changed for idle.
+func (p *pendingSet) quiet(idle time.Duration) []sliver.FileID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ids []sliver.FileID
+	now := time.Now()
+	for id, t := range p.m {
+		if !p.queued[id] && now.Sub(t) >= idle {
+			p.queued[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// archivePending gives the mover the files that have been quiet for archive.idle;
+// when the share of dirty slots in the cache passes archive.dirty, all of them.
+func (fs *FS) archivePending(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	idle := fs.opts.ArchiveIdle
+	s := fs.cache.Stats()
+	if float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
+		idle = 0
+	} else if idle < 0 {
+		return // only on command, or when the cache fills
+	}
+	ids := fs.pending.quiet(idle)
+	if len(ids) == 0 {
+		return
+	}
+	fs.mover.Archive(ids, func(id sliver.FileID, err error) {
+		fs.pending.unqueue(id)
+		if err != nil {
+			fs.log.WithField("file", id).WithError(err).Warn("could not be archived; it stays in the cache and is tried again")
+		}
+	})
+}
+
+// loadPending reads the pending files at start.
+func (fs *FS) loadPending() error {
+	return fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Pending(func(id sliver.FileID) bool {
+			fs.pending.add(id)
+			return true
+		})
+	})
+}

@@ -1,0 +1,123 @@
+package backend
+
+import (
+	"sliod/backend/cache"
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+)
+
+// recoverCache decides for each slot that the cache found whether the catalog
+// still means it. The catalog is the authority:
+//
+//   - it names the slot as the only copy of a dirty sliver: kept;
+//   - it has the sliver archived, in the very version that the slot holds: kept,
+//     clean;
+//   - else the slot holds what no fsync has confirmed, or what has since been
+//     replaced, cut or unlinked: dropped.
+func (fs *FS) recoverCache() error {
+	var (
+		cut    []cutSlot
+		pinned = map[sliver.FileID]bool{}
+		last   catalog.Inode
+		key    sliver.Key // of bmap
+		bmap   *catalog.Bmap
+	)
+	stats, err := fs.cache.Recover(func(s cache.SlotRecord) cache.Verdict {
+		if last.ID != s.Key.File {
+			bmap = nil
+			last = catalog.Inode{ID: s.Key.File}
+			_ = fs.cat.View(func(tx *catalog.Tx) error {
+				if r, err := tx.Inode(s.Key.File); err == nil {
+					last = r
+				}
+				return nil
+			})
+		}
+		if last.NLink == 0 {
+			return cache.Drop
+		}
+		if last.Flags&catalog.FlagPinned != 0 {
+			pinned[last.ID] = true
+		}
+		no, i := s.Key.No.Bmap()
+		if old, _ := key.No.Bmap(); bmap == nil || key.File != s.Key.File || old != no {
+			key = s.Key
+			err := fs.cat.View(func(tx *catalog.Tx) (err error) {
+				bmap, err = tx.Bmap(s.Key.File, no)
+				return err
+			})
+			if err != nil {
+				bmap = nil
+				return cache.Drop
+			}
+		}
+		r := &bmap.Slivers[i]
+		switch {
+		case r.Dirty && r.Slot == s.Slot && r.Seq == s.Seq:
+			if s.Len > int(r.Len) {
+				cut = append(cut, cutSlot{s.Key, int(r.Len)})
+			}
+			return cache.KeepDirty
+		case r.Dirty || len(r.Copies) == 0 || s.Dirty:
+			return cache.Drop
+		case r.Version != s.Version || int(r.Len) != s.Len || r.HasSum && r.Len == r.ArchLen && r.Sum != s.Sum:
+			return cache.Drop
+		}
+		return cache.KeepClean
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range cut {
+		// A truncate reached the catalog, but not the slot's record.
+		fs.cache.Truncate(c.key, c.len, nil)
+	}
+	for id := range pinned {
+		fs.cache.SetPinned(id, true)
+	}
+	fs.log.WithField("slots", stats).Debug("cache recovered")
+	return fs.reportLost()
+}
+
+type cutSlot struct {
+	key sliver.Key
+	len int
+}
+
+// reportLost logs every dirty sliver whose slot is no more. That takes a disk
+// that loses what it has confirmed; reading such a sliver is EIO.
+func (fs *FS) reportLost() error {
+	return fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Pending(func(id sliver.FileID) bool {
+			_ = tx.Bmaps(id, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+				for i := range b.Slivers {
+					k := sliver.Key{File: id, No: no.First() + sliver.No(i)}
+					if b.Slivers[i].Dirty && !fs.cache.State(k, cache.Behind{}).Resident() {
+						fs.log.WithField("file", id).WithField("sliver", k.No).
+							Error("data that had been synced is gone from the cache's disk, and it was not on tape yet; reading it gives EIO")
+					}
+				}
+				return true
+			})
+			return true
+		})
+	})
+}
+
+// recoverOrphans reclaims the files that were unlinked but open at the end of
+// the last run.
+func (fs *FS) recoverOrphans() error {
+	var ids []sliver.FileID
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Orphans(func(id sliver.FileID) bool {
+			ids = append(ids, id)
+			return true
+		})
+	})
+	for _, id := range ids {
+		if err == nil {
+			err = fs.deleteRecords(id)
+		}
+	}
+	return err
+}

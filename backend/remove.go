@@ -1,0 +1,428 @@
+package backend
+
+import (
+	stderrors "errors"
+	"slices"
+
+	"github.com/hugelgupf/p9/linux"
+
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+	"sliod/backend/vfs"
+)
+
+const atRemoveDir = 0x200 // AT_REMOVEDIR of unlinkat(2)
+
+func (n *node) UnlinkAt(c *vfs.Cred, name string, flags uint32) error {
+	fs, dir := n.ino.fs, n.ino
+	fs.ns.Lock()
+	defer fs.ns.Unlock()
+	return fs.unlink(c, dir, name, func(r *catalog.Inode) error {
+		switch {
+		case flags&atRemoveDir != 0 && !isDir(r):
+			return linux.ENOTDIR
+		case flags&atRemoveDir == 0 && isDir(r):
+			return linux.EISDIR
+		}
+		return nil
+	})
+}
+
+// unlink takes a name out of a directory. fs.ns must be held.
+func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.Inode) error) error {
+	d := dir.attr()
+	if !isDir(&d) {
+		return linux.ENOTDIR
+	}
+	if err := access(c, &d, mayExec); err != nil {
+		return err
+	}
+	id, err := fs.lookup(dir.id, name)
+	if err != nil {
+		return err
+	}
+	ino, err := fs.get(id)
+	if err != nil {
+		return err
+	}
+	defer ino.release()
+	defer lockInodes(dir, ino)()
+	d = dir.record()
+	r := ino.record()
+	if err := mayDelete(c, &d, &r); err != nil {
+		return err
+	}
+	if err := check(&r); err != nil {
+		return err
+	}
+	if err := fs.checkEmpty(&r); err != nil {
+		return err
+	}
+	now := fs.now()
+	dirChange, change := entryRemoved(now, isDir(&r)), nameRemoved(now)
+	dirChange(&d)
+	change(&r)
+	err = fs.cat.Update(func(tx *catalog.Tx) error {
+		return firstError(
+			tx.DeleteDirent(dir.id, name),
+			tx.DeleteName(r.ID, dir.id, name),
+			tx.PutInode(&d),
+			putUnlinked(tx, &r),
+		)
+	})
+	if err != nil {
+		return err
+	}
+	dir.apply(dirChange)
+	ino.apply(change)
+	return nil
+}
+
+// nameRemoved is the change of a file that loses a name.
+func nameRemoved(now catalog.Time) func(*catalog.Inode) {
+	return func(r *catalog.Inode) {
+		r.NLink--
+		if isDir(r) {
+			r.NLink = 0
+		}
+		r.Ctime = now
+		r.DataVersion++
+		r.Flags |= catalog.FlagMetaDirty
+	}
+}
+
+// putUnlinked writes the record of a file that has lost a name. One without
+// names is an orphan: it lives until it is let go, or until the next start.
+func putUnlinked(tx *catalog.Tx, r *catalog.Inode) error {
+	if r.NLink > 0 {
+		return firstError(tx.PutInode(r), tx.PutPending(r.ID))
+	}
+	return firstError(tx.PutInode(r), tx.PutOrphan(r.ID), tx.DeletePending(r.ID))
+}
+
+func (fs *FS) checkEmpty(r *catalog.Inode) error {
+	if !isDir(r) {
+		return nil
+	}
+	if r.ID == sliver.RootID {
+		return linux.EBUSY
+	}
+	return fs.cat.View(func(tx *catalog.Tx) error {
+		empty, err := tx.DirEmpty(r.ID)
+		if err == nil && !empty {
+			return linux.ENOTEMPTY
+		}
+		return err
+	})
+}
+
+// reclaim deletes what an unlinked file had, when the last reference is gone.
+// The tape's copies become dead bytes of their volumes.
+func (fs *FS) reclaim(ino *inode) {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	if err := fs.deleteRecords(ino.id); err != nil {
+		// The orphan's record stays: the next start tries again.
+		fs.log.WithField("file", ino.id).WithError(err).Error("an unlinked file could not be reclaimed; the next start tries again")
+		return
+	}
+	ino.am.Lock()
+	ino.gone = true
+	ino.am.Unlock()
+	fs.unsynced.remove(ino)
+	fs.pending.remove(ino.id)
+	fs.files.Add(-1)
+	fs.cache.TruncateFile(ino.id, 0, nil)
+}
+
+// deleteRecords takes all records of an orphan out of the catalog.
+func (fs *FS) deleteRecords(id sliver.FileID) error {
+	return fs.cat.Update(func(tx *catalog.Tx) error {
+		dead := map[catalog.VolumeNo]int64{}
+		err := tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+			for i := range b.Slivers {
+				countDead(dead, &b.Slivers[i])
+			}
+			return true
+		})
+		return firstError(err,
+			addDead(tx, dead),
+			tx.DeleteBmaps(id, 0),
+			tx.DeleteXattrs(id),
+			tx.DeleteInode(id),
+			tx.DeleteOrphan(id),
+			tx.DeletePending(id),
+			addCounter(tx, counterFiles, -1),
+		)
+	})
+}
+
+// countDead adds the bytes that a sliver's record has on tape.
+func countDead(dead map[catalog.VolumeNo]int64, r *catalog.SliverRec) {
+	for _, c := range r.Copies {
+		for _, p := range c.Pieces {
+			dead[c.Volume] += int64(p.Len)
+		}
+	}
+}
+
+// addDead notes in the volumes' records that bytes on them are of no use now.
+func addDead(tx *catalog.Tx, dead map[catalog.VolumeNo]int64) error {
+	for no, n := range dead {
+		v, err := tx.Volume(no)
+		if stderrors.Is(err, catalog.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		v.Dead += n
+		if err := tx.PutVolume(&v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whereLocked returns a name under which the node's file can be found now: that
+// by which it was reached, if it still is there. fs.ns must be held.
+func (n *node) whereLocked() (dir *inode, name string, err error) {
+	fs := n.ino.fs
+	parent, name := n.parent, n.name
+	if id, err := fs.lookup(parent, name); name == "" || err != nil || id != n.ino.id {
+		parent = noFile
+		err := fs.cat.View(func(tx *catalog.Tx) error {
+			return tx.Names(n.ino.id, func(d sliver.FileID, nm string) bool {
+				parent, name = d, nm
+				return false
+			})
+		})
+		if err != nil {
+			return nil, "", err
+		}
+		if parent == noFile {
+			return nil, "", linux.ENOENT
+		}
+	}
+	dir, err = fs.get(parent)
+	return dir, name, err
+}
+
+func (n *node) Remove(c *vfs.Cred) error {
+	fs := n.ino.fs
+	if n.ino.id == sliver.RootID {
+		return linux.EBUSY
+	}
+	fs.ns.Lock()
+	defer fs.ns.Unlock()
+	dir, name, err := n.whereLocked()
+	if err != nil {
+		return err
+	}
+	defer dir.release()
+	return fs.unlink(c, dir, name, func(*catalog.Inode) error { return nil })
+}
+
+func (n *node) Rename(c *vfs.Cred, newDir vfs.Node, newName string) error {
+	fs := n.ino.fs
+	to, ok := newDir.(*node)
+	if !ok || to.ino.fs != fs {
+		return linux.EXDEV
+	}
+	if n.ino.id == sliver.RootID {
+		return linux.EBUSY
+	}
+	fs.ns.Lock()
+	defer fs.ns.Unlock()
+	dir, name, err := n.whereLocked()
+	if err != nil {
+		return err
+	}
+	defer dir.release()
+	return fs.rename(c, dir, name, to.ino, newName)
+}
+
+func (n *node) RenameAt(c *vfs.Cred, oldName string, newDir vfs.Node, newName string) error {
+	fs := n.ino.fs
+	to, ok := newDir.(*node)
+	if !ok || to.ino.fs != fs {
+		return linux.EXDEV
+	}
+	fs.ns.Lock()
+	defer fs.ns.Unlock()
+	return fs.rename(c, n.ino, oldName, to.ino, newName)
+}
+
+// rename is rename(2): one transaction, so that after a crash it has happened or
+// it has not. fs.ns must be held.
+func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newName string) error {
+	fd, td := from.attr(), to.attr()
+	if !isDir(&fd) || !isDir(&td) {
+		return linux.ENOTDIR
+	}
+	if td.NLink == 0 {
+		return linux.ENOENT
+	}
+	if err := firstError(access(c, &fd, mayExec), access(c, &td, mayExec)); err != nil {
+		return err
+	}
+	id, err := fs.lookup(from.id, oldName)
+	if err != nil {
+		return err
+	}
+	ino, err := fs.get(id)
+	if err != nil {
+		return err
+	}
+	defer ino.release()
+	r := ino.attr()
+	if err := mayDelete(c, &fd, &r); err != nil {
+		return err
+	}
+	if err := access(c, &td, mayWrite|mayExec); err != nil {
+		return err
+	}
+	if isDir(&r) && from != to {
+		if err := access(c, &r, mayWrite); err != nil { // its ".." changes
+			return err
+		}
+	}
+	if isDir(&r) {
+		inside, err := fs.isBelow(to.id, id)
+		if err != nil {
+			return err
+		}
+		if inside {
+			return linux.EINVAL
+		}
+	}
+	var victim *inode
+	var v catalog.Inode
+	switch other, err := fs.lookup(to.id, newName); {
+	case err == nil && other == id:
+		return nil // two names of one file: rename(2) does nothing
+	case err == nil:
+		if victim, err = fs.get(other); err != nil {
+			return err
+		}
+		defer victim.release()
+		v = victim.attr()
+		if err := mayDelete(c, &td, &v); err != nil {
+			return err
+		}
+		if isDir(&r) && !isDir(&v) {
+			return linux.ENOTDIR
+		}
+		if !isDir(&r) && isDir(&v) {
+			return linux.EISDIR
+		}
+		if err := fs.checkEmpty(&v); err != nil {
+			return err
+		}
+	case !stderrors.Is(err, linux.ENOENT):
+		return err
+	}
+
+	defer lockInodes(from, to, ino, victim)()
+	fd, td, r = from.record(), to.record(), ino.record()
+	if victim != nil {
+		v = victim.record()
+	}
+	now := fs.now()
+	fromChange := entryRemoved(now, isDir(&r))
+	toChange := entryAdded(now, isDir(&r))
+	victimDir := func(d *catalog.Inode) {
+		if victim != nil && isDir(&v) {
+			d.NLink--
+		}
+	}
+	change := func(r *catalog.Inode) {
+		r.Ctime = now
+		r.DataVersion++
+		r.Parent = to.id
+		r.Flags |= catalog.FlagMetaDirty
+	}
+	victimChange := nameRemoved(now)
+	target := &td
+	if from == to {
+		target = &fd
+	}
+	fromChange(&fd)
+	toChange(target)
+	victimDir(target)
+	change(&r)
+	if victim != nil {
+		victimChange(&v)
+	}
+	err = fs.cat.Update(func(tx *catalog.Tx) error {
+		if victim != nil {
+			err := firstError(tx.DeleteDirent(to.id, newName), tx.DeleteName(v.ID, to.id, newName), putUnlinked(tx, &v))
+			if err != nil {
+				return err
+			}
+		}
+		err := firstError(
+			tx.DeleteDirent(from.id, oldName),
+			tx.DeleteName(id, from.id, oldName),
+			tx.PutDirent(to.id, catalog.Dirent{Name: newName, ID: id, Type: direntType(r.Mode), Cookie: target.NextCookie - 1}),
+			tx.PutName(id, to.id, newName),
+			tx.PutInode(&fd),
+			tx.PutInode(&r),
+			tx.PutPending(id),
+		)
+		if err == nil && from != to {
+			err = tx.PutInode(&td)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	from.apply(fromChange)
+	to.apply(toChange)
+	to.apply(victimDir)
+	ino.apply(change)
+	if victim != nil {
+		victim.apply(victimChange)
+	}
+	fs.pending.add(id)
+	return nil
+}
+
+// noFile is the FileID that names nothing.
+const noFile sliver.FileID = 0
+
+// lockInodes takes the locks of all inodes that a change of the tree writes, so
+// that no other commit of one of them comes between reading and applying. Only a
+// holder of fs.ns may hold more than one, so their order does not matter.
+func lockInodes(inodes ...*inode) (unlock func()) {
+	var held []*inode
+	for _, ino := range inodes {
+		if ino != nil && !slices.Contains(held, ino) {
+			ino.mu.Lock()
+			held = append(held, ino)
+		}
+	}
+	return func() {
+		for _, ino := range held {
+			ino.mu.Unlock()
+		}
+	}
+}
+
+// isBelow says whether directory dir is other, or lies below it. fs.ns must be
+// held.
+func (fs *FS) isBelow(dir, other sliver.FileID) (bool, error) {
+	for dir != sliver.RootID {
+		if dir == other {
+			return true, nil
+		}
+		ino, err := fs.get(dir)
+		if err != nil {
+			return false, err
+		}
+		dir = ino.attr().Parent
+		ino.release()
+	}
+	return dir == other, nil
+}

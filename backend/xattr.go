@@ -1,0 +1,158 @@
+package backend
+
+import (
+	"strings"
+
+	stderrors "errors"
+
+	"github.com/hugelgupf/p9/linux"
+
+	"sliod/backend/catalog"
+	"sliod/backend/vfs"
+)
+
+// Limits of extended attributes, as Linux has them.
+const (
+	maxXattrName  = 255
+	maxXattrValue = 64 << 10
+	xattrCreate   = 1
+	xattrReplace  = 2
+)
+
+// ownXattr is the prefix of the attributes by which SLIOD shows and controls
+// residency. They are not listed, so that copies do not carry them along.
+const ownXattr = "user.sliod."
+
+func (n *node) Xattr(c *vfs.Cred, name string) ([]byte, error) {
+	r := n.ino.attr()
+	if err := xattrAccess(c, &r, name, mayRead); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(name, ownXattr) {
+		return n.ino.residencyXattr(name)
+	}
+	var v []byte
+	err := n.ino.fs.cat.View(func(tx *catalog.Tx) (err error) {
+		v, err = tx.Xattr(n.ino.id, name)
+		return err
+	})
+	if stderrors.Is(err, catalog.ErrNotFound) {
+		return nil, linux.ENODATA
+	}
+	return v, err
+}
+
+func (n *node) XattrList(c *vfs.Cred) ([]byte, error) {
+	var list []byte
+	err := n.ino.fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Xattrs(n.ino.id, func(name string, _ []byte) bool {
+			if c.UID == 0 || !strings.HasPrefix(name, "trusted.") {
+				list = append(append(list, name...), 0)
+			}
+			return true
+		})
+	})
+	return list, err
+}
+
+func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) error {
+	ino := n.ino
+	switch {
+	case name == "" || len(name) > maxXattrName:
+		return linux.ERANGE
+	case len(value) > maxXattrValue:
+		return linux.E2BIG
+	}
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	r := ino.record()
+	if strings.HasPrefix(name, ownXattr) {
+		if !owns(c, &r) {
+			return linux.EPERM
+		}
+		return ino.setResidencyXattr(name, value)
+	}
+	if err := xattrAccess(c, &r, name, mayWrite); err != nil {
+		return err
+	}
+	now := ino.fs.now()
+	change := func(r *catalog.Inode) {
+		r.Ctime = now
+		r.DataVersion++
+		r.Flags |= catalog.FlagMetaDirty
+	}
+	change(&r)
+	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
+		_, err := tx.Xattr(ino.id, name)
+		exists := err == nil
+		if err != nil && !stderrors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+		switch {
+		case value == nil && !exists, flags&xattrReplace != 0 && !exists:
+			return linux.ENODATA
+		case flags&xattrCreate != 0 && exists:
+			return linux.EEXIST
+		case value == nil:
+			err = tx.DeleteXattr(ino.id, name)
+		default:
+			err = tx.PutXattr(ino.id, name, value)
+		}
+		if err == nil {
+			err = firstError(err, tx.PutInode(&r))
+		}
+		if err != nil || r.NLink == 0 {
+			return err
+		}
+		return tx.PutPending(ino.id)
+	})
+	if err != nil {
+		return err
+	}
+	ino.apply(change)
+	ino.fs.pending.add(ino.id)
+	return nil
+}
+
+// xattrAccess applies the rules of xattr(7) for each name space.
+func xattrAccess(c *vfs.Cred, r *catalog.Inode, name string, want uint32) error {
+	space, _, _ := strings.Cut(name, ".")
+	switch space {
+	case "user":
+		if !isFile(r) && !isDir(r) {
+			if want == mayRead {
+				return linux.ENODATA
+			}
+			return linux.EPERM
+		}
+		if strings.HasPrefix(name, ownXattr) {
+			return nil
+		}
+		if want == mayWrite && isDir(r) && r.Mode&modeSticky != 0 && !owns(c, r) {
+			return linux.EPERM
+		}
+		return access(c, r, want)
+	case "trusted":
+		if c.UID != 0 {
+			if want == mayRead {
+				return linux.ENODATA
+			}
+			return linux.EPERM
+		}
+		return nil
+	case "security":
+		if want == mayWrite && c.UID != 0 {
+			return linux.EPERM
+		}
+		return nil
+	case "system":
+		if name != "system.posix_acl_access" && name != "system.posix_acl_default" {
+			return linux.EOPNOTSUPP
+		}
+		if want == mayWrite && !owns(c, r) {
+			return linux.EPERM
+		}
+		return nil
+	}
+	return linux.EOPNOTSUPP
+}

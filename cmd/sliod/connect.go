@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	stderrors "errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hugelgupf/p9/p9"
+
+	"sliod/backend/config"
+	"sliod/client9p"
+)
+
+// dialTimeout bounds the wait for a server that does not answer the first message.
+const dialTimeout = 15 * time.Second
+
+// maxReport is more than any report of the control tree has.
+const maxReport = 256 << 20
+
+// connect returns a connection to the server that --server or --state names.
+func (a *app) connect(ctx context.Context) (*client9p.Client, error) {
+	addr, stateDir := a.serverAddr, ""
+	if addr == "" {
+		addr = "unix:" + socketPath(a.state())
+		stateDir = a.stateDir
+	}
+	network, path, err := config.ParseAddr(addr)
+	if err != nil {
+		return nil, &usageError{"--server: " + err.Error()}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer in %v", dialTimeout))
+	defer cancel()
+	c, err := client9p.Dial(ctx, network, path)
+	if err != nil {
+		if stderrors.Is(err, context.DeadlineExceeded) {
+			err = context.Cause(ctx)
+		}
+		return nil, explainDial(err, addr, network, path, stateDir)
+	}
+	return c, nil
+}
+
+// attach connects and attaches to a tree as the user who runs the command.
+func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *client9p.Fid, error) {
+	c, err := a.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	uid := uint32(os.Geteuid())
+	name := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	root, err := c.Attach(ctx, name, uid, tree)
+	if err != nil {
+		_ = c.Close() // the error to tell is that of the attach
+		if tree == "" {
+			tree = "the archive"
+		}
+		return nil, nil, fmt.Errorf("the server refuses user %s for %s: %w", name, tree, err)
+	}
+	return c, root, nil
+}
+
+// readFile reads a whole file of a tree.
+func readFile(ctx context.Context, root *client9p.Fid, names ...string) ([]byte, error) {
+	f, err := root.Walk(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(names, "/"), err)
+	}
+	defer func() { _ = f.Clunk(context.WithoutCancel(ctx)) }() // a failure shows at the next request
+	if err := f.Open(ctx, p9.ReadOnly); err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(names, "/"), err)
+	}
+	text, err := f.ReadAll(ctx, maxReport)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", strings.Join(names, "/"), err)
+	}
+	return text, nil
+}
+
+// readReport reads a report of the control tree into v and returns its text.
+func readReport(ctx context.Context, root *client9p.Fid, v any, names ...string) ([]byte, error) {
+	text, err := readFile(ctx, root, names...)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return nil, fmt.Errorf("the server's report %s is not what this version of sliod expects: %w", strings.Join(names, "/"), err)
+	}
+	return text, nil
+}
+
+// report connects, reads one report into v and prints it: as the server wrote it
+// with --json, else with show.
+func (a *app) showReport(ctx context.Context, name string, v any, asJSON bool, show func()) error {
+	c, root, err := a.attach(ctx, "ctl")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }() // nothing is lost with it
+	text, err := readReport(ctx, root, v, name)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		_, err := a.out.Write(text)
+		return err
+	}
+	show()
+	return nil
+}
+
+// userName returns the name of a user, or "uid N".
+func userName(uid uint32) string {
+	if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
+		return "user " + u.Username
+	}
+	return fmt.Sprintf("uid %d", uid)
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	stderrors "errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/hugelgupf/p9/linux"
+)
+
+// usageError is a wrong command line that cobra could not find out.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+// failure is an error whose whole story has been printed.
+var errReported = stderrors.New("reported")
+
+// report prints err and returns the exit status. It is the one place that turns
+// errors into exit statuses.
+func (a *app) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if stderrors.Is(err, errReported) {
+		return exitFailed
+	}
+	_, _ = fmt.Fprintln(a.err, "sliod:", strings.TrimRight(err.Error(), "\n"))
+	var usage *usageError
+	if !a.began || stderrors.As(err, &usage) {
+		_, _ = fmt.Fprintln(a.err, `Try "sliod help" or "sliod COMMAND --help".`)
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// explainDial says what to do about a server that cannot be reached.
+func explainDial(err error, addr, network, path string, stateDir string) error {
+	start := "start one with: sliod serve"
+	if stateDir != "" {
+		start += " --state " + stateDir
+	}
+	switch {
+	case stderrors.Is(err, context.Canceled):
+		return stderrors.New("interrupted")
+	case network == "unix" && (stderrors.Is(err, os.ErrNotExist) || stderrors.Is(err, syscall.ECONNREFUSED)):
+		return fmt.Errorf("no server runs at %s; %s, or name its address with --server", addr, start)
+	case stderrors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no server answers at %s; start one there with: sliod serve --listen %s", addr, addr)
+	case network == "unix" && stderrors.Is(err, os.ErrPermission):
+		return fmt.Errorf("you may not use the server's socket %s; run the command as %s or as root", path, socketOwner(path))
+	}
+	return fmt.Errorf("connect to the server at %s: %w", addr, err)
+}
+
+// socketOwner names the user who runs the server of a socket, as far as can be
+// told.
+func socketOwner(path string) string {
+	if st, err := os.Stat(path); err == nil {
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+			return userName(sys.Uid)
+		}
+	}
+	return "the user who runs the server"
+}
+
+// errnoIs says whether the server refused with one of the error numbers.
+func errnoIs(err error, list ...linux.Errno) bool {
+	var e linux.Errno
+	if !stderrors.As(err, &e) {
+		return false
+	}
+	for _, want := range list {
+		if e == want {
+			return true
+		}
+	}
+	return false
+}

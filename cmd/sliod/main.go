@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Exit statuses. Others script against them.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second}
+	a.term = term.IsTerminal(int(os.Stderr.Fd()))
+	a.outTerm = term.IsTerminal(int(os.Stdout.Fd()))
+	signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(a.run(context.Background(), os.Args[1:]))
+}
+
+// app is one run of the program: what it shares with the world around it, and
+// the flags of all commands.
+type app struct {
+	out, err      io.Writer
+	term, outTerm bool           // err and out are terminals
+	signals       chan os.Signal // SIGINT and SIGTERM
+	pollEvery     time.Duration  // how often --wait looks at its job
+	watchEvery    time.Duration  // how often status --watch looks again
+
+	stateDir   string
+	serverAddr string
+	began      bool // the command line was right, and a command has begun
+}
+
+// run runs the command line args and returns the exit status. The first signal
+// ends the command's context, the second the program.
+func (a *app) run(ctx context.Context, args []string) int {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	watcher := make(chan struct{})
+	go func() {
+		defer close(watcher)
+		for n := 0; ; n++ {
+			select {
+			case <-ended:
+				return
+			case <-a.signals:
+				if n > 0 {
+					os.Exit(exitFailed)
+				}
+				cancel()
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		close(ended)
+		<-watcher
+	}()
+
+	root := a.newRoot()
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	return a.report(root.ExecuteContext(ctx))
+}

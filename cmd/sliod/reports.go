@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sliod/backend"
+	"sliod/client9p"
+)
+
+func (a *app) newStatus() *cobra.Command {
+	var asJSON, watch bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show how the server does", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context(), asJSON, watch) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object (with --watch: one a line)")
+	c.Flags().BoolVar(&watch, "watch", false, "show it again and again, until Ctrl-C")
+	return a.clientFlags(c)
+}
+
+func (a *app) status(ctx context.Context, asJSON, watch bool) error {
+	c, root, err := a.attach(ctx, "ctl")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }() // nothing is lost with it
+	if !watch {
+		return a.showStatus(ctx, root, asJSON, false)
+	}
+	tick := time.NewTicker(a.watchEvery)
+	defer tick.Stop()
+	for {
+		err := a.showStatus(ctx, root, asJSON, true)
+		if ctx.Err() != nil {
+			return nil // Ctrl-C is how a watch ends
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *app) showStatus(ctx context.Context, root *client9p.Fid, asJSON, watch bool) error {
+	var s backend.Status
+	text, err := readReport(ctx, root, &s, "status")
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	switch {
+	case asJSON && watch:
+		if err := json.Compact(&b, text); err != nil {
+			return err
+		}
+		b.WriteByte('\n')
+	case asJSON:
+		b.Write(text)
+	default:
+		if watch && a.outTerm {
+			b.WriteString("\x1b[H\x1b[2J") // home, clear
+		}
+		printStatus(&b, &s, time.Now())
+		if watch && !a.outTerm {
+			b.WriteByte('\n')
+		}
+	}
+	_, err = a.out.Write(b.Bytes())
+	return err
+}
+
+func printStatus(out io.Writer, s *backend.Status, now time.Time) {
+	t := newTable(out, "server", fmt.Sprintf("sliod %s, process %d, up %s", s.Version, s.PID, age(s.StartedAt, now)))
+	t.line("state", s.State)
+	t.line("listens", strings.Join(s.Listen, ", "))
+	t.line("archive", fmt.Sprintf("%s, %s", plural(s.Files, "file"), human(s.Bytes)))
+	t.line("cache", fmt.Sprintf("%s of %s used (%s), %s not on tape yet, %s", human(s.Cache.UsedBytes), human(s.Cache.SizeBytes),
+		share(s.Cache.UsedBytes, s.Cache.SizeBytes), human(s.Cache.DirtyBytes), plural(s.Cache.Evictions, "eviction")))
+	t.line("library", fmt.Sprintf("%s: %s, %s, %s of %s used (%s)", s.Tape.Library, plural(int64(s.Tape.Drives), "drive"),
+		plural(int64(s.Tape.Volumes), "volume"), human(s.Tape.UsedBytes), human(s.Tape.CapacityBytes), share(s.Tape.UsedBytes, s.Tape.CapacityBytes)))
+	t.line("tape", fmt.Sprintf("%s written, %s read since the start", human(s.Tape.WrittenBytes), human(s.Tape.ReadBytes)))
+	t.line("faults", fmt.Sprintf("%d under way, %d done, %d failed; %s wait", s.Faults, s.FaultsDone, s.FaultsFail, plural(s.Parked, "request")))
+	t.flush()
+}
+
+// newReport makes a command that shows one report.
+func (a *app) newReport(name, short string, v any, show func()) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: name, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.showReport(c.Context(), name, v, asJSON, show) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return a.clientFlags(c)
+}
+
+func (a *app) newVolumes() *cobra.Command {
+	var r struct {
+		Volumes []backend.VolumeInfo `json:"volumes"`
+	}
+	return a.newReport("volumes", "List the volumes of the library", &r, func() {
+		t := newTable(a.out, "VOLUME", "STATE", "WHERE", "CAPACITY GiB", "USED GiB", "USED", "DEAD GiB")
+		for _, v := range r.Volumes {
+			t.line(printable(v.Barcode), dash(v.State), dash(v.Where), gib(v.CapacityBytes), gib(v.UsedBytes), share(v.UsedBytes, v.CapacityBytes), gib(v.DeadBytes))
+		}
+		t.flush()
+	})
+}
+
+func (a *app) newDrives() *cobra.Command {
+	var r struct {
+		Drives []backend.DriveInfo `json:"drives"`
+	}
+	return a.newReport("drives", "List the drives and what they do", &r, func() {
+		t := newTable(a.out, "DRIVE", "STATE", "VOLUME", "POSITION", "JOB", "ERROR")
+		for _, d := range r.Drives {
+			t.line(printable(d.Serial), dash(d.State), dash(d.Volume), dash(d.Position), dash(d.Job), dash(d.Error))
+		}
+		t.flush()
+	})
+}
+
+func (a *app) newQueue() *cobra.Command {
+	var q backend.Queue
+	return a.newReport("queue", "Show what waits for tape, and the jobs", &q, func() { printQueue(a.out, &q, time.Now()) })
+}
+
+func printQueue(out io.Writer, q *backend.Queue, now time.Time) {
+	_, _ = fmt.Fprintf(out, "%s wait to be archived\n", plural(int64(q.Archive.Files), "file"))
+	if len(q.Recalls) == 0 {
+		_, _ = fmt.Fprintln(out, "no recalls wait")
+	} else {
+		_, _ = fmt.Fprintln(out)
+		t := newTable(out, "RECALLS FROM", "SLIVERS", "REQUESTS", "OLDEST")
+		for _, r := range q.Recalls {
+			t.line(dash(r.Volume), fmt.Sprint(r.Slivers), fmt.Sprint(r.Requests), age(r.Since, now))
+		}
+		t.flush()
+	}
+	if len(q.Jobs) > 0 {
+		_, _ = fmt.Fprintln(out)
+		t := newTable(out, "JOB", "KIND", "STATE", "FILES", "GiB", "FAILED", "BEGAN", "PATHS")
+		for _, j := range q.Jobs {
+			t.line(fmt.Sprint(j.ID), string(j.Kind), j.State, fmt.Sprintf("%d/%d", j.FilesDone, j.Files), gib(j.BytesDone)+"/"+gib(j.Bytes),
+				fmt.Sprint(j.Failed), age(j.StartedAt, now), pathList(j.Paths))
+		}
+		t.flush()
+	}
+	if len(q.Errors) > 0 {
+		_, _ = fmt.Fprintln(out)
+		t := newTable(out, "ERRORS", "VOLUME", "DRIVE", "POSITION", "KIND", "MESSAGE")
+		for _, e := range q.Errors {
+			t.line(age(e.Time, now)+" ago, "+e.Op, dash(e.Volume), dash(e.Drive), dash(e.Position), e.Kind, printable(e.Message))
+		}
+		t.flush()
+	}
+}
+
+// pathList writes the paths of a job so that they fit in a line.
+func pathList(paths []string) string {
+	const most = 3
+	var b strings.Builder
+	for i, p := range paths {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(paths)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(printable(p))
+	}
+	return b.String()
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sliod",
+		Short: "A 9P2000.L file server for tape",
+		Long: `SLIOD serves a tape library as an ordinary file system. Files are cached on disk in
+slivers of 1 MiB and archived on tape; a file that is only on tape comes back when
+it is read. "sliod serve" is the server, the other commands talk to it.
+
+PATH is a path in the archive, with or without a leading slash.`,
+		SilenceUsage:     true,
+		SilenceErrors:    true,
+		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	f := root.PersistentFlags()
+	f.StringVar(&a.stateDir, "state", "", "state directory `DIR` (default "+defaultStateDir()+")")
+	root.AddCommand(a.newServe(), a.newStatus(), a.newList(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newVersion())
+	root.AddCommand(a.newJobs()...)
+	return root
+}
+
+// clientFlags adds the flags of a command that talks to a server.
+func (a *app) clientFlags(c *cobra.Command) *cobra.Command {
+	c.Flags().StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH or tcp:HOST:PORT (default the socket in the state directory)")
+	return c
+}
+
+// defaultStateDir is the state directory if --state does not name one.
+func defaultStateDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/sliod"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "sliod")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "sliod")
+	}
+	return "sliod-state"
+}
+
+func (a *app) state() string {
+	if a.stateDir != "" {
+		return a.stateDir
+	}
+	return defaultStateDir()
+}
+
+// socketPath is where the server of a state directory has its socket.
+func socketPath(stateDir string) string { return filepath.Join(stateDir, "sliod.sock") }

@@ -1,0 +1,203 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/pkg/errors"
+	"golang.org/x/sys/unix"
+)
+
+// kernelPackage is Debian's package that depends on the newest kernel image.
+const kernelPackage = "linux-image-amd64"
+
+// modules are loaded at boot in this order, each after those it depends on.
+var modules = []string{
+	"virtio_pci", "virtio_net", "virtio_console",
+	"9p", "9pnet_fd",
+	"virtio_scsi", "sg", "st", "ch",
+	"fuse", "virtiofs",
+	"vsock", "vsock_loopback",
+}
+
+// A KernelImage is a kernel with the modules that a guest loads.
+type KernelImage struct {
+	Version string   // as in `uname -r`
+	Image   string   // the path of vmlinuz
+	Modules []string // the paths of the modules, in the order of loading
+}
+
+// Kernel returns the cached kernel, or downloads Debian's with apt-get and
+// caches it (about 70 MB to fetch, 12 MB kept). It needs apt package lists
+// then, and no root. Two processes may call it at once.
+func Kernel(ctx context.Context) (*KernelImage, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return nil, errors.Wrap(err, "guest: find the cache directory: set HOME or XDG_CACHE_HOME")
+	}
+	// Another list of modules is another directory.
+	list := crc32.ChecksumIEEE([]byte(strings.Join(modules, " ")))
+	dir := filepath.Join(base, "sliod", "guest", fmt.Sprintf("%08x", list))
+	if k := cachedKernel(dir); k != nil {
+		return k, nil
+	}
+	if runtime.GOARCH != "amd64" {
+		return nil, errors.Errorf("guest: a guest needs an amd64 host for its busybox and its programs; this is %s", runtime.GOARCH)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, errors.Wrap(err, "guest: make the cache directory")
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, errors.Wrap(err, "guest: lock the cache directory")
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Wrapf(err, "guest: lock %s", lock.Name())
+	}
+	if k := cachedKernel(dir); k != nil { // another process was faster
+		return k, nil
+	}
+	if err := fetchKernel(ctx, dir); err != nil {
+		return nil, err
+	}
+	k := cachedKernel(dir)
+	if k == nil {
+		return nil, errors.Errorf("guest: %s holds no complete kernel after the download; remove it and try again", dir)
+	}
+	return k, nil
+}
+
+// cachedKernel finds a kernel below dir. A directory gets its name only when it
+// is complete, and "order" lists its modules.
+func cachedKernel(dir string) *KernelImage {
+	orders, _ := filepath.Glob(filepath.Join(dir, "*-amd64", "order"))
+	if len(orders) == 0 {
+		return nil
+	}
+	kdir := filepath.Dir(slices.Max(orders))
+	order, err := os.ReadFile(filepath.Join(kdir, "order"))
+	if err != nil {
+		return nil
+	}
+	k := &KernelImage{Version: filepath.Base(kdir), Image: filepath.Join(kdir, "vmlinuz")}
+	for name := range strings.FieldsSeq(string(order)) {
+		k.Modules = append(k.Modules, filepath.Join(kdir, name))
+	}
+	return k
+}
+
+// fetchKernel downloads the newest kernel image and keeps what a guest needs.
+func fetchKernel(ctx context.Context, dir string) error {
+	out, err := exec.CommandContext(ctx, "apt-cache", "depends", kernelPackage).Output()
+	if err != nil {
+		return errors.Wrapf(err, "guest: ask apt-cache for the kernel that %s depends on", kernelPackage)
+	}
+	_, name, _ := strings.Cut(string(out), "Depends: linux-image-")
+	version, _, _ := strings.Cut(name, "\n")
+	version = strings.TrimSpace(version)
+	if !strings.HasSuffix(version, "-amd64") {
+		return errors.Errorf("guest: apt knows no package %s: run `apt-get update` on a Debian machine", kernelPackage)
+	}
+	tmp, err := os.MkdirTemp(dir, "new-")
+	if err != nil {
+		return errors.Wrap(err, "guest: make a directory for the download")
+	}
+	defer os.RemoveAll(tmp)
+	// The sandbox user cannot write into a private directory, and apt warns.
+	download := exec.CommandContext(ctx, "apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", "linux-image-"+version)
+	download.Dir = tmp
+	if out, err := download.CombinedOutput(); err != nil {
+		return errors.Wrapf(err, "guest: download linux-image-%s: %s", version, bytes.TrimSpace(out))
+	}
+	debs, _ := filepath.Glob(filepath.Join(tmp, "*.deb"))
+	if len(debs) != 1 {
+		return errors.Errorf("guest: apt-get download left %d packages in %s instead of one", len(debs), tmp)
+	}
+	root := filepath.Join(tmp, "root")
+	if out, err := exec.CommandContext(ctx, "dpkg", "-x", debs[0], root).CombinedOutput(); err != nil {
+		return errors.Wrapf(err, "guest: unpack %s: %s", debs[0], bytes.TrimSpace(out))
+	}
+	keep := filepath.Join(tmp, "keep")
+	if err := os.Mkdir(keep, 0o755); err != nil {
+		return errors.Wrap(err, "guest: make a directory for the kernel")
+	}
+	if err := os.Rename(filepath.Join(root, "boot", "vmlinuz-"+version), filepath.Join(keep, "vmlinuz")); err != nil {
+		return errors.Wrap(err, "guest: take the kernel out of its package")
+	}
+	if err := keepModules(ctx, root, keep); err != nil {
+		return err
+	}
+	return errors.Wrap(os.Rename(keep, filepath.Join(dir, version)), "guest: put the kernel into the cache")
+}
+
+// keepModules copies the modules and what they depend on from an unpacked
+// package, uncompressed, and writes the order of loading.
+func keepModules(ctx context.Context, root, keep string) error {
+	found := map[string]string{} // module name -> file
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if name, _, ok := strings.Cut(d.Name(), ".ko"); err == nil && ok {
+			found[strings.ReplaceAll(name, "-", "_")] = path
+		}
+		return err
+	})
+	if err != nil {
+		return errors.Wrap(err, "guest: look through the kernel package")
+	}
+	var order []string
+	done := map[string]bool{}
+	var keepOne func(name string) error
+	keepOne = func(name string) error {
+		path, ok := found[name]
+		if done[name] || !ok {
+			return nil // a module that is not there is built into the kernel
+		}
+		done[name] = true
+		data, err := readModule(ctx, path)
+		if err != nil {
+			return err
+		}
+		for _, dep := range moduleDepends(data) {
+			if err := keepOne(dep); err != nil {
+				return err
+			}
+		}
+		order = append(order, name+".ko")
+		return errors.Wrap(os.WriteFile(filepath.Join(keep, name+".ko"), data, 0o644), "guest: keep a module")
+	}
+	for _, name := range modules {
+		if err := keepOne(name); err != nil {
+			return err
+		}
+	}
+	return errors.Wrap(os.WriteFile(filepath.Join(keep, "order"), []byte(strings.Join(order, "\n")+"\n"), 0o644), "guest: write the order of modules")
+}
+
+// readModule reads a module file; newer Debian releases compress them.
+func readModule(ctx context.Context, path string) ([]byte, error) {
+	if strings.HasSuffix(path, ".xz") {
+		data, err := exec.CommandContext(ctx, "xz", "-dc", path).Output()
+		return data, errors.Wrapf(err, "guest: uncompress %s", path)
+	}
+	data, err := os.ReadFile(path)
+	return data, errors.Wrap(err, "guest: read a module")
+}
+
+// moduleDepends reads the "depends=a,b" string of a module's .modinfo section.
+func moduleDepends(module []byte) []string {
+	_, rest, ok := bytes.Cut(module, []byte("\x00depends="))
+	if !ok {
+		return nil
+	}
+	list, _, _ := bytes.Cut(rest, []byte{0})
+	return strings.FieldsFunc(strings.ReplaceAll(string(list), "-", "_"), func(r rune) bool { return r == ',' })
+}

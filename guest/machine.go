@@ -1,0 +1,337 @@
+package guest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pkg/errors"
+	"golang.org/x/sys/unix"
+)
+
+// qemu is the emulator's command.
+const qemu = "qemu-system-x86_64"
+
+// markByte begins the line that ends a script's output.
+const markByte = 0x1e
+
+// bootTime is how long a boot may take; on a busy machine it takes 20 s.
+const bootTime = 2 * time.Minute
+
+// consoleMax is how much of the console's end is kept, in bytes.
+const consoleMax = 64 << 10
+
+// Options say what a guest is made of. The zero value is a bare busybox guest.
+type Options struct {
+	// Bins are programs of the host, put into /bin with the shared libraries
+	// that they need.
+	Bins []string
+	// Files are further files: path in the guest -> path on the host.
+	Files map[string]string
+	// Forwards are TCP ports of the guest that the host can reach; see
+	// Machine.HostAddr.
+	Forwards []int
+	// MemoryMiB is the guest's memory; 0 means 1024.
+	MemoryMiB int
+	// QEMU are further options of QEMU, for devices.
+	QEMU []string
+	// Output gets all output of scripts as it comes. May be nil.
+	Output io.Writer
+}
+
+// A Result is what a script left behind.
+type Result struct {
+	Output string // standard output and standard error, in the order written
+	Status int    // exit status
+}
+
+// Machine is a running guest. Sh may be called from several goroutines, one
+// script runs at a time. The others may be called at any time.
+type Machine struct {
+	mark     string
+	port     *os.File // our end of the guest's port
+	output   io.Writer
+	forwards map[int]string
+
+	proc   *os.Process
+	done   chan struct{} // closed when QEMU has ended
+	endErr error         // how it ended; read after done
+	wg     sync.WaitGroup
+
+	results chan Result   // from the reader to Sh
+	turn    chan struct{} // holds one token: who has it may use the port
+
+	mu      sync.Mutex
+	console []byte // the end of the kernel's console
+}
+
+// Start boots a guest and returns when it is ready for scripts, after about
+// four seconds. Close must be called. ctx bounds the boot only.
+func Start(ctx context.Context, o Options) (*Machine, error) {
+	k, err := Kernel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	word := make([]byte, 8)
+	rand.Read(word)
+	m := &Machine{
+		mark: hex.EncodeToString(word), output: o.Output, forwards: map[int]string{},
+		done: make(chan struct{}), results: make(chan Result, 1), turn: make(chan struct{}, 1),
+	}
+	root, err := makeRoot(ctx, k, o, m.mark)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	nic := "user,model=virtio-net-pci"
+	for _, p := range o.Forwards {
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		m.forwards[p] = addr
+		nic += fmt.Sprintf(",hostfwd=tcp:%s-:%d", addr, p)
+	}
+	memory := o.MemoryMiB
+	if memory == 0 {
+		memory = 1024
+	}
+	// Descriptor 3 is the guest's port, 4 the root file system.
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memory),
+		"-kernel", k.Image, "-initrd", "/dev/fd/4",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr",
+		"-serial", "stdio",
+		"-device", "virtio-serial-pci", "-chardev", "socket,id=port,fd=3", "-device", "virtserialport,chardev=port,nr=1",
+		"-nic", nic,
+	}
+	if err := m.launch(append(args, o.QEMU...), root); err != nil {
+		return nil, err
+	}
+	boot, cancel := context.WithTimeout(ctx, bootTime)
+	defer cancel()
+	if _, err := m.wait(boot); err != nil {
+		err = errors.WithMessage(err, "guest: boot")
+		m.Close()
+		return nil, err
+	}
+	m.turn <- struct{}{}
+	return m, nil
+}
+
+// launch starts QEMU and the goroutines that belong to it.
+func (m *Machine) launch(args []string, root *os.File) error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return errors.Wrap(err, "guest: make a socket pair for the port")
+	}
+	// Our end goes to the runtime's poller, so that Close ends a Read of it.
+	unix.SetNonblock(fds[0], true)
+	m.port = os.NewFile(uintptr(fds[0]), "guest port")
+	theirs := os.NewFile(uintptr(fds[1]), "guest port")
+	defer theirs.Close()
+	console, consoleW, err := os.Pipe()
+	if err != nil {
+		m.port.Close()
+		return errors.Wrap(err, "guest: make a pipe for the console")
+	}
+	cmd := exec.Command(qemu, args...)
+	cmd.ExtraFiles = []*os.File{theirs, root}
+	cmd.Stdout, cmd.Stderr = consoleW, consoleW
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
+	started := make(chan error, 1)
+	m.wg.Add(1)
+	go func() {
+		defer m.wg.Done()
+		// Pdeathsig is sent when the thread that started the process ends, so
+		// this goroutine keeps its thread until QEMU has ended.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			m.endErr = cmd.Wait()
+			close(m.done)
+		}
+	}()
+	err = <-started
+	consoleW.Close()
+	if err != nil {
+		m.wg.Wait()
+		m.port.Close()
+		console.Close()
+		return errors.Wrapf(err, "guest: start %s", qemu)
+	}
+	m.proc = cmd.Process
+	m.wg.Add(2)
+	go m.readConsole(console)
+	go m.readPort()
+	return nil
+}
+
+// Sh runs a script with busybox sh and waits for its end. A status other than
+// 0 is no error. When ctx ends first the machine is of no further use: close it.
+func (m *Machine) Sh(ctx context.Context, script string) (Result, error) {
+	select {
+	case <-m.turn:
+	case <-m.done:
+		return Result{}, m.died()
+	case <-ctx.Done():
+		return Result{}, errors.Wrap(ctx.Err(), "guest: wait for an earlier script")
+	}
+	if _, err := io.WriteString(m.port, base64.StdEncoding.EncodeToString([]byte(script))+"\n"); err != nil {
+		return Result{}, errors.Wrapf(err, "guest: send a script (console: %s)", m.consoleEnd())
+	}
+	r, err := m.wait(ctx)
+	if err != nil {
+		return r, errors.WithMessagef(err, "guest: run %q", firstLine(script))
+	}
+	m.turn <- struct{}{}
+	return r, nil
+}
+
+// HostAddr is the address on the host that reaches a port of Options.Forwards.
+func (m *Machine) HostAddr(port int) string { return m.forwards[port] }
+
+// Console returns the end of the kernel's console (errors and worse only).
+func (m *Machine) Console() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return string(m.console)
+}
+
+var faultLine = regexp.MustCompile(`(?m)^.*(BUG:|WARNING: |Oops|general protection|blocked for more than|Kernel panic|refcount_t:).*$`)
+
+// KernelFaults returns the lines of the console in which the guest's kernel
+// complains about itself. A good test ends with none.
+func (m *Machine) KernelFaults() []string { return faultLine.FindAllString(m.Console(), -1) }
+
+// Close ends the guest at once and waits for all that belongs to it. It may be
+// called more than once.
+func (m *Machine) Close() error {
+	m.proc.Kill() // an error means that it has ended already
+	m.port.Close()
+	m.wg.Wait()
+	return nil
+}
+
+// wait returns the next result of the port.
+func (m *Machine) wait(ctx context.Context) (Result, error) {
+	select {
+	case r := <-m.results:
+		return r, nil
+	case <-ctx.Done():
+		return Result{}, errors.Wrapf(ctx.Err(), "no answer in time (console: %s)", m.consoleEnd())
+	case <-m.done:
+		select {
+		case r := <-m.results: // it answered, then ended
+			return r, nil
+		default:
+			return Result{}, m.died()
+		}
+	}
+}
+
+// died explains a guest that has ended by itself. done is closed.
+func (m *Machine) died() error {
+	return errors.Errorf("guest: QEMU has ended (%v): its console said: %s", m.endErr, m.consoleEnd())
+}
+
+func (m *Machine) consoleEnd() string {
+	s := strings.TrimSpace(m.Console())
+	return s[max(0, len(s)-2000):]
+}
+
+// readConsole keeps the console's end until QEMU closes it.
+func (m *Machine) readConsole(r *os.File) {
+	defer m.wg.Done()
+	defer r.Close()
+	buf := make([]byte, 4096)
+	for {
+		n, err := r.Read(buf)
+		m.mu.Lock()
+		m.console = append(m.console, bytes.ReplaceAll(buf[:n], []byte("\r"), nil)...)
+		m.console = m.console[max(0, len(m.console)-consoleMax):]
+		m.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readPort cuts the port's stream at the marks: what lies before one is the
+// output of one script, the number behind it the status.
+func (m *Machine) readPort() {
+	defer m.wg.Done()
+	r := bufio.NewReaderSize(m.port, 64<<10)
+	mark := []byte(m.mark + " ")
+	var out bytes.Buffer
+	for {
+		if n, err := r.Peek(1); err != nil {
+			return
+		} else if n[0] == markByte {
+			if head, _ := r.Peek(1 + len(mark)); bytes.Equal(head[min(1, len(head)):], mark) {
+				line, err := r.ReadString('\n')
+				if err != nil {
+					return
+				}
+				status, _ := strconv.Atoi(strings.TrimSpace(line[1+len(mark):]))
+				m.results <- Result{Output: out.String(), Status: status}
+				out.Reset()
+				continue
+			}
+			// A byte of the output that only looks like a mark.
+			r.Discard(1)
+			m.take(&out, []byte{markByte})
+			continue
+		}
+		chunk, _ := r.Peek(r.Buffered())
+		if i := bytes.IndexByte(chunk, markByte); i >= 0 {
+			chunk = chunk[:i]
+		}
+		m.take(&out, chunk)
+		r.Discard(len(chunk))
+	}
+}
+
+func (m *Machine) take(out *bytes.Buffer, p []byte) {
+	out.Write(p)
+	if m.output != nil {
+		m.output.Write(p)
+	}
+}
+
+// freeAddr finds a loopback address that nobody listens on.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", errors.Wrap(err, "guest: find a free port")
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func firstLine(s string) string {
+	line, rest, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	if rest != "" {
+		line += " ..."
+	}
+	return line
+}

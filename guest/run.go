@@ -1,0 +1,117 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/pkg/errors"
+)
+
+// RequireAll is the environment variable that turns a missing requirement from
+// a skipped test into a failed one; `make test` sets it to 1.
+const RequireAll = "SLIOD_REQUIRE_ALL"
+
+// Run boots a guest, runs one script and ends the guest.
+func Run(ctx context.Context, script string, o Options) (Result, error) {
+	m, err := Start(ctx, o)
+	if err != nil {
+		return Result{}, err
+	}
+	defer m.Close()
+	return m.Sh(ctx, script)
+}
+
+// Missing says what keeps a guest from running here, or returns nil. It
+// downloads the kernel if that is all that is missing.
+func Missing(ctx context.Context) error {
+	if _, err := exec.LookPath(qemu); err != nil {
+		return errors.Errorf("guest: no %s: install the package qemu-system-x86", qemu)
+	}
+	if _, err := os.Stat(busybox); err != nil {
+		return errors.Errorf("guest: no %s: install the package busybox-static", busybox)
+	}
+	_, err := Kernel(ctx)
+	return err
+}
+
+// Require skips the test when guests cannot run here, with the reason, and
+// fails it when SLIOD_REQUIRE_ALL=1 is set.
+func Require(t testing.TB) {
+	t.Helper()
+	if err := Missing(t.Context()); err != nil {
+		SkipOrFail(t, err.Error())
+	}
+}
+
+// SkipOrFail skips the test for a missing requirement, or fails it when
+// SLIOD_REQUIRE_ALL=1 is set: nothing is skipped in silence there.
+func SkipOrFail(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv(RequireAll) == "1" {
+		t.Fatalf("%s=1 and this test cannot run: %s", RequireAll, reason)
+	}
+	t.Skip(reason)
+}
+
+// Boot starts a guest for a test, which ends with it. Output of scripts goes to
+// the test's log unless Options.Output is set. A complaint of the guest's
+// kernel about itself fails the test.
+func Boot(t testing.TB, o Options) *Machine {
+	t.Helper()
+	Require(t)
+	if o.Output == nil {
+		o.Output = t.Output()
+	}
+	m, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Close()
+		for _, line := range m.KernelFaults() {
+			t.Errorf("the guest's kernel said: %s", line)
+		}
+	})
+	return m
+}
+
+// Must runs a script that has to end with status 0 and returns its output.
+func (m *Machine) Must(t testing.TB, script string) string {
+	t.Helper()
+	r, err := m.Sh(t.Context(), script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Status != 0 {
+		t.Fatalf("guest: %q ended with status %d:\n%s", firstLine(script), r.Status, r.Output)
+	}
+	return r.Output
+}
+
+// Build compiles a command of this module as a static program for Options.Bins
+// and returns its path. It is removed when the test ends.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s for the guest: %v\n%s", pkg, err, out)
+	}
+	return bin
+}
+
+// Mount9P is the shell command that mounts a server on a TCP port of the
+// host's loopback. options are further mount options, such as
+// "cache=none,access=user"; without an msize among them it is 1 MiB.
+func Mount9P(port int, options, mountpoint string) string {
+	if options != "" {
+		options = "," + options
+	}
+	return fmt.Sprintf("mkdir -p %[3]s && mount -t 9p -o trans=tcp,port=%[1]d,version=9p2000.L,msize=1048576%[2]s 10.0.2.2 %[3]s",
+		port, options, mountpoint)
+}

@@ -1,0 +1,47 @@
+// Package ctl is the control tree: the archive's administration as a tree of
+// small files, as Plan 9 does it. A client reaches it with the attach name "ctl".
+//
+//	/README       what this tree is
+//	/status       the server as a whole
+//	/volumes      the volumes of the library
+//	/drives       its drives
+//	/queue        what waits for tape, and the jobs
+//	/jobs/new     write a command here
+//	/jobs/error   what was wrong with the last command that was refused
+//	/jobs/N       job number N
+//
+// The four reports and /jobs/N hold one JSON object each, with the fields of
+// package backend's Status, Queue, JobStatus and so on; /volumes and /drives hold
+// {"volumes": [...]} and {"drives": [...]}.
+//
+// # Reading
+//
+// A report is made when it is read at offset 0, and kept in the open file: reads
+// at later offsets see the same text. Reading again from 0 makes a new one, so one
+// open file can be polled. The length that Getattr tells is that of a report
+// made for the answer; the next may be longer, so read to the end of file. The
+// version in the QID of a report is 0, which means "do not cache" to Linux.
+//
+// # Commands
+//
+// One write to /jobs/new is one command, whatever its offset, in one of three
+// forms:
+//
+//	archive NUL path NUL path...    any byte but NUL may be in a path
+//	archive LF path LF path...      one path a line
+//	archive path                    one path, to type in a shell
+//
+// The write is answered when the job has begun, not when it is done. Reading the
+// same open file from offset 0 then gives the number of the job and a line feed.
+// A command that is refused starts nothing: the write fails with the errno of
+// the cause, and the same open file, or /jobs/error, holds a line that explains it.
+//
+// # Who may
+//
+// Everybody may read; root and the user who runs the server may write commands.
+//
+// # Locks
+//
+// Each open file has one mutex, for its text. It is never held while the archive
+// is asked. tree.lastError has its own. Nothing of the tree survives a restart.
+package ctl

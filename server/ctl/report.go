@@ -1,0 +1,106 @@
+package ctl
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"github.com/hugelgupf/p9/linux"
+	"github.com/pkg/errors"
+
+	"sliod/backend"
+)
+
+const readme = `This is the control tree of SLIOD, a file server for tape.
+
+status    the server as a whole         volumes   the tape volumes
+drives    the drives                    queue     what waits for tape, and the jobs
+jobs/N    job number N                  jobs/new  write a command here
+
+The reports are JSON, one object each, made when they are read from offset 0.
+
+A command is one write to jobs/new: a word, then paths of the archive, each
+ended or separated by a NUL byte or a line feed. The words are
+    archive   copy dirty slivers to tape
+    evict     drop the cached copy of archived slivers
+    recall    bring slivers back from tape
+    pin       keep in the cache            unpin   let go again
+A directory stands for all below it. For one path, a space will do:
+    echo "archive /projects/one" > jobs/new
+Reading the open file back gives the number of the job. A command that is refused
+fails the write; jobs/error then says why.
+
+Everybody may read. Root, and the user who runs the server, may write commands.
+The command sliod uses this tree: see sliod help.
+`
+
+func reportReadme(*FS) ([]byte, error) { return []byte(readme), nil }
+
+// object writes v as JSON that people can read as well.
+func object(v any) ([]byte, error) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return nil, errors.Wrapf(err, "write %T as JSON", v)
+	}
+	return append(b, '\n'), nil
+}
+
+func reportStatus(t *FS) ([]byte, error) { return object(t.admin.Status()) }
+
+func reportVolumes(t *FS) ([]byte, error) {
+	return object(struct {
+		Volumes []backend.VolumeInfo `json:"volumes"`
+	}{notNil(t.admin.Volumes())})
+}
+
+func reportDrives(t *FS) ([]byte, error) {
+	return object(struct {
+		Drives []backend.DriveInfo `json:"drives"`
+	}{notNil(t.admin.Drives())})
+}
+
+func reportQueue(t *FS) ([]byte, error) {
+	q := t.admin.Queue()
+	q.Recalls, q.Jobs = notNil(q.Recalls), notNil(q.Jobs)
+	return object(q)
+}
+
+func reportJob(t *FS, id uint64) ([]byte, error) {
+	j, ok := t.admin.Job(id)
+	if !ok {
+		return nil, linux.ENOENT
+	}
+	j.Paths = notNil(j.Paths)
+	return object(j)
+}
+
+func reportError(t *FS) ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return []byte(t.lastError), nil
+}
+
+// notNil makes an empty list [] in JSON, not null.
+func notNil[E any](s []E) []E {
+	if s == nil {
+		return []E{}
+	}
+	return s
+}
+
+func jobName(id uint64) string { return strconv.FormatUint(id, 10) }
+
+// parseJob reads a job's file name, in the one form that jobName writes.
+func parseJob(name string) (id uint64, ok bool) {
+	id, err := strconv.ParseUint(name, 10, 63)
+	return id, err == nil && jobName(id) == name
+}
+
+func jobIDs(list []backend.JobStatus) []uint64 {
+	ids := make([]uint64, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"net"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"sliod/backend/vfs"
+	"sliod/server/wire"
+)
+
+const (
+	maxReplies = 4096      // replies of one connection that may wait for its client
+	flushAt    = 256 << 10 // a batch of this size is sent even if more input waits
+	maxIovecs  = 1024      // IOV_MAX
+)
+
+// zeroPage is what Data.Zeros is sent from.
+var zeroPage [64 << 10]byte
+
+// segment is data that goes out after buf[:at] of its batch.
+type segment struct {
+	at   int
+	data vfs.Data
+}
+
+// batch is a run of replies. buf holds their heads and the small ones whole;
+// segments say where data lies that is sent from its own place, which stays pinned
+// until reset.
+type batch struct {
+	buf     []byte
+	segs    []segment
+	size    int // bytes on the wire
+	replies int
+
+	iov  []unix.Iovec
+	next int // iov[next:] is still to be sent
+}
+
+func (b *batch) empty() bool { return b.replies == 0 }
+
+// reply appends a whole reply.
+func (b *batch) reply(enc *wire.Codec, tag uint16, m wire.Message) {
+	at := len(b.buf)
+	b.buf = enc.Append(b.buf, tag, m)
+	b.size += len(b.buf) - at
+	b.replies++
+}
+
+// read appends an Rread and takes over the pin of d.
+func (b *batch) read(tag uint16, d vfs.Data) {
+	b.buf = wire.AppendRread(b.buf, tag, d.Len())
+	b.size += wire.ReadOverhead + d.Len()
+	b.replies++
+	b.segs = append(b.segs, segment{at: len(b.buf), data: d})
+}
+
+// readdir appends an Rreaddir with entries copied.
+func (b *batch) readdir(tag uint16, entries []byte) {
+	b.buf = wire.AppendRreaddir(b.buf, tag, len(entries))
+	b.buf = append(b.buf, entries...)
+	b.size += wire.ReadOverhead + len(entries)
+	b.replies++
+}
+
+// reset gives all pins back and makes the batch empty, for use again.
+func (b *batch) reset() {
+	for i := range b.segs {
+		b.segs[i].data.Release()
+	}
+	clear(b.segs)
+	clear(b.iov)
+	b.segs, b.iov = b.segs[:0], b.iov[:0]
+	b.size, b.replies, b.next = 0, 0, 0
+	if cap(b.buf) > flushAt {
+		b.buf = nil // one large burst shall not cost memory for ever
+	}
+	b.buf = b.buf[:0]
+}
+
+// seal lays out the vectors. Nothing may be appended afterwards.
+func (b *batch) seal() {
+	from := 0
+	for i := range b.segs {
+		s := &b.segs[i]
+		b.vector(b.buf[from:s.at])
+		from = s.at
+		b.vector(s.data.Bytes)
+		for z := s.data.Zeros; z > 0; z -= len(zeroPage) {
+			b.vector(zeroPage[:min(z, len(zeroPage))])
+		}
+	}
+	b.vector(b.buf[from:])
+}
+
+func (b *batch) vector(p []byte) {
+	if len(p) > 0 {
+		v := unix.Iovec{Base: &p[0]}
+		v.SetLen(len(p))
+		b.iov = append(b.iov, v)
+	}
+}
+
+// send writes to the non-blocking socket fd until all is out or it is full.
+func (b *batch) send(fd uintptr) (done bool, err error) {
+	for b.next < len(b.iov) {
+		v := b.iov[b.next:]
+		if len(v) > maxIovecs {
+			v = v[:maxIovecs]
+		}
+		n, _, errno := unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
+		switch errno {
+		case 0:
+			b.sent(int(n))
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false, nil
+		default:
+			return false, errno
+		}
+	}
+	return true, nil
+}
+
+// sent moves on by n bytes.
+func (b *batch) sent(n int) {
+	for n > 0 {
+		v := &b.iov[b.next]
+		if k := int(v.Len); n < k {
+			v.Base = (*byte)(unsafe.Add(unsafe.Pointer(v.Base), n))
+			v.SetLen(k - n)
+			return
+		}
+		n -= int(v.Len)
+		b.next++
+	}
+}
+
+// sendConn writes all to a connection that is no socket of the system.
+func (b *batch) sendConn(nc net.Conn) error {
+	for ; b.next < len(b.iov); b.next++ {
+		v := b.iov[b.next]
+		if _, err := nc.Write(unsafe.Slice(v.Base, int(v.Len))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
