@@ -37,8 +37,7 @@ type Status struct {
 	State      string    `json:"state_dir"`
 	StartedAt  time.Time `json:"started_at"`
 	Listen     []string  `json:"listen"`
-	Files      int64     `json:"files"`
-	Bytes      int64     `json:"bytes"` // logical size of all files
+	Files      int64     `json:"files"` // and directories
 	Cache      CacheInfo `json:"cache"`
 	Tape       TapeInfo  `json:"tape"`
 	Parked     int64     `json:"parked_requests"`

@@ -26,6 +26,5 @@ func (e events) Pressure() {
 	case e.fs.pressed <- struct{}{}:
 	default:
 	}
+	e.fs.mover.Pressure()
 }
-
-func (e events) SpaceFreed() { e.fs.mover.SpaceFreed() }

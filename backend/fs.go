@@ -85,12 +85,17 @@ type FS struct {
 	pending  pendingSet
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
+	space    struct { // the library's, for statfs
+		mu   sync.Mutex
+		at   time.Time
+		info TapeInfo
+	}
 
-	pressed chan struct{} // the cache is short of slots
+	pressed chan struct{}      // the cache is short of slots
 	cancel  context.CancelFunc // of the workers
 	// stopMover cuts the mover's work short, without indexes on tape.
 	stopMover context.CancelFunc
-	wg      sync.WaitGroup
+	wg        sync.WaitGroup
 }
 
 var (
@@ -128,6 +133,7 @@ func Open(o Options) (_ *FS, err error) {
 	}()
 	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
 	fs.cache.SetEvents(events{fs})
+	fs.cache.OnSpaceFreed(fs.mover.SpaceFreed)
 	for _, step := range []func() error{fs.makeRoot, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.countFiles} {
 		if err := step(); err != nil {
 			return nil, err
@@ -195,7 +201,7 @@ func (fs *FS) countFiles() error {
 // statfs shows the library's space: what is on the volumes, and what they hold.
 func (fs *FS) statfs() p9.FSStat {
 	const block = 4096
-	t := fs.tapeInfo()
+	t := fs.tapeSpace()
 	free := max(0, t.CapacityBytes-t.UsedBytes)
 	files := uint64(fs.files.Load())
 	return p9.FSStat{

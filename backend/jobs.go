@@ -23,6 +23,9 @@ const (
 // job is a command of the operator on a set of files.
 type job struct {
 	fs *FS
+	// finished is closed when the job has ended.
+	finished chan struct{}
+
 	mu sync.Mutex
 	JobStatus
 }
@@ -56,7 +59,7 @@ func (fs *FS) startJobOn(kind JobKind, ids []sliver.FileID, paths []string) uint
 	t := &fs.jobs
 	t.mu.Lock()
 	t.last++
-	j := &job{fs: fs, JobStatus: JobStatus{ID: t.last, Kind: kind, Paths: paths, State: "running", StartedAt: time.Now()}}
+	j := &job{fs: fs, finished: make(chan struct{}), JobStatus: JobStatus{ID: t.last, Kind: kind, Paths: paths, State: "running", StartedAt: time.Now()}}
 	if t.m == nil {
 		t.m = make(map[uint64]*job)
 	}
@@ -158,6 +161,7 @@ func (j *job) run(ctx context.Context, ids []sliver.FileID) {
 		err = firstError(err, j.fs.walk(ctx, id, func(ino *inode) { each(ctx, ino, &wait) }))
 	}
 	wait.Wait()
+	defer close(j.finished)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.State, j.FinishedAt = "done", time.Now()

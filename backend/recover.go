@@ -70,7 +70,7 @@ func (fs *FS) recoverCache() error {
 	}
 	for _, c := range cut {
 		// A truncate reached the catalog, but not the slot's record.
-		fs.cache.Truncate(c.key, c.len, nil)
+		fs.cache.Truncate(c.key, c.len)
 	}
 	for id := range pinned {
 		fs.cache.SetPinned(id, true)

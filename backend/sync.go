@@ -84,6 +84,9 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 			b = &c
 			changed[no] = b
 		}
+		if old := &b.Slivers[i]; !old.Dirty && len(old.Copies) > 0 && old.Version >= ref.Version {
+			continue // archived meanwhile, in this very version: it is about to be clean
+		}
 		countDead(dead, &b.Slivers[i])
 		b.Slivers[i] = catalog.SliverRec{Dirty: true, Slot: ref.Slot, Seq: ref.Seq, Len: uint32(ref.Len)}
 		current = append(current, ref)

@@ -31,9 +31,9 @@
 //
 // # Owners
 //
-// A Machine owns one QEMU process, one goroutine that started it and waits for
-// it, and two that read its console and its port. Close ends the process by
-// its pid and waits for all three. If the test's process dies, the kernel
+// A Machine owns one QEMU process (a child.Child) and two goroutines, which
+// read its console and its port. Close ends the process by its pid and waits
+// for all of them. If the test's process dies, the kernel
 // kills QEMU (Pdeathsig). Nothing is left on disk: the root file system is an
 // unlinked temporary file.
 //

@@ -33,7 +33,7 @@ func TestScripts(t *testing.T) {
 		{"a file of the host", "cat /data/file", "from the host\n", 0},
 		{"no newline at the end", "printf abc", "abc", 0},
 		{"bytes like a mark", `printf 'a\036b\0360 0\n'`, "a\x1eb\x1e0 0\n", 0},
-		{"killed by a signal", "kill -9 $$", "", 137},
+		{"killed by a signal", "kill -9 $$", "Killed\n", 137},
 		{"no standard input", "cat", "", 0},
 		{"a syntax error", "if", "", 2},
 		{"9p and tape modules", "grep -c 9p /proc/filesystems; for m in st sg ch; do grep -c ^$m' ' /proc/modules; done", "1\n1\n1\n1\n", 0},

@@ -13,15 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
+
+	"sliod/guest/child"
 )
 
 // qemu is the emulator's command.
@@ -68,10 +68,8 @@ type Machine struct {
 	output   io.Writer
 	forwards map[int]string
 
-	proc   *os.Process
-	done   chan struct{} // closed when QEMU has ended
-	endErr error         // how it ended; read after done
-	wg     sync.WaitGroup
+	proc *child.Child   // QEMU
+	wg   sync.WaitGroup // the two readers
 
 	results chan Result   // from the reader to Sh
 	turn    chan struct{} // holds one token: who has it may use the port
@@ -91,7 +89,7 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	rand.Read(word)
 	m := &Machine{
 		mark: hex.EncodeToString(word), output: o.Output, forwards: map[int]string{},
-		done: make(chan struct{}), results: make(chan Result, 1), turn: make(chan struct{}, 1),
+		results: make(chan Result, 1), turn: make(chan struct{}, 1),
 	}
 	root, err := makeRoot(ctx, k, o, m.mark)
 	if err != nil {
@@ -154,32 +152,13 @@ func (m *Machine) launch(args []string, root *os.File) error {
 	cmd := exec.Command(qemu, args...)
 	cmd.ExtraFiles = []*os.File{theirs, root}
 	cmd.Stdout, cmd.Stderr = consoleW, consoleW
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-
-	started := make(chan error, 1)
-	m.wg.Add(1)
-	go func() {
-		defer m.wg.Done()
-		// Pdeathsig is sent when the thread that started the process ends, so
-		// this goroutine keeps its thread until QEMU has ended.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			m.endErr = cmd.Wait()
-			close(m.done)
-		}
-	}()
-	err = <-started
+	m.proc, err = child.Start(cmd)
 	consoleW.Close()
 	if err != nil {
-		m.wg.Wait()
 		m.port.Close()
 		console.Close()
-		return errors.Wrapf(err, "guest: start %s", qemu)
+		return errors.WithMessage(err, "guest")
 	}
-	m.proc = cmd.Process
 	m.wg.Add(2)
 	go m.readConsole(console)
 	go m.readPort()
@@ -191,7 +170,7 @@ func (m *Machine) launch(args []string, root *os.File) error {
 func (m *Machine) Sh(ctx context.Context, script string) (Result, error) {
 	select {
 	case <-m.turn:
-	case <-m.done:
+	case <-m.proc.Done():
 		return Result{}, m.died()
 	case <-ctx.Done():
 		return Result{}, errors.Wrap(ctx.Err(), "guest: wait for an earlier script")
@@ -226,7 +205,7 @@ func (m *Machine) KernelFaults() []string { return faultLine.FindAllString(m.Con
 // Close ends the guest at once and waits for all that belongs to it. It may be
 // called more than once.
 func (m *Machine) Close() error {
-	m.proc.Kill() // an error means that it has ended already
+	m.proc.Kill()
 	m.port.Close()
 	m.wg.Wait()
 	return nil
@@ -239,7 +218,7 @@ func (m *Machine) wait(ctx context.Context) (Result, error) {
 		return r, nil
 	case <-ctx.Done():
 		return Result{}, errors.Wrapf(ctx.Err(), "no answer in time (console: %s)", m.consoleEnd())
-	case <-m.done:
+	case <-m.proc.Done():
 		select {
 		case r := <-m.results: // it answered, then ended
 			return r, nil
@@ -251,7 +230,7 @@ func (m *Machine) wait(ctx context.Context) (Result, error) {
 
 // died explains a guest that has ended by itself. done is closed.
 func (m *Machine) died() error {
-	return errors.Errorf("guest: QEMU has ended (%v): its console said: %s", m.endErr, m.consoleEnd())
+	return errors.Errorf("guest: QEMU has ended (%v): its console said: %s", m.proc.Wait(), m.consoleEnd())
 }
 
 func (m *Machine) consoleEnd() string {

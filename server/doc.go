@@ -13,14 +13,14 @@
 //
 // # A deferred request
 //
-//	              ErrParked                  Wake
-//	  calling ------------------> parked -----------> ready
-//	     ^  \                       |                   |
-//	     |   \ Wake before ErrParked| Cancel is true    | the writer takes it
-//	     |    `---------------------+------> ready      |
-//	     |                          v                   v
-//	     |                        ended <---------- answered (write, fsync, lock; failed read)
-//	     `---------------------------------------------´ a read is called again
+//	            ErrParked                  Wake
+//	calling ------------------> parked -----------> ready
+//	   ^  \                       |                   |
+//	   |   \ Wake before ErrParked| Cancel is true    | the writer takes it
+//	   |    `---------------------+------> ready      |
+//	   |                          v                   v
+//	   |                        ended <---------- answered (write, fsync, lock; failed read)
+//	   `---------------------------------------------´ a read is called again
 //
 // The state is guarded by conn.mu and kept in the request, not in the tag table,
 // so a wake that comes before the call has returned only marks the request. Only

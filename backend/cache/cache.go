@@ -26,17 +26,20 @@ type Config struct {
 	Events              Events
 }
 
-// Events is what the cache tells its owner. It is called with no cache lock held;
-// the caller of Read, Write, Drop and so on may hold its own locks, and the call
-// may come from within that call: so a method must not take a lock that callers
-// of the cache hold, must not block, and must not call back into the cache.
+// Events is what the cache tells its owner. But for Merged it is called with no
+// cache lock held; the caller of Read, Write, Drop and so on may hold its own
+// locks, and the call may come from within that call: so a method must not take a
+// lock that callers of the cache hold, must not block, and must not call back into
+// the cache.
 type Events interface {
 	// Fault says that k is wanted from tape, as fault seq.
 	Fault(k sliver.Key, seq uint64)
 	// Unwanted says that nobody waits for fault seq any longer, or that it is over.
 	Unwanted(k sliver.Key, seq uint64)
 	// Merged says that a parked write of n bytes is now in the sliver, which is
-	// Dirty; it ended at byte end of the sliver. It comes before w is woken.
+	// Dirty; it ended at byte end of the sliver. It comes before w is woken, and in
+	// the same critical section as the change of the sliver: the cache's lock is
+	// held, so that no Truncate or Drop comes between the data and the new size.
 	Merged(k sliver.Key, end int, w *vfs.Waiter, n int)
 	// Pressure says that there is no free slot, and will be none without archiving
 	// or without releasing quarantined slots.
@@ -45,10 +48,10 @@ type Events interface {
 
 type noEvents struct{}
 
-func (noEvents) Fault(sliver.Key, uint64)                  {}
-func (noEvents) Unwanted(sliver.Key, uint64)               {}
+func (noEvents) Fault(sliver.Key, uint64)                 {}
+func (noEvents) Unwanted(sliver.Key, uint64)              {}
 func (noEvents) Merged(sliver.Key, int, *vfs.Waiter, int) {}
-func (noEvents) Pressure()                                 {}
+func (noEvents) Pressure()                                {}
 
 // Behind is what lies behind a sliver that is not in the cache: the catalog's
 // word. The caller must read it, and call, under a lock of the file that EndArchive,
@@ -93,6 +96,9 @@ type Cache struct {
 
 	// spaceLen is the length of space, to be read without mu by Unpin.
 	spaceLen atomic.Int32
+	// refused: a fault was told ErrFull and wants to hear of space.
+	refused    atomic.Bool
+	spaceFreed func()
 
 	// mu guards all below, and every entry, file, slot and chunk. No I/O and no
 	// copying happens under it.
@@ -101,24 +107,24 @@ type Cache struct {
 	closed  bool
 	stopErr error // WakeAll was called: nothing parks any more
 
-	files  map[sliver.FileID]*file
-	dirty  map[sliver.FileID]struct{} // files with dirty slivers
-	parked map[*vfs.Waiter]*place
-	space  vfs.WaitList       // writes that wait for a slot
-	wanted map[sliver.Key]int // the keys of those, counted
-	retrying []*place         // parked writes that are being tried again
-	noTape bool
+	files    map[sliver.FileID]*file
+	dirty    map[sliver.FileID]struct{} // files with dirty slivers
+	parked   map[*vfs.Waiter]*place
+	space    vfs.WaitList       // writes that wait for a slot
+	wanted   map[sliver.Key]int // the keys of those, counted
+	retrying []*place           // parked writes that are being tried again
+	noTape   bool
 
-	chunks   []chunk
-	free     []*chunk              // whole chunks
-	partial  [classWhole][]*chunk  // cut chunks with a free slot
-	cut      map[*chunk]struct{}   // all cut chunks
-	policy   policy                // the clean slivers, in order of eviction
-	draining bool                  // between high and low water
+	chunks    []chunk
+	free      []*chunk             // whole chunks
+	partial   [classWhole][]*chunk // cut chunks with a free slot
+	cut       map[*chunk]struct{}  // all cut chunks
+	policy    policy               // the clean slivers, in order of eviction
+	draining  bool                 // between high and low water
 	high, low int64                // bytes
-	quar     []quarantined
-	quarSeq  uint64
-	stats    Stats
+	quar      []quarantined
+	quarSeq   uint64
+	stats     Stats
 }
 
 type quarantined struct {
@@ -176,6 +182,10 @@ func Open(cfg Config) (*Cache, error) {
 
 // SetEvents sets who is told. It is called once, before the cache is used.
 func (c *Cache) SetEvents(ev Events) { c.ev = ev }
+
+// OnSpaceFreed has fn called when a slot may have become free after a fault was
+// told ErrFull. The rules of Events hold for it. Once, before use.
+func (c *Cache) OnSpaceFreed(fn func()) { c.spaceFreed = fn }
 
 // NextVersion returns a version that was never returned before, by this process or
 // an earlier one with this cache. Later versions are larger.

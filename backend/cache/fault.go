@@ -2,6 +2,7 @@ package cache
 
 import (
 	"github.com/cespare/xxhash/v2"
+	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
 
 	"sliod/backend/sliver"
@@ -75,6 +76,7 @@ func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
 	if e.slot == nil {
 		s := c.alloc(p, e.validLen)
 		if s == nil {
+			c.refused.Store(true)
 			return ErrFull
 		}
 		c.setSlot(e, s)
@@ -145,6 +147,9 @@ func (c *Cache) deliver(p *post, k sliver.Key, seq uint64, data []byte, v sliver
 // Fail ends fault seq with an error that every waiter gets: the sliver is absent
 // again and the next access starts a new fault. A stale seq changes nothing.
 func (c *Cache) Fail(k sliver.Key, seq uint64, err error) {
+	if err == nil {
+		err = linux.EIO // a nil would tell waiting writes that they are done
+	}
 	var p post
 	c.mu.Lock()
 	if e := c.fault(k, seq); e != nil {

@@ -79,6 +79,9 @@ type record struct {
 	seq     uint64
 	version sliver.Version
 	sum     uint64
+	// unchecked: a clean record found after an unclean shutdown and not compared
+	// with its sum before the next, proper one.
+	unchecked bool
 }
 
 // encode writes r as 64 bytes. The checksum covers the arena's secret, the place
@@ -91,6 +94,9 @@ func (r *record) encode(b []byte, secret, slot, cut uint64) {
 	}
 	le := binary.LittleEndian
 	b[0], b[1] = byte(r.kind), byte(r.class)
+	if r.unchecked {
+		b[2] = 1
+	}
 	le.PutUint32(b[4:], r.len)
 	le.PutUint64(b[8:], uint64(r.key.File))
 	le.PutUint64(b[16:], uint64(r.key.No))
@@ -130,10 +136,11 @@ func decodeRecord(b []byte, secret, slot, cut uint64) (r record, ok bool) {
 	}
 	r = record{
 		kind: recordKind(b[0]), class: class(b[1]), len: le.Uint32(b[4:]),
-		key:     sliver.Key{File: sliver.FileID(le.Uint64(b[8:])), No: sliver.No(le.Uint64(b[16:]))},
-		seq:     le.Uint64(b[24:]),
-		version: sliver.Version(le.Uint64(b[32:])),
-		sum:     le.Uint64(b[40:]),
+		key:       sliver.Key{File: sliver.FileID(le.Uint64(b[8:])), No: sliver.No(le.Uint64(b[16:]))},
+		seq:       le.Uint64(b[24:]),
+		version:   sliver.Version(le.Uint64(b[32:])),
+		sum:       le.Uint64(b[40:]),
+		unchecked: b[2] == 1,
 	}
 	if r.kind > recCut || r.class >= numClasses {
 		return record{}, false

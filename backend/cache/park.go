@@ -40,7 +40,6 @@ type actionKind uint8
 
 const (
 	actWake actionKind = iota
-	actMerged
 	actFault
 	actUnwanted
 	actRecord
@@ -62,8 +61,11 @@ func (p *post) wake(w *vfs.Waiter, n int, err error) {
 	p.acts = append(p.acts, action{kind: actWake, w: w, n: n, err: err})
 }
 
-func (p *post) merged(k sliver.Key, end int, w *vfs.Waiter, n int) {
-	p.acts = append(p.acts, action{kind: actMerged, k: k, end: end, w: w, n: n})
+// merged tells the owner that a parked write is in its sliver, and has the waiter
+// woken. mu is held: no Truncate or Drop comes between the data and the new size.
+func (c *Cache) merged(p *post, k sliver.Key, end int, w *vfs.Waiter, n int) {
+	c.ev.Merged(k, end, w, n)
+	p.wake(w, n, nil)
 }
 
 func (p *post) fault(k sliver.Key, seq uint64) {
@@ -94,6 +96,9 @@ func (c *Cache) run(p *post) {
 			p.pressure = false
 			c.ev.Pressure()
 		}
+		if p.kick && c.spaceFreed != nil && c.refused.Swap(false) {
+			c.spaceFreed()
+		}
 		if !p.kick || c.spaceLen.Load() == 0 {
 			return
 		}
@@ -106,9 +111,6 @@ func (c *Cache) act(p *post, a *action) {
 	switch a.kind {
 	case actWake:
 		a.w.Waker.Wake(a.n, a.err)
-	case actMerged:
-		c.ev.Merged(a.k, a.end, a.w, a.n)
-		a.w.Waker.Wake(a.n, nil)
 	case actFault:
 		c.ev.Fault(a.k, a.seq)
 	case actUnwanted:
@@ -149,6 +151,9 @@ func (c *Cache) parkSpace(p *post, k sliver.Key, b Behind, off int, data []byte,
 	}
 	if c.noTape {
 		return 0, ErrNoSpace
+	}
+	if w == nil {
+		return 0, vfs.ErrWouldWait
 	}
 	if err := c.hook(w, &place{k: k, b: b}); err != nil {
 		return 0, err
@@ -221,12 +226,15 @@ func (c *Cache) retry(p *post, w *vfs.Waiter, grant *slot) {
 		return
 	}
 	delete(c.parked, w)
-	c.mu.Unlock()
-	if err != nil {
+	switch e := c.lookup(pl.k); {
+	case err != nil:
 		p.wake(w, 0, err)
-	} else {
-		p.merged(pl.k, off+n, w, n)
+	case e == nil || !e.state.Resident() || e.len < off+n:
+		p.wake(w, n, nil) // done, and then cut by a Truncate or a Drop
+	default:
+		c.merged(p, pl.k, off+n, w, n)
 	}
+	c.mu.Unlock()
 }
 
 // Cancel unhooks a parked request. True: it will never be woken, and what it asked

@@ -23,6 +23,9 @@ func (c *Cache) Read(k sliver.Key, b Behind, off, n int, w *vfs.Waiter) (vfs.Dat
 		case e == nil && (b.State != sliver.Absent || off >= b.Len):
 			c.mu.Unlock()
 			return vfs.Data{Zeros: n}, nil
+		case w == nil && (e == nil || e.state == sliver.Faulting):
+			c.mu.Unlock()
+			return vfs.Data{}, vfs.ErrWouldWait
 		case e == nil || e.state == sliver.Faulting:
 			var p post
 			err := c.parkRead(&p, k, e, b, w)
@@ -71,10 +74,10 @@ func (c *Cache) parkRead(p *post, k sliver.Key, e *entry, b Behind, w *vfs.Waite
 // sum, before its first use; a sliver that is not what it says becomes absent.
 func (c *Cache) check(e *entry) error {
 	e.wmu.Lock()
-	defer e.wmu.Unlock()
 	c.mu.Lock()
 	if e.dead || !e.verify {
 		c.mu.Unlock()
+		e.wmu.Unlock()
 		return nil
 	}
 	s, n, sum := e.slot, e.len, e.sum
@@ -94,6 +97,7 @@ func (c *Cache) check(e *entry) error {
 		c.toAbsent(&p, e, n)
 	}
 	c.mu.Unlock()
+	e.wmu.Unlock()
 	if !good {
 		c.log.WithError(err).WithField(fieldSliver, e.key).WithField(fieldSlot, s.number()).
 			Warn("cached sliver is not what its record says, after an unclean shutdown; it will be read from tape again")

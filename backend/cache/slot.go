@@ -63,7 +63,7 @@ func (s *slot) Unpin() {
 		s.c.freeSlot(&p, s)
 		s.c.mu.Unlock()
 		s.c.run(&p)
-	case n == 1 && s.c.spaceLen.Load() > 0:
+	case n == 1 && (s.c.spaceLen.Load() > 0 || s.c.refused.Load()):
 		s.c.run(&post{kick: true})
 	}
 }
@@ -303,7 +303,7 @@ func (s *slot) finalRecord() record {
 	r := record{class: s.class, len: uint32(e.len), key: e.key, seq: s.seq, version: e.version, sum: e.sum}
 	switch e.state {
 	case sliver.Clean:
-		r.kind = recClean
+		r.kind, r.unchecked = recClean, e.verify
 	case sliver.Dirty, sliver.Archiving:
 		r.kind = recDirty
 	default:

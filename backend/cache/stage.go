@@ -3,6 +3,8 @@ package cache
 import (
 	"slices"
 
+	"github.com/hugelgupf/p9/linux"
+
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 )
@@ -66,6 +68,9 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 		if err == nil {
 			err = e.endErr
 		}
+		if err == nil {
+			err = linux.EIO
+		}
 		return 0, err
 	}
 	if err == nil {
@@ -76,16 +81,21 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 			}
 			return len(data), nil
 		}
-		if !e.filling {
-			err = c.hook(w, &place{k: k, e: e})
-		} else if c.stopErr == nil {
-			// Being filled; others are still copying. The last of them wakes it.
-			err = c.hook(w, &place{k: k, e: e})
+		pl := &place{k: k, e: e}
+		if e.filling {
+			// The last of those that still copy wakes it: too late to refuse.
+			c.parked[w] = pl
+			c.stats.Parks++
+		} else {
+			err = c.hook(w, pl)
 		}
 		if err == nil {
 			r.w = w
 			w.Kind, w.Off, w.N = kindStaged, off, len(data)
 			e.waiters.Push(w)
+			if e.copying == 0 && !e.filling {
+				c.needFault(p, e)
+			}
 			return 0, vfs.ErrParked
 		}
 	}
@@ -107,15 +117,22 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 			}
 		case e.dropped:
 			c.endDropped(p, e)
-		case e.seq == 0 && e.waiters.Len() > 0:
-			e.seq = c.next()
-			c.stats.Faults++
-			p.fault(e.key, e.seq)
+		case e.waiters.Len() > 0 || e.wanted:
+			c.needFault(p, e)
 		default:
 			c.disinterest(p, e)
 		}
 	}
 	return 0, err
+}
+
+// needFault starts the fault of a sliver that a write was to cover, and has not.
+func (c *Cache) needFault(p *post, e *entry) {
+	if e.seq == 0 {
+		e.seq = c.next()
+		c.stats.Faults++
+		p.fault(e.key, e.seq)
+	}
 }
 
 // parkPrefix lets a write wait for the fault with its first bytes. mu is held, and
@@ -286,7 +303,7 @@ func (c *Cache) answer(p *post, e *entry, b Behind) {
 			p.acts = append(p.acts, action{kind: actRetry, w: w})
 			continue
 		case kindStaged:
-			p.merged(e.key, w.Off+w.N, w, w.N)
+			c.merged(p, e.key, w.Off+w.N, w, w.N)
 		default:
 			e.grace = true
 			p.wake(w, 0, nil)

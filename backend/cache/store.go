@@ -1,9 +1,9 @@
 package cache
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"io"
-	"crypto/rand"
 	"os"
 	"path/filepath"
 

@@ -11,7 +11,9 @@ import (
 // faulting sliver is staged in the sliver's slot and parks w (vfs.ErrParked), which
 // is woken with len(data) after Events.Merged. A write that overlaps an earlier
 // parked one, or that finds no slot, keeps vfs.MaxPrefix bytes at most and is
-// completed short with that count. data is not kept beyond the call.
+// completed short with that count. Without a Waiter (w nil) nothing is staged or
+// parked: what cannot be done at once is vfs.ErrWouldWait. data is not kept beyond
+// the call.
 func (c *Cache) Write(k sliver.Key, b Behind, off int, data []byte, w *vfs.Waiter) (int, error) {
 	if len(data) == 0 {
 		return 0, nil
@@ -94,10 +96,18 @@ func (c *Cache) write(p *post, k sliver.Key, b Behind, off int, data []byte, w *
 				return n, err
 			}
 			// Readers see its length 0, so zeros, until the bytes are there.
-			e = c.insert(k, b.State, sliver.Dirty)
+			from := sliver.Hole
+			if b.State == sliver.Absent {
+				from = sliver.Absent
+			}
+			e = c.insert(k, from, sliver.Dirty)
 			c.setSlot(e, s)
 			e.wmu.Lock()
 			return c.copyIn(p, e, nil, off, data)
+
+		case w == nil && (e != nil || off > 0 || end < b.Len):
+			c.mu.Unlock()
+			return 0, vfs.ErrWouldWait
 
 		default:
 			return c.stage(p, k, e, b, off, data, w, get)

@@ -4,6 +4,7 @@ import (
 	stderrors "errors"
 	"io"
 	"math"
+	"math/bits"
 	"os"
 	"strings"
 	"sync"
@@ -20,8 +21,10 @@ const (
 	defaultCacheBytes    = 64 << 20
 	defaultMemTableBytes = 32 << 20
 	// maxMemTables is how many full memtables may wait for the disk before an
-	// Update waits, too.
-	maxMemTables = 4
+	// Update waits, too; firstMemTable is the size of Pebble's first one, each
+	// later one is twice as large up to MemTableBytes.
+	maxMemTables  = 4
+	firstMemTable = 256 << 10
 	// pebbleFormat is Pebble's own format version of the files.
 	pebbleFormat = pebble.FormatTableFormatV6
 )
@@ -43,6 +46,7 @@ type pebbleKV struct {
 	memMu    sync.Mutex // guards memCount
 	memFree  *sync.Cond // memCount fell, or the store stopped
 	memCount int        // full memtables that are not yet tables
+	memMax   int        // above this an Update waits
 
 	// Transactions are counted as they commit. durable is a count that a Sync has
 	// made durable.
@@ -68,6 +72,9 @@ func openPebble(dir string, opts Options) (kv *pebbleKV, err error) {
 	if memBytes <= 0 {
 		memBytes = defaultMemTableBytes
 	}
+	// Pebble does not write the first, small memtables before they are half of a
+	// large one together: so many more must be allowed, or a wait would not end.
+	k.memMax = maxMemTables + bits.Len64(uint64(memBytes)/firstMemTable)
 	events := k.events(log)
 	po := &pebble.Options{
 		FS:                 opts.FS,

@@ -68,7 +68,7 @@ func (k *pebbleKV) throttle() error {
 	}
 	k.memMu.Lock()
 	defer k.memMu.Unlock()
-	for k.memCount > maxMemTables {
+	for k.memCount > k.memMax {
 		if err := k.stop.failure(); err != nil {
 			return err
 		}

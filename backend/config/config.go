@@ -36,6 +36,8 @@ type Cache struct {
 	// HighWater and LowWater are shares of SizeBytes, from 0 to 1: eviction begins
 	// above HighWater and goes on until LowWater.
 	HighWater, LowWater float64
+	// Sync is how often data is written back that no fsync asked for.
+	Sync time.Duration
 }
 
 // Archive is section [archive]: when dirty slivers go to tape.

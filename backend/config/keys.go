@@ -69,6 +69,11 @@ var keys = []Key{
 		value:   func(c *Config) value { return &share{&c.Cache.LowWater, 0, 0.99} },
 	},
 	{
+		Section: "cache", Field: "sync", Default: "5s", Unit: "time",
+		Meaning: "How often data is written to disk that no program has asked to be synced. A crash of the machine loses at most this much of such data.",
+		value:   func(c *Config) value { return &duration{&c.Cache.Sync, 100 * time.Millisecond, time.Hour} },
+	},
+	{
 		Section: "archive", Field: "idle", Default: "30s", Unit: "time",
 		Meaning: "A file is archived when nothing has been written to it for this long.",
 		value:   func(c *Config) value { return &duration{&c.Archive.Idle, 0, 30 * 24 * time.Hour} },
@@ -130,7 +135,7 @@ var keys = []Key{
 	{
 		Section: "library", Field: "slots", Default: "16", Unit: "slots",
 		Meaning: "The number of storage slots of the virtual library.",
-		value:   func(c *Config) value { return &count{&c.Library.Slots, 1, 4096} },
+		value:   func(c *Config) value { return &count{&c.Library.Slots, 1, 3000} },
 	},
 	{
 		Section: "library", Field: "cartridge", Default: "LTO-9", Unit: "word",

@@ -30,11 +30,11 @@ type batch struct {
 
 // part is what a batch has of one file.
 type part struct {
-	item        *archiveItem
-	dataVersion uint64
-	done        []Done
-	more        bool // the file goes on in the next batch
-	err         error
+	item *archiveItem
+	plan *Plan
+	done []Done
+	more bool // the file goes on in the next batch
+	err  error
 }
 
 // archiveBatch takes files from the queue and appends them, until the batch is
@@ -43,22 +43,26 @@ func (d *drive) archiveBatch() {
 	m := d.m
 	b := &batch{begun: time.Now()}
 	d.setState(driveWriting, "archive")
+	var next []planned
 	for !d.batchFull(b) {
-		it := m.takeArchive()
-		if it == nil {
-			break
+		if len(next) == 0 {
+			if next = m.takePlanned(); len(next) == 0 {
+				break
+			}
 		}
-		err := d.archiveFile(b, it)
-		switch {
-		case err == nil:
-		case stderrors.Is(err, ltfs.ErrVolumeFull):
-			d.volumeFull(b)
-			return
-		default:
-			d.writeFailed(b, "archive", err)
+		p := next[0]
+		next = next[1:]
+		if err := d.archiveFile(b, p); err != nil {
+			m.putBackPlanned(next)
+			if stderrors.Is(err, ltfs.ErrVolumeFull) {
+				d.volumeFull(b)
+			} else {
+				d.writeFailed(b, "archive", err)
+			}
 			return
 		}
 	}
+	m.putBackPlanned(next)
 	if len(b.parts) > 0 {
 		d.commit(b)
 	}
@@ -74,26 +78,65 @@ func (d *drive) batchFull(b *batch) bool {
 	return b.bytes >= d.m.cfg.BatchBytes || len(b.parts) > 0 && time.Since(b.begun) >= d.m.cfg.BatchTime
 }
 
+// planned is a file from the queue with its plan.
+type planned struct {
+	item *archiveItem
+	plan *Plan
+	err  error
+}
+
+// takePlanned takes a few files from the queue. Their plans are made at the same
+// time, as each puts data on disk first.
+func (m *Mover) takePlanned() []planned {
+	var list []planned
+	for len(list) < commitWorkers {
+		it := m.takeArchive()
+		if it == nil {
+			break
+		}
+		list = append(list, planned{item: it})
+	}
+	var g errgroup.Group
+	for i := range list {
+		g.Go(func() error {
+			list[i].plan, list[i].err = m.files.Plan(list[i].item.file)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return list
+}
+
+func (m *Mover) putBackPlanned(list []planned) {
+	var items []*archiveItem
+	for _, p := range list {
+		items = append(items, p.item)
+	}
+	m.putBack(items)
+}
+
 // archiveFile appends the dirty slivers of one file. If the batch is full before
 // the file is, the rest is put back to the front of the queue. After an error the
 // file is the last part of the batch, with what was appended before.
-func (d *drive) archiveFile(b *batch, it *archiveItem) error {
+func (d *drive) archiveFile(b *batch, next planned) error {
 	m := d.m
-	plan, err := m.files.Plan(it.file)
-	if err != nil {
+	it, plan := next.item, next.plan
+	if err := next.err; err != nil {
 		it.finish(errors.WithMessagef(err, "mover: archive file %d", it.file))
 		return nil
 	}
 	if plan == nil {
 		d.removeEntries(it.file)
-		it.finish(nil)
+		d.removed = append(d.removed, uint64(it.file))
+		d.changed()
+		d.metaDone = append(d.metaDone, metaDone{item: it})
 		return nil
 	}
 	if !it.begun {
 		it.begun, it.rest = true, plan.Dirty
 	}
 	d.setState(driveWriting, fmt.Sprintf("archive of file %d", it.file))
-	b.parts = append(b.parts, part{item: it, dataVersion: plan.Inode.DataVersion})
+	b.parts = append(b.parts, part{item: it, plan: plan})
 	p := &b.parts[len(b.parts)-1]
 	for len(it.rest) > 0 && !d.batchFull(b) && !m.ending() {
 		if err := d.archiveSliver(b, p, it.rest[0]); err != nil {
@@ -130,7 +173,7 @@ func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
 	}
 	pieces := make([]catalog.Piece, len(extents))
 	for i, e := range extents {
-		pieces[i] = pieceOf(e)
+		pieces[i] = pieceOf(d.lv, e)
 	}
 	p.done = append(p.done, Done{
 		No: no, Version: version, Sum: sum, Len: n,
@@ -180,7 +223,7 @@ func (d *drive) commit(b *batch) bool {
 			continue
 		}
 		g.Go(func() error {
-			if _, err := m.files.Archived(p.item.file, p.dataVersion, p.done); err != nil {
+			if _, err := m.files.Archived(p.item.file, p.plan.Inode.DataVersion, p.done); err != nil {
 				m.endArchive(p)
 				p.err = errors.WithMessagef(err, "mover: record file %d in the catalog", p.item.file)
 			}
@@ -208,15 +251,7 @@ func (d *drive) finishParts(b *batch) {
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.err == nil && len(p.done) > 0 {
-			plan, err := m.files.Plan(p.item.file)
-			switch {
-			case err != nil:
-				p.err = errors.WithMessagef(err, "mover: index entry of file %d", p.item.file)
-			case plan == nil:
-				d.removeEntries(p.item.file)
-			default:
-				p.err = d.putEntries(plan)
-			}
+			p.err = d.putEntries(p.plan) // with the slivers as the catalog has them now
 		}
 		switch {
 		case p.err != nil:
@@ -252,11 +287,9 @@ func (d *drive) abandon(b *batch, err error) {
 // of the batch goes on there.
 func (d *drive) volumeFull(b *batch) {
 	b.parts[len(b.parts)-1].more = true
-	v := d.vol
-	if d.commit(b) {
-		if d.writeIndex() == nil {
-			d.m.setState(v, catalog.VolFull, "no room for more data")
-		}
+	d.m.setState(d.vol, catalog.VolFull, "no room for more data")
+	if d.commit(b) && d.writeIndex() != nil {
+		_ = d.dismount(true) // noted
 	}
 	d.batchAt = time.Now()
 }
@@ -289,7 +322,7 @@ func (d *drive) writeBlame(v *volume, err error) {
 		d.m.setState(v, catalog.VolReadOnly, "write-protected")
 	case stderrors.Is(err, ltfs.ErrVolumeFull):
 		d.m.setState(v, catalog.VolFull, "no room for more data")
-	case bl == blameVolume:
+	case bl == blameVolume && v.rec.State != catalog.VolFull:
 		d.m.setState(v, catalog.VolSuspect, err.Error())
 	}
 }

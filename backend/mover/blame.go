@@ -41,8 +41,8 @@ func blameFor(err error) blame {
 	return blameVolume
 }
 
-// Error is one of the last errors of the library.
-type Error struct {
+// TapeError is one of the last errors of the library.
+type TapeError struct {
 	Time     time.Time
 	Op       string
 	Volume   tape.Barcode
@@ -58,7 +58,7 @@ const keepErrors = 64
 // note keeps err for Status and returns it with the volume, the drive and the
 // position in its text.
 func (m *Mover) note(op string, v *volume, d *drive, at string, err error) error {
-	e := Error{Time: time.Now(), Op: op, Kind: tape.KindOf(err).String(), Position: at, Err: err}
+	e := TapeError{Time: time.Now(), Op: op, Kind: tape.KindOf(err).String(), Position: at, Err: err}
 	if stderrors.Is(err, errChecksum) {
 		e.Kind = errChecksum.Error()
 	}
@@ -82,7 +82,7 @@ func (m *Mover) note(op string, v *volume, d *drive, at string, err error) error
 }
 
 // opError is an error with its circumstances.
-type opError struct{ Error }
+type opError struct{ TapeError }
 
 func (e *opError) Error() string {
 	s := e.Op

@@ -34,7 +34,15 @@ func (m *Mover) next(d *drive) task {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	d.idle, d.archiving = false, false
+	d.idle = false
+	if d.archiving {
+		d.archiving = false
+		defer func() {
+			if !d.archiving {
+				m.wakeLocked() // another drive may archive now
+			}
+		}()
+	}
 	if m.closing || m.ctx.Err() != nil {
 		return task{kind: doStop}
 	}

@@ -53,6 +53,7 @@ type drive struct {
 	buf       []byte
 	paths     map[sliver.FileID][]string // entries in the volume's index
 	metaDone  []metaDone                 // wait for the next index
+	removed   []uint64                   // files that are gone, for the next index
 	unindexed int64                      // bytes that the newest index lacks
 	dirtyAt   time.Time                  // when the first change after the newest index was made
 	batchAt   time.Time                  // end of the last batch

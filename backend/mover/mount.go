@@ -83,8 +83,11 @@ func (d *drive) mount(v *volume) error {
 	}
 	lv, err := ltfs.Mount(m.ctx, d.tape, d.mountOptions())
 	var not *ltfs.NotLTFSError
+	_ = stderrors.As(err, &not)
 	switch {
-	case stderrors.As(err, &not):
+	case v.rec.State == catalog.VolScratch && v.rec.UUID != "" && (not != nil || stderrors.Is(err, ltfs.ErrInconsistent)):
+		lv, err = d.format(v) // formatting it was cut off
+	case not != nil:
 		if v.rec.State != catalog.VolScratch || !not.Blank {
 			return errors.WithMessage(errForeign, not.Found)
 		}
@@ -118,6 +121,14 @@ func (d *drive) reuse(v *volume, lv *ltfs.Volume) (*ltfs.Volume, error) {
 func (d *drive) format(v *volume) (*ltfs.Volume, error) {
 	m := d.m
 	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("formatting a scratch volume")
+	// The UUID is on record before the first byte is: if formatting is cut off, the
+	// cartridge is known as ours.
+	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.UUID = newUUID() }); err != nil {
+		return nil, err
+	}
+	if err := m.cat.Sync(); err != nil {
+		return nil, err
+	}
 	if err := ltfs.Format(m.ctx, d.tape, d.formatOptions(v)); err != nil {
 		return nil, err
 	}

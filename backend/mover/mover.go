@@ -46,7 +46,7 @@ type Mover struct {
 	archive  []*archiveItem
 	waiting  map[sliver.FileID]*archiveItem // those in archive
 	noTape   bool
-	errs     []Error
+	errs     []TapeError
 	stats    Stats
 }
 
@@ -107,11 +107,8 @@ func (m *Mover) Close() error {
 	m.failArchive(errClosed)
 	var first error
 	for _, d := range m.drives {
-		select {
-		case err := <-d.ended:
-			if first == nil {
-				first = err
-			}
+		if err := <-d.ended; first == nil {
+			first = err
 		}
 	}
 	m.cancel()

@@ -71,7 +71,7 @@ func (d *drive) readCopy(j job) error {
 		if n+int(p.Len) > len(buf) {
 			return errors.Errorf("sliver %v: the catalog's pieces are longer than its %d archived bytes", j.key, len(buf))
 		}
-		if err := d.lv.ReadExtent(d.m.ctx, extentOf(p), buf[n:n+int(p.Len)]); err != nil {
+		if err := d.lv.ReadExtent(d.m.ctx, extentOf(d.lv, p), buf[n:n+int(p.Len)]); err != nil {
 			return err
 		}
 		n += int(p.Len)

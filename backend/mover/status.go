@@ -56,7 +56,7 @@ type Status struct {
 	Recalls     []QueueStatus
 	Archive     int // files that wait for archiving
 	NoTapeSpace bool
-	Errors      []Error // the last ones, oldest first
+	Errors      []TapeError // the last ones, oldest first
 	Stats       Stats
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	stderrors "errors"
@@ -11,10 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 
 	"sliod/backend/config"
 	"sliod/client9p"
+	"sliod/server"
 )
 
 // dialTimeout bounds the wait for a server that does not answer the first message.
@@ -60,12 +63,21 @@ func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *clien
 	root, err := c.Attach(ctx, name, uid, tree)
 	if err != nil {
 		_ = c.Close() // the error to tell is that of the attach
-		if tree == "" {
-			tree = "the archive"
+		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree {
+			return nil, nil, fmt.Errorf("permission denied: the server lets root and %s administer it, not %s", a.serverUser(), name)
 		}
-		return nil, nil, fmt.Errorf("the server refuses user %s for %s: %w", name, tree, err)
+		return nil, nil, fmt.Errorf("the server refuses user %s: %w", name, err)
 	}
 	return c, root, nil
+}
+
+// serverUser names the user who runs the server, as far as can be told.
+func (a *app) serverUser() string {
+	addr := cmp.Or(a.serverAddr, "unix:"+socketPath(a.state()))
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		return socketOwner(path)
+	}
+	return "the user who runs it"
 }
 
 // readFile reads a whole file of a tree.
@@ -100,7 +112,7 @@ func readReport(ctx context.Context, root *client9p.Fid, v any, names ...string)
 // report connects, reads one report into v and prints it: as the server wrote it
 // with --json, else with show.
 func (a *app) showReport(ctx context.Context, name string, v any, asJSON bool, show func()) error {
-	c, root, err := a.attach(ctx, "ctl")
+	c, root, err := a.attach(ctx, server.CtlTree)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ type usageError struct{ msg string }
 
 func (e *usageError) Error() string { return e.msg }
 
-// failure is an error whose whole story has been printed.
+// errReported is an error whose whole story has been printed.
 var errReported = stderrors.New("reported")
 
 // report prints err and returns the exit status. It is the one place that turns

@@ -14,6 +14,7 @@ import (
 
 	"sliod/backend"
 	"sliod/client9p"
+	"sliod/server"
 )
 
 // newJobs makes the commands that start a job.
@@ -48,7 +49,7 @@ func (a *app) newJobs() []*cobra.Command {
 
 // job starts a job and, with wait, sees it through.
 func (a *app) job(ctx context.Context, kind backend.JobKind, paths []string, wait bool) error {
-	c, root, err := a.attach(ctx, "ctl")
+	c, root, err := a.attach(ctx, server.CtlTree)
 	if err != nil {
 		return err
 	}

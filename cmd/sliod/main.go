@@ -8,7 +8,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/term"
+
+	"sliod/backend/config"
 )
 
 // Exit statuses. Others script against them.
@@ -19,7 +22,7 @@ const (
 )
 
 func main() {
-	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second}
+	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, open: openArchive}
 	a.term = term.IsTerminal(int(os.Stderr.Fd()))
 	a.outTerm = term.IsTerminal(int(os.Stdout.Fd()))
 	signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
@@ -34,6 +37,9 @@ type app struct {
 	signals       chan os.Signal // SIGINT and SIGTERM
 	pollEvery     time.Duration  // how often --wait looks at its job
 	watchEvery    time.Duration  // how often status --watch looks again
+
+	// open opens the archive of a state directory.
+	open func(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error)
 
 	stateDir   string
 	serverAddr string

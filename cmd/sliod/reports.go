@@ -13,6 +13,7 @@ import (
 
 	"sliod/backend"
 	"sliod/client9p"
+	"sliod/server"
 )
 
 func (a *app) newStatus() *cobra.Command {
@@ -27,7 +28,7 @@ func (a *app) newStatus() *cobra.Command {
 }
 
 func (a *app) status(ctx context.Context, asJSON, watch bool) error {
-	c, root, err := a.attach(ctx, "ctl")
+	c, root, err := a.attach(ctx, server.CtlTree)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func printStatus(out io.Writer, s *backend.Status, now time.Time) {
 	t := newTable(out, "server", fmt.Sprintf("sliod %s, process %d, up %s", s.Version, s.PID, age(s.StartedAt, now)))
 	t.line("state", s.State)
 	t.line("listens", strings.Join(s.Listen, ", "))
-	t.line("archive", fmt.Sprintf("%s, %s", plural(s.Files, "file"), human(s.Bytes)))
+	t.line("archive", fmt.Sprintf("%d files and directories", s.Files))
 	t.line("cache", fmt.Sprintf("%s of %s used (%s), %s not on tape yet, %s", human(s.Cache.UsedBytes), human(s.Cache.SizeBytes),
 		share(s.Cache.UsedBytes, s.Cache.SizeBytes), human(s.Cache.DirtyBytes), plural(s.Cache.Evictions, "eviction")))
 	t.line("library", fmt.Sprintf("%s: %s, %s, %s of %s used (%s)", s.Tape.Library, plural(int64(s.Tape.Drives), "drive"),

@@ -210,6 +210,9 @@ func (x *Index) Lookup(path string) (Entry, error) {
 // are missing, with all times now. It fails if a file is in the way.
 func (x *Index) Mkdir(path string, now Time) (*Dir, error) {
 	d := x.Root
+	if strings.HasSuffix(path, "/") {
+		return nil, errors.Errorf("make directory %q in the index: a path does not end in a slash", path)
+	}
 	for rest := path; rest != ""; {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")

@@ -3,6 +3,7 @@ package ltfs
 import (
 	"bytes"
 	"encoding/base64"
+	stderrors "errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,11 +17,20 @@ import (
 // error that is ErrCorrupt; an error of r is returned as it is.
 func Parse(r io.Reader) (*Index, error) {
 	p := &parser{scanner: newScanner(r), keys: make(map[string]string)}
-	x, err := p.index()
+	x, err := p.index(false)
 	if err != nil {
 		return nil, errors.WithMessage(err, "read LTFS index")
 	}
 	return x, nil
+}
+
+// errHeader ends the reading of an index before its tree.
+var errHeader = stderrors.New("header read")
+
+// parseHeader reads an index up to its root directory, which it leaves nil.
+func parseHeader(r io.Reader) (*Index, error) {
+	p := &parser{scanner: newScanner(r)}
+	return p.index(true)
 }
 
 // parser builds an Index. Strings, values and extents are cut from large
@@ -54,7 +64,7 @@ func (p *parser) hold(b []byte) []byte {
 	return p.slab[at:len(p.slab):len(p.slab)]
 }
 
-func (p *parser) index() (*Index, error) {
+func (p *parser) index(headerOnly bool) (*Index, error) {
 	if p.has("\xef\xbb\xbf") {
 		p.pos += 3
 	}
@@ -113,6 +123,9 @@ func (p *parser) index() (*Index, error) {
 			n, err = p.number("highestfileuid")
 			x.HighestUID = max(x.HighestUID, n)
 		case "directory":
+			if headerOnly {
+				return errHeader
+			}
 			if x.Root != nil {
 				return p.corrupt("two root directories")
 			}
@@ -123,6 +136,9 @@ func (p *parser) index() (*Index, error) {
 		}
 		return err
 	})
+	if err == errHeader && seen == 7 {
+		return x, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -180,9 +180,11 @@ func (v *Volume) wrote(err error) error {
 // learnLimits takes the drive's word for what remains, whenever it has a new one.
 func (v *Volume) learnLimits() {
 	l := v.d.Limits()
-	if l.CapacityBytes == 0 && l.RemainingBytes == 0 {
-		v.remaining = -1
-	} else if l.RemainingBytes != v.limit {
+	switch {
+	case l.RemainingBytes == v.limit:
+	case l.RemainingBytes == 0 && v.limit <= 0:
+		v.limit, v.remaining = 0, -1 // 0 means not known, unless it was known before
+	default:
 		v.limit, v.remaining = l.RemainingBytes, l.RemainingBytes
 	}
 }

@@ -1,0 +1,55 @@
+# The habits of this project. `make` alone names them.
+#   ROUNDS    of make crash, how often the server is killed
+#   FUZZTIME  of make fuzz, the time of each target
+#   STATE     of make run, the directory of the server's state
+#   ARGS      of make run and make bench, further arguments
+SHELL := /bin/bash
+STATE ?= ./.sliod-state
+ROUNDS ?= 50
+FUZZTIME ?= 20s
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench fuzz crash fmt packages
+
+help:
+	@echo "make build   bin/sliod"
+	@echo "make run     build it and serve $(STATE) (STATE=DIR ARGS='...')"
+	@echo "make test    everything that must hold; installs what the tests need"
+	@echo "make lint    gofmt, go vet, staticcheck"
+	@echo "make bench   sliod beside null9p and diod (ARGS='--json')"
+	@echo "make fuzz    every fuzz target for FUZZTIME=$(FUZZTIME)"
+	@echo "make crash   kill -9 the server ROUNDS=$(ROUNDS) times under load"
+	@echo "make fmt     gofmt -w"
+
+build:
+	go build -o bin/sliod ./cmd/sliod
+
+run: build
+	bin/sliod serve --state $(STATE) $(ARGS)
+
+packages:
+	@scripts/packages
+
+test: packages lint
+	@scripts/test
+	@echo "make test: everything passed"
+
+lint:
+	@bad=$$(gofmt -l .); \
+	  [ -z "$$bad" ] || { echo "not formatted (run make fmt):"; echo "$$bad"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+bench:
+	@go run ./bench/run $(ARGS)
+
+fuzz:
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+# The tests read ROUNDS; without it they run the few rounds of make test.
+crash:
+	SLIOD_CRASH_ROUNDS=$(ROUNDS) go test -count=1 -timeout 24h -v -run Crash ./...
+
+fmt:
+	gofmt -w .

@@ -1,0 +1,263 @@
+package cache
+
+import (
+	"slices"
+
+	"sliod/backend/sliver"
+)
+
+// Ref names content on the cache disk, for the catalog: slot Slot, allocated as
+// Seq, holds Len valid bytes of Key.
+//
+// The catalog must skip a Ref whose Version is not above the Version of the
+// sliver's archived content in its record: that content is on tape already, and
+// the slot may go. It must commit the Refs of one file in the order of the SyncFile
+// calls.
+type Ref struct {
+	Key       sliver.Key
+	Slot, Seq uint64
+	Len       int
+	Version   sliver.Version
+}
+
+// syncing is one sliver in a SyncFile.
+type syncing struct {
+	e   *entry
+	s   *slot
+	ref Ref
+	rec record
+	old bool // on disk since an earlier SyncFile that has not been Committed
+	wr  bool // write the pages again
+}
+
+// SyncFile puts the content of all dirty slivers of f that was written before the
+// call on stable storage, with its slot records, and returns what the catalog must
+// record. Slivers that are on disk but not Committed yet are returned again, so a
+// second caller need not know of the first. Parked writes are not included. After an
+// error nothing may be counted on; the next call tries all again.
+func (c *Cache) SyncFile(f sliver.FileID) ([]Ref, error) {
+	c.mu.Lock()
+	fl := c.files[f]
+	if fl == nil || fl.dirty == 0 {
+		c.mu.Unlock()
+		return nil, nil
+	}
+	fl.users++
+	c.mu.Unlock()
+	fl.syncMu.Lock()
+	var p post
+	list := c.beginSync(fl)
+	err := c.syncSlots(list)
+	refs := c.endSync(&p, list, err)
+	fl.syncMu.Unlock()
+	c.mu.Lock()
+	fl.users--
+	c.forget(fl)
+	c.mu.Unlock()
+	c.run(&p)
+	if err != nil {
+		return nil, err
+	}
+	return refs, nil
+}
+
+func (c *Cache) beginSync(fl *file) []syncing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []syncing
+	for _, e := range fl.slivers {
+		if e.state != sliver.Dirty && e.state != sliver.Archiving || e.len == 0 || !e.unsynced && !e.uncommit {
+			continue
+		}
+		s := e.slot
+		s.refs.Add(1)
+		y := syncing{e: e, s: s, old: !e.unsynced, wr: e.rewrite}
+		if y.old {
+			y.ref = Ref{Key: e.key, Slot: s.number(), Seq: s.seq, Len: int(s.rest.len), Version: s.rest.version}
+		} else {
+			y.ref = Ref{Key: e.key, Slot: s.number(), Seq: s.seq, Len: e.len, Version: e.version}
+			y.rec = record{kind: recDirty, class: s.class, len: uint32(e.len), key: e.key, seq: s.seq, version: e.version}
+			// A write that is in progress sets this again when it is done.
+			e.unsynced = false
+			e.uncommit = true
+		}
+		// From now on the catalog may name it.
+		s.named = true
+		list = append(list, y)
+	}
+	slices.SortFunc(list, func(a, b syncing) int { return int(a.s.off() - b.s.off()) })
+	return list
+}
+
+// ranges collects byte ranges of a file that are to be synced; neighbours are one.
+type syncRanges [][2]int64
+
+func (r *syncRanges) add(off, n int64) {
+	from, to := off&^(pageSize-1), (off+n+pageSize-1)&^(pageSize-1)
+	if l := len(*r); l > 0 && (*r)[l-1][1] >= from && (*r)[l-1][0] <= from {
+		(*r)[l-1][1] = max((*r)[l-1][1], to)
+		return
+	}
+	*r = append(*r, [2]int64{from, to})
+}
+
+func (r syncRanges) sync(d *disk) error {
+	for _, x := range r {
+		if err := d.sync(x[0], x[1]-x[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncSlots does the I/O: content first, then records, so that a record on disk
+// never vouches for content that is not.
+func (c *Cache) syncSlots(list []syncing) error {
+	var data, small, table syncRanges
+	for i := range list {
+		y := &list[i]
+		if y.old {
+			continue
+		}
+		if y.wr {
+			if err := c.rewrite(y); err != nil {
+				return err
+			}
+		}
+		data.add(y.s.off(), int64(y.ref.Len))
+	}
+	if err := data.sync(&c.st.arena); err != nil {
+		return err
+	}
+	for i := range list {
+		y := &list[i]
+		if y.old {
+			continue
+		}
+		c.mu.Lock()
+		if y.s.named {
+			y.s.rest = y.rec // not before now: its content is on disk
+		}
+		c.mu.Unlock()
+		if err := c.writeRecord(y.s); err != nil {
+			return err
+		}
+		if y.s.class != classWhole {
+			small.add(y.s.recordOff(), recordSize)
+		}
+		table.add(chunkRecordOff(y.s.ch.no), recordSize)
+	}
+	if err := small.sync(&c.st.arena); err != nil {
+		return err
+	}
+	return table.sync(&c.st.slots)
+}
+
+// rewrite makes a slot's pages dirty again after a failed sync: the kernel takes
+// pages that it could not write for clean, and would sync nothing.
+func (c *Cache) rewrite(y *syncing) error {
+	y.e.wmu.Lock()
+	defer y.e.wmu.Unlock()
+	buf := c.bufs.Get().(*[sliver.Size]byte)
+	defer c.bufs.Put(buf)
+	n := y.s.class.size()
+	if err := c.st.arena.pread(buf[:n], y.s.off()); err != nil {
+		return err
+	}
+	return c.st.arena.pwrite(buf[:n], y.s.off())
+}
+
+func (c *Cache) endSync(p *post, list []syncing, err error) []Ref {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var refs []Ref
+	for i := range list {
+		y := &list[i]
+		e := y.e
+		switch {
+		case err != nil:
+			if !y.old && !e.dead && (e.state == sliver.Dirty || e.state == sliver.Archiving) {
+				e.unsynced, e.rewrite = true, true
+			}
+		case e.dead || !y.s.named:
+			// Gone, or on tape meanwhile: the catalog must not name it.
+		default:
+			if !y.old {
+				e.rewrite = false
+			}
+			refs = append(refs, y.ref)
+		}
+		c.release(p, y.s)
+	}
+	return refs
+}
+
+// Committed says that the durable catalog names refs. Slots that those supersede
+// are free.
+func (c *Cache) Committed(refs []Ref) {
+	var p post
+	c.mu.Lock()
+	for _, r := range refs {
+		e := c.lookup(r.Key)
+		if e == nil {
+			continue
+		}
+		keep := len(e.old)
+		if s := e.slot; s == nil || s.number() != r.Slot || s.seq != r.Seq {
+			keep = slices.IndexFunc(e.old, func(s *slot) bool { return s.number() == r.Slot && s.seq == r.Seq })
+			if keep < 0 {
+				continue
+			}
+		} else if s.rest.kind == recDirty && s.rest.version == r.Version {
+			e.uncommit = false
+		}
+		for _, s := range e.old[:keep] {
+			c.release(&p, s)
+		}
+		e.old = slices.Delete(e.old, 0, keep)
+	}
+	c.mu.Unlock()
+	c.run(&p)
+}
+
+func (c *Cache) quarantine(s *slot) {
+	c.quarSeq++
+	c.quar = append(c.quar, quarantined{s, c.quarSeq})
+	c.stats.QuarantinedBytes += int64(s.class.size())
+}
+
+// Quarantine returns how many slots are in quarantine, and a mark for
+// ReleaseQuarantine. The slots are those of slivers that were truncated or unlinked
+// away while the durable catalog named them.
+func (c *Cache) Quarantine() (mark uint64, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quarSeq, len(c.quar)
+}
+
+// ReleaseQuarantine frees the slots that were in quarantine at mark. The caller has
+// synced the catalog after it took mark; and has called Drop after the catalog was
+// updated, so that the catalog on disk does not name them.
+func (c *Cache) ReleaseQuarantine(mark uint64) {
+	var p post
+	c.mu.Lock()
+	i := 0
+	for ; i < len(c.quar) && c.quar[i].seq <= mark; i++ {
+		s := c.quar[i].s
+		c.stats.QuarantinedBytes -= int64(s.class.size())
+		c.release(&p, s)
+	}
+	c.quar = slices.Delete(c.quar, 0, i)
+	c.mu.Unlock()
+	c.run(&p)
+}
+
+// Current says whether ref still names the newest content of its sliver: it is
+// Dirty or Archiving, in that slot. The caller holds the lock under which it
+// truncates and commits.
+func (c *Cache) Current(ref Ref) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.lookup(ref.Key)
+	return e != nil && (e.state == sliver.Dirty || e.state == sliver.Archiving) && e.slot.seq == ref.Seq
+}

@@ -1,0 +1,367 @@
+package mover
+
+import (
+	"crypto/rand"
+	stderrors "errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pkg/errors"
+
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+	"sliod/tape"
+	"sliod/tape/ltfs"
+)
+
+// indexEffort: an index that only says attributes is written only after this many
+// times as long as the last index took, so that large indexes are not written
+// for every chmod.
+const indexEffort = 10
+
+// keyRemoved is package ltfs's key of the list of removed files, in the root.
+const keyRemoved = "sliod.removed"
+
+// indexDue says whether the index must be written now, even if there is other work.
+func (d *drive) indexDue(now time.Time) bool {
+	if d.lv == nil || d.dirtyAt.IsZero() {
+		return false
+	}
+	return d.unindexed >= d.m.cfg.IndexBytes || now.Sub(d.dirtyAt) >= d.m.cfg.IndexInterval
+}
+
+// indexAt says when the index of an idle drive is to be written, if at all.
+// idleQueue says that no file waits for archiving.
+func (d *drive) indexAt(idleQueue bool) (time.Time, bool) {
+	if d.dirtyAt.IsZero() {
+		return time.Time{}, false
+	}
+	at := d.dirtyAt.Add(d.m.cfg.IndexInterval)
+	if idleQueue && len(d.metaDone) > 0 {
+		if soon := d.batchAt.Add(d.m.cfg.IndexIdle + indexEffort*d.indexTook); soon.Before(at) {
+			at = soon
+		}
+	}
+	return at, true
+}
+
+// changed notes that the index on tape lacks something.
+func (d *drive) changed() {
+	if d.dirtyAt.IsZero() {
+		d.dirtyAt = time.Now()
+	}
+}
+
+// indexNow writes the index between two other steps.
+func (d *drive) indexNow() {
+	d.setState(driveWriting, "index of volume "+d.vol.rec.Barcode)
+	if err := d.writeIndex(); err != nil {
+		_ = d.dismount(true) // noted
+	}
+}
+
+// writeIndex puts the index on tape and ends the files that waited for it. After
+// an error, which has been noted, the volume must be dismounted as broken.
+func (d *drive) writeIndex() error {
+	m, v := d.m, d.vol
+	if d.dirtyAt.IsZero() {
+		return nil
+	}
+	start := time.Now()
+	err := d.noteRemoved()
+	if err == nil {
+		err = d.lv.WriteIndex(m.ctx)
+	}
+	if err != nil {
+		if m.ctx.Err() != nil {
+			return err
+		}
+		err = m.note("write index", v, d, "", err)
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
+			Error("the index could not be written; the catalog knows all data on the volume")
+		d.writeBlame(v, err)
+		return err
+	}
+	d.indexTook = time.Since(start)
+	d.unindexed, d.dirtyAt = 0, time.Time{}
+	err = m.updateVolume(v, func(rec *catalog.Volume) {
+		rec.Generation, rec.EndOfData = d.lv.Generation(), posOf(d.lv.EndOfData())
+	})
+	if err != nil {
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Error("the new index could not be recorded; it is found at the next mount")
+	}
+	done := d.metaDone
+	d.metaDone = nil
+	for _, md := range done {
+		if _, err := m.files.Archived(md.item.file, md.dataVersion, nil); err != nil {
+			md.item.finish(errors.WithMessagef(err, "mover: record file %d in the catalog", md.item.file))
+			continue
+		}
+		md.item.finish(nil)
+	}
+	return nil
+}
+
+// requeueMeta tries the files again that waited for an index that did not come.
+func (d *drive) requeueMeta() {
+	if len(d.metaDone) == 0 {
+		return
+	}
+	items := make([]*archiveItem, len(d.metaDone))
+	for i, md := range d.metaDone {
+		items[i] = md.item
+	}
+	d.metaDone = nil
+	if d.m.ending() {
+		for _, it := range items {
+			it.finish(errClosed)
+		}
+		return
+	}
+	d.m.retry(items, errors.New("mover: the index with the file's attributes could not be written"))
+}
+
+// adopt learns which files the index of the newly mounted volume has. If the
+// catalog has committed data that the index lacks, because the server or the
+// drive stopped before an index was written, their entries are made anew from the
+// catalog, and the index is written.
+func (d *drive) adopt() error {
+	m, v, lv := d.m, d.vol, d.lv
+	d.unindexed, d.dirtyAt, d.metaDone, d.removed = 0, time.Time{}, nil, nil
+	d.learnPaths()
+	rep := lv.Repair()
+	if rep == nil && lv.Generation() >= v.rec.Generation {
+		return nil
+	}
+	log := m.log.WithField(fieldVolume, v.rec.Barcode)
+	end := v.rec.EndOfData
+	if rep != nil && end.Partition == uint8(lv.EndOfData().Partition) && end.Block > uint64(rep.To) {
+		_ = m.note("mount", v, d, "", errors.Errorf("the data end at block %d, the catalog has committed data up to block %d: slivers are lost", rep.To, end.Block))
+		m.setState(v, catalog.VolSuspect, "its data end before what the catalog has committed")
+		return nil
+	}
+	if v.rec.State != catalog.VolAppend && v.rec.State != catalog.VolFull {
+		return nil // it is only read
+	}
+	why := fmt.Sprintf("the catalog has index generation %d, the volume %d", v.rec.Generation, lv.Generation())
+	if rep != nil {
+		why = rep.String()
+		lv.Adopt()
+	}
+	n := 0
+	var planErr error
+	err := m.files.OnVolume(v.rec.No, func(f sliver.FileID) bool {
+		plan, err := m.files.Plan(f)
+		if err == nil && plan != nil {
+			err = d.putEntries(plan)
+		}
+		if err == nil && plan != nil {
+			n++
+			log.WithField(fieldFile, f).WithField("names", plan.Names).Info("index entry made anew from the catalog")
+		}
+		if err != nil && planErr == nil {
+			planErr = errors.WithMessagef(err, "index entry of file %d", f)
+		}
+		return m.ctx.Err() == nil
+	})
+	if err == nil {
+		err = planErr
+	}
+	if err != nil {
+		return err
+	}
+	log.Warnf("%d files of the volume were put in its index from the catalog: %s", n, why)
+	d.changed()
+	return d.writeIndex()
+}
+
+// learnPaths maps the files of the index to their paths.
+func (d *drive) learnPaths() {
+	d.paths = make(map[sliver.FileID][]string)
+	_ = d.lv.Index().Walk(func(path string, e ltfs.Entry) error {
+		if f, ok := fileOf(e); ok {
+			d.paths[f] = append(d.paths[f], path)
+		}
+		return nil
+	})
+}
+
+// putEntries makes the file's entries in the index what the plan says: under its
+// names only, with the slivers that are on this volume.
+func (d *drive) putEntries(plan *Plan) error {
+	d.changed()
+	x := d.lv.Index()
+	for _, old := range d.paths[plan.File] {
+		if len(plan.Names) > 0 && plan.Names[0] == old {
+			continue
+		}
+		e, err := x.Lookup(old)
+		if err != nil {
+			continue
+		}
+		if f, ok := fileOf(e); !ok || f != plan.File {
+			continue
+		}
+		dir, isDir := e.(*ltfs.Dir)
+		if err := x.Remove(old); err != nil {
+			return err
+		}
+		if isDir && dir.Len() > 0 && len(plan.Names) > 0 {
+			// What is below moves along.
+			if err := graft(x, dir, plan.Names[0]); err != nil {
+				return err
+			}
+			defer d.learnPaths()
+		}
+	}
+	delete(d.paths, plan.File)
+	if len(plan.Names) == 0 {
+		return nil
+	}
+	// LTFS knows no hard links: the other names are in the metadata.
+	err := d.putEntry(plan, plan.Names[0])
+	return errors.WithMessagef(err, "mover: file %d, index of volume %s", plan.File, d.vol.rec.Barcode)
+}
+
+func (d *drive) putEntry(plan *Plan, path string) error {
+	x := d.lv.Index()
+	if path == "" {
+		removed, noted := x.Root.Xattr(keyRemoved)
+		if err := dirEntry(plan, x.Root); err != nil {
+			return err
+		}
+		if noted {
+			x.Root.SetXattr(keyRemoved, removed)
+		}
+		x.MarkDirty()
+		return nil
+	}
+	old, err := x.Lookup(path)
+	if err == nil {
+		if f, ok := fileOf(old); ok && f != plan.File {
+			d.paths[f] = slices.DeleteFunc(d.paths[f], func(p string) bool { return p == path })
+		}
+	}
+	var e ltfs.Entry
+	if plan.Inode.Mode&modeType == modeDir {
+		dir := &ltfs.Dir{}
+		e, err = dir, dirEntry(plan, dir)
+	} else {
+		e, err = d.fileEntry(plan)
+	}
+	if err != nil {
+		return err
+	}
+	// A file in the way of a directory was renamed or removed since; its own
+	// entry follows when it is archived.
+	for i := range path {
+		if path[i] != '/' {
+			continue
+		}
+		if f, err := x.Lookup(path[:i]); err == nil {
+			if _, isDir := f.(*ltfs.Dir); !isDir {
+				if err := x.Remove(path[:i]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := x.Put(path, e); err != nil {
+		return err
+	}
+	d.paths[plan.File] = append(d.paths[plan.File], path)
+	return nil
+}
+
+// removeEntries takes a file that is gone out of the index.
+func (d *drive) removeEntries(f sliver.FileID) {
+	x := d.lv.Index()
+	for _, path := range d.paths[f] {
+		e, err := x.Lookup(path)
+		if err != nil {
+			continue
+		}
+		if g, ok := fileOf(e); !ok || g != f {
+			continue
+		}
+		if dir, ok := e.(*ltfs.Dir); ok && dir.Len() > 0 {
+			continue
+		}
+		if x.Remove(path) == nil {
+			d.changed()
+		}
+	}
+	delete(d.paths, f)
+}
+
+// graft puts e, which is in no index, at path, joining directories.
+func graft(x *ltfs.Index, e ltfs.Entry, path string) error {
+	there, err := x.Lookup(path)
+	if err != nil {
+		if !stderrors.Is(err, ltfs.ErrNotFound) {
+			return err
+		}
+		return x.Put(path, e)
+	}
+	from, ok1 := e.(*ltfs.Dir)
+	_, ok2 := there.(*ltfs.Dir)
+	if !ok1 || !ok2 {
+		return nil // what is there is newer
+	}
+	for _, c := range from.Children() {
+		if err := graft(x, c, strings.TrimPrefix(path+"/", "/")+nameOf(c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func nameOf(e ltfs.Entry) string {
+	switch e := e.(type) {
+	case *ltfs.File:
+		return e.Name
+	case *ltfs.Dir:
+		return e.Name
+	}
+	return ""
+}
+
+func isEmpty(lv *ltfs.Volume) bool {
+	return lv.Repair() == nil && lv.Index().Files() == 0 && lv.Index().Dirs() <= 1
+}
+
+func (d *drive) mountOptions() ltfs.MountOptions { return ltfs.MountOptions{Log: d.m.log} }
+
+func (d *drive) formatOptions(v *volume) ltfs.FormatOptions {
+	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: d.m.cfg.BlockSize, UUID: v.rec.UUID, Log: d.m.log}
+}
+
+// newUUID returns a random UUID (RFC 9562, version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func posOf(p tape.Position) catalog.VolPos {
+	return catalog.VolPos{Partition: uint8(p.Partition), Block: uint64(p.Block)}
+}
+
+// pieceOf and extentOf convert between the catalog's pieces, which name the tape
+// partition by its number, and LTFS extents, which name it by its letter.
+func pieceOf(lv *ltfs.Volume, e ltfs.Extent) catalog.Piece {
+	return catalog.Piece{
+		Partition: uint8(lv.TapePartition(e.Partition)), Block: e.StartBlock, Offset: e.ByteOffset, Len: uint32(e.ByteCount),
+	}
+}
+
+func extentOf(lv *ltfs.Volume, p catalog.Piece) ltfs.Extent {
+	letter := lv.DataPartition()
+	if uint8(lv.TapePartition(letter)) != p.Partition {
+		letter = lv.Label().Index
+	}
+	return ltfs.Extent{Partition: letter, StartBlock: p.Block, ByteOffset: p.Offset, ByteCount: uint64(p.Len)}
+}

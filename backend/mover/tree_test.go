@@ -1,0 +1,393 @@
+package mover
+
+import (
+	"bytes"
+	stderrors "errors"
+	"fmt"
+	"maps"
+	"math/rand"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pkg/errors"
+
+	"sliod/backend/cache"
+	"sliod/backend/catalog"
+	"sliod/backend/sliver"
+	"sliod/backend/vfs"
+)
+
+// tree is a small archive for the tests: the mover's Files and the cache's
+// Events, over a real catalog. One lock stands for package backend's inode locks.
+type tree struct {
+	t     *testing.T
+	cat   *catalog.Catalog
+	cache *cache.Cache
+	m     *Mover
+	ahead int // slivers that Next starts
+
+	mu       sync.Mutex
+	names    map[sliver.FileID][]string
+	want     map[sliver.FileID][]byte // what was written
+	archived map[sliver.FileID]int    // calls of Archived
+	fail     error                    // for Archived
+
+	pressed chan struct{}
+	ended   chan struct{}
+}
+
+func newTree(t *testing.T, cat *catalog.Catalog, c *cache.Cache) *tree {
+	return &tree{
+		t: t, cat: cat, cache: c, names: map[sliver.FileID][]string{}, want: map[sliver.FileID][]byte{},
+		archived: map[sliver.FileID]int{}, pressed: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+}
+
+func (tr *tree) Fault(k sliver.Key, seq uint64)    { tr.m.Recall(k, seq) }
+func (tr *tree) Unwanted(k sliver.Key, seq uint64) { tr.m.Unwanted(k, seq) }
+
+// Pressure has what is dirty archived, as package backend does.
+func (tr *tree) Pressure() {
+	tr.m.Pressure()
+	select {
+	case tr.pressed <- struct{}{}:
+	default:
+	}
+}
+
+// archiver is a goroutine that archives under pressure.
+func (tr *tree) archiver() {
+	defer close(tr.ended)
+	for range tr.pressed {
+		tr.m.Archive(tr.cache.DirtyFiles(), nil)
+	}
+}
+
+func (tr *tree) SpaceFreed()                       { tr.m.SpaceFreed() }
+
+func (tr *tree) Merged(k sliver.Key, end int, w *vfs.Waiter, n int) {}
+
+func (tr *tree) rec(k sliver.Key) (r catalog.SliverRec) {
+	no, i := k.No.Bmap()
+	err := tr.cat.View(func(tx *catalog.Tx) error {
+		b, err := tx.Bmap(k.File, no)
+		if err == nil {
+			r = b.Slivers[i]
+		}
+		return err
+	})
+	if err != nil {
+		tr.t.Error(err)
+	}
+	return r
+}
+
+func (tr *tree) behind(k sliver.Key) cache.Behind {
+	r := tr.rec(k)
+	if len(r.Copies) == 0 {
+		return cache.Behind{State: sliver.Hole}
+	}
+	return cache.Behind{State: sliver.Absent, Len: int(r.Len)}
+}
+
+func (tr *tree) Locate(k sliver.Key) (Located, error) {
+	r := tr.rec(k)
+	return Located{
+		Copies: r.Copies, ArchLen: int(r.ArchLen), ValidLen: int(r.Len), Sum: r.Sum, HasSum: r.HasSum, Version: r.Version,
+	}, nil
+}
+
+func (tr *tree) Next(k sliver.Key, limit int) (ws []Want) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i := 1; i <= min(limit, tr.ahead); i++ {
+		next := keyOf(k.File, k.No+sliver.No(i))
+		if b := tr.behind(next); b.State == sliver.Absent {
+			if seq, started := tr.cache.Want(next, b); started {
+				ws = append(ws, Want{next, seq})
+			}
+		}
+	}
+	return ws
+}
+
+func (tr *tree) Plan(f sliver.FileID) (*Plan, error) {
+	tr.mu.Lock()
+	names, ok := tr.names[f]
+	tr.mu.Unlock()
+	if !ok {
+		return nil, nil
+	}
+	p := &Plan{File: f, Names: names, Dirty: tr.cache.DirtySlivers(f)}
+	err := tr.cat.View(func(tx *catalog.Tx) (err error) {
+		p.Inode, err = tx.Inode(f)
+		return err
+	})
+	p.Target = p.Inode.Target
+	p.Slivers = func(v catalog.VolumeNo, fn func(OnTape) bool) error {
+		return tr.cat.View(func(tx *catalog.Tx) error {
+			return tx.Bmaps(f, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+				for i := range b.Slivers {
+					r := &b.Slivers[i]
+					for _, c := range r.Copies {
+						if c.Volume == v && !fn(OnTape{
+							No: no.First() + sliver.No(i), Len: int(r.Len), ArchLen: int(r.ArchLen),
+							Version: r.Version, Sum: r.Sum, HasSum: r.HasSum, Pieces: c.Pieces,
+						}) {
+							return false
+						}
+					}
+				}
+				return true
+			})
+		})
+	}
+	return p, err
+}
+
+func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.fail != nil {
+		return nil, tr.fail
+	}
+	tr.archived[f]++
+	err := tr.cat.Update(func(tx *catalog.Tx) error {
+		ino, err := tx.Inode(f)
+		if err != nil {
+			return err
+		}
+		if ino.DataVersion == md {
+			ino.Flags &^= catalog.FlagMetaDirty
+		}
+		for _, d := range done {
+			if !tr.cache.ArchiveIs(keyOf(f, d.No), d.Version) {
+				continue
+			}
+			no, i := d.No.Bmap()
+			b, err := tx.Bmap(f, no)
+			if err != nil {
+				return err
+			}
+			b.Slivers[i] = catalog.SliverRec{
+				Len: uint32(d.Len), ArchLen: uint32(d.Len), Version: d.Version, Sum: d.Sum, HasSum: true,
+				Copies: []catalog.Copy{d.Copy},
+			}
+			if err := tx.PutBmap(f, no, b); err != nil {
+				return err
+			}
+		}
+		return tx.PutInode(&ino)
+	})
+	if err == nil {
+		err = tr.cat.Sync()
+	}
+	if err != nil {
+		return nil, err
+	}
+	kept := make([]bool, len(done))
+	for i, d := range done {
+		kept[i] = tr.cache.EndArchive(keyOf(f, d.No), d.Version, d.Sum, true)
+	}
+	return kept, nil
+}
+
+func (tr *tree) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error {
+	tr.mu.Lock()
+	files := map[sliver.FileID]bool{}
+	for f := range tr.names {
+		files[f] = true
+	}
+	tr.mu.Unlock()
+	for f := range files {
+		p, err := tr.Plan(f)
+		if err != nil {
+			return err
+		}
+		on := false
+		if err := p.Slivers(v, func(OnTape) bool { on = true; return false }); err != nil {
+			return err
+		}
+		if on && !fn(f) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// create makes a file with a name; mode 0 is a regular file.
+func (tr *tree) create(name string, mode uint32) sliver.FileID {
+	tr.t.Helper()
+	if mode == 0 {
+		mode = 0o100644
+	}
+	var f sliver.FileID
+	err := tr.cat.Update(func(tx *catalog.Tx) (err error) {
+		if f, err = tx.NextFileID(); err != nil {
+			return err
+		}
+		return tx.PutInode(&catalog.Inode{ID: f, Mode: mode, NLink: 1, DataVersion: 1, Flags: catalog.FlagMetaDirty})
+	})
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	tr.mu.Lock()
+	tr.names[f] = []string{name}
+	tr.mu.Unlock()
+	return f
+}
+
+type answer struct {
+	n   int
+	err error
+}
+
+type waker chan answer
+
+func (w waker) Wake(n int, err error) { w <- answer{n, err} }
+
+// write writes p at off of f. It waits for faults and space.
+func (tr *tree) write(f sliver.FileID, off int, p []byte) error {
+	data := p
+	for at := off; len(p) > 0; {
+		no, in := sliver.At(uint64(at))
+		k := keyOf(f, no)
+		n := min(len(p), sliver.Size-in)
+		ch := make(waker, 1)
+		tr.mu.Lock()
+		got, err := tr.cache.Write(k, tr.behind(k), in, p[:n], &vfs.Waiter{Waker: ch})
+		tr.mu.Unlock()
+		if stderrors.Is(err, vfs.ErrParked) {
+			a := <-ch
+			got, err = a.n, a.err
+		}
+		if err != nil {
+			return err
+		}
+		p, at = p[got:], at+got
+	}
+	tr.mu.Lock()
+	w := tr.want[f]
+	if len(w) < off+len(data) {
+		w = append(w, make([]byte, off+len(data)-len(w))...)
+	}
+	copy(w[off:], data)
+	tr.want[f] = w
+	size := uint64(len(w))
+	tr.mu.Unlock()
+	return tr.cat.Update(func(tx *catalog.Tx) error {
+		ino, err := tx.Inode(f)
+		if err != nil {
+			return err
+		}
+		ino.Size = size
+		ino.DataVersion++
+		ino.Flags |= catalog.FlagMetaDirty
+		return tx.PutInode(&ino)
+	})
+}
+
+// read reads one sliver, waiting for tape.
+func (tr *tree) read(k sliver.Key, n int) ([]byte, error) {
+	for {
+		ch := make(waker, 1)
+		tr.mu.Lock()
+		d, err := tr.cache.Read(k, tr.behind(k), 0, n, &vfs.Waiter{Waker: ch})
+		tr.mu.Unlock()
+		if stderrors.Is(err, vfs.ErrParked) {
+			select {
+			case a := <-ch:
+				if a.err != nil {
+					return nil, a.err
+				}
+				continue
+			case <-time.After(20 * time.Second):
+				return nil, errors.Errorf("sliver %v: no answer in 20 s; mover: %+v", k, tr.m.Status())
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		p := append(bytes.Clone(d.Bytes), make([]byte, d.Zeros)...)
+		d.Release()
+		return p, nil
+	}
+}
+
+// check reads the whole of f and compares.
+func (tr *tree) check(f sliver.FileID) {
+	tr.t.Helper()
+	tr.mu.Lock()
+	want := tr.want[f]
+	tr.mu.Unlock()
+	for no := sliver.No(0); no < sliver.Count(uint64(len(want))); no++ {
+		n := sliver.LenIn(uint64(len(want)), no)
+		got, err := tr.read(keyOf(f, no), n)
+		if err != nil {
+			tr.t.Fatalf("read sliver %d of file %d: %v", no, f, err)
+		}
+		if !bytes.Equal(got, want[no.Start():][:n]) {
+			tr.t.Fatalf("sliver %d of file %d differs", no, f)
+		}
+	}
+}
+
+func (tr *tree) evict(files ...sliver.FileID) {
+	tr.t.Helper()
+	for _, f := range files {
+		tr.mu.Lock()
+		_, dirty := tr.cache.EvictFile(f)
+		tr.mu.Unlock()
+		if dirty > 0 {
+			tr.t.Fatalf("%d slivers of file %d are dirty", dirty, f)
+		}
+	}
+}
+
+// archiveErr archives files and returns the first error.
+func (tr *tree) archiveErr(files ...sliver.FileID) error {
+	errs := make(chan error, len(files))
+	tr.m.Archive(files, func(_ sliver.FileID, err error) { errs <- err })
+	var first error
+	for range files {
+		select {
+		case err := <-errs:
+			if first == nil {
+				first = err
+			}
+		case <-time.After(30 * time.Second):
+			return errors.Errorf("archive: no answer in 30 s; mover: %+v", tr.m.Status())
+		}
+	}
+	return first
+}
+
+func (tr *tree) archive(files ...sliver.FileID) {
+	tr.t.Helper()
+	if err := tr.archiveErr(files...); err != nil {
+		tr.t.Fatal(err)
+	}
+}
+
+// fill makes n files of random content, size bytes each.
+func (tr *tree) fill(n, size int) []sliver.FileID {
+	tr.t.Helper()
+	files := make([]sliver.FileID, n)
+	rnd := rand.New(rand.NewSource(int64(size)))
+	for i := range files {
+		files[i] = tr.create(fmt.Sprintf("dir%d/file%d", i%7, i), 0)
+		p := make([]byte, size)
+		rnd.Read(p)
+		if err := tr.write(files[i], 0, p); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// like takes over what another tree knows: after a restart.
+func (tr *tree) like(old *tree) {
+	maps.Copy(tr.names, old.names)
+	maps.Copy(tr.want, old.want)
+}

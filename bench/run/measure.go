@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/pkg/errors"
+)
+
+// measurement is one row of the table. All have one connection and eight
+// requests in flight.
+type measurement struct {
+	Name   string
+	op     string
+	msize  int
+	unit   string // "MB/s" or "ops/s", as ninebench names them
+	versus string // the server that the target is held against
+	target float64
+}
+
+var measurements = []measurement{
+	{"read 64 KiB", "read", 64 << 10, "MB/s", "null9p", 0.90},
+	{"read 1 MiB", "read", 1 << 20, "MB/s", "null9p", 0.90},
+	{"write 64 KiB", "write", 64 << 10, "MB/s", "null9p", 0.60},
+	{"write 1 MiB", "write", 1 << 20, "MB/s", "null9p", 0.60},
+	{"getattr", "getattr", 64 << 10, "ops/s", "null9p", 0.70},
+	{"walk+open+clunk", "walkopen", 64 << 10, "ops/s", "null9p", 0.60},
+	{"create", "create", 64 << 10, "ops/s", "diod", 2},
+}
+
+// loader runs ninebench.
+type loader struct {
+	bin string
+	o   options
+}
+
+// prepare writes the file that is read later: ninebench calls it big.0.
+func (l loader) prepare(ctx context.Context, s *server) error {
+	_, err := l.ninebench(ctx, s, "-op", "write", "-file", "big", "-msize", "1048576", "-once", "-secs", "600")
+	return err
+}
+
+// measure returns one figure.
+func (l loader) measure(ctx context.Context, s *server, m measurement) (float64, error) {
+	file := "big.0"
+	if m.op == "write" {
+		file = "written"
+	}
+	out, err := l.ninebench(ctx, s, "-op", m.op, "-file", file, "-msize", strconv.Itoa(m.msize), "-secs", fmt.Sprint(l.o.secs))
+	if err != nil {
+		return 0, err
+	}
+	return figure(out, m.unit)
+}
+
+// figure finds "unit=1234" in ninebench's line.
+func figure(out, unit string) (float64, error) {
+	match := regexp.MustCompile(regexp.QuoteMeta(unit) + `=([0-9.]+)`).FindStringSubmatch(out)
+	if match == nil {
+		return 0, errors.Errorf("ninebench printed no %s: %q", unit, out)
+	}
+	f, err := strconv.ParseFloat(match[1], 64)
+	return f, errors.Wrapf(err, "read %s from ninebench's %q", unit, out)
+}
+
+func (l loader) ninebench(ctx context.Context, s *server, args ...string) (string, error) {
+	args = append(args, "-addr", "unix:"+s.sock, "-aname", s.aname, "-depth", "8", "-conns", "1", "-size", strconv.FormatInt(l.o.fileBytes, 10))
+	out, err := exec.CommandContext(ctx, l.bin, args...).CombinedOutput()
+	if err != nil {
+		return "", errors.Wrapf(err, "ninebench %s on %s: %s(%s said: %s)", args[1], s.name, out, s.name, strings.TrimSpace(s.logEnd()))
+	}
+	return string(out), nil
+}

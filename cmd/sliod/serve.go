@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pkg/errors"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+
+	"sliod/backend/config"
+)
+
+// stopTimeout bounds a clean stop: the volumes get their indexes and go back to
+// their slots, which takes a real library minutes.
+const stopTimeout = 15 * time.Minute
+
+func (a *app) newServe() *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Long: `Run the server in the foreground until Ctrl-C or SIGTERM; a second one exits at once.
+
+Without --config an emulated tape library in the state directory is used, which
+answers at once: good for a first try. Without --listen the server listens on
+tcp:127.0.0.1:5640 and on the socket sliod.sock in the state directory.`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), o) },
+	}
+	c.Flags().StringVar(&o.configFile, "config", "", "configuration `FILE` (TOML)")
+	c.Flags().StringArrayVar(&o.listen, "listen", nil, "listen on `ADDR`: tcp:HOST:PORT or unix:PATH; may be given again")
+	c.Flags().StringVar(&o.http, "http", "", "answer /healthz and /status over HTTP on `HOST:PORT`, loopback only")
+	return c
+}
+
+type serveOptions struct {
+	configFile string
+	listen     []string
+	http       string
+}
+
+// serve runs a server until ctx ends. Each step that succeeds has a step that
+// undoes it, run in the opposite order.
+func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
+	cfg := config.Default()
+	if o.configFile != "" {
+		if cfg, err = config.Load(o.configFile); err != nil {
+			return err
+		}
+	}
+	dir, err := filepath.Abs(a.state())
+	if err != nil {
+		return errors.Wrap(err, "state directory")
+	}
+	addrs, err := listenAddrs(o.listen, cfg, dir)
+	if err != nil {
+		return err
+	}
+	log := a.newLog(cfg)
+
+	var undo []func() error
+	defer func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			if uerr := undo[i](); err == nil {
+				err = uerr
+			}
+		}
+	}()
+	lock, err := lockState(dir)
+	if err != nil {
+		return err
+	}
+	undo = append(undo, lock.release)
+
+	var listeners []net.Listener
+	var names []string
+	for _, addr := range addrs {
+		l, name, err := listen(addr)
+		if err != nil {
+			return err
+		}
+		undo = append(undo, func() error { return closeListener(l) })
+		listeners, names = append(listeners, l), append(names, name)
+	}
+
+	archive, err := a.open(cfg, dir, names, log)
+	if err != nil {
+		return err
+	}
+	undo = append(undo, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return archive.Close(ctx)
+	})
+	if o.http != "" {
+		stop, addr, err := serveHTTP(o.http, archive, log)
+		if err != nil {
+			return err
+		}
+		undo = append(undo, stop)
+		names = append(names, "http://"+addr)
+	}
+	s, err := startServing(archive, archive, cfg.Server.MsizeBytes, listeners, log)
+	if err != nil {
+		return err
+	}
+	undo = append(undo, s.stop)
+	a.banner(cfg, dir, names)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping: volumes go back to their slots; a second signal exits at once, and loses nothing that was confirmed")
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+func (a *app) newLog(cfg *config.Config) *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(a.err)
+	l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, DisableColors: !a.term, TimestampFormat: "2006-01-02T15:04:05.000Z07:00"})
+	if level, err := logrus.ParseLevel(cfg.Log.Level); err == nil { // config has checked it
+		l.SetLevel(level)
+	}
+	return logrus.NewEntry(l)
+}
+
+// listenAddrs chooses where to listen: the command line, else the configuration,
+// else the defaults.
+func listenAddrs(flags []string, cfg *config.Config, stateDir string) ([]string, error) {
+	addrs := flags
+	if len(addrs) == 0 {
+		addrs = cfg.Server.Listen
+	}
+	if len(addrs) == 0 {
+		addrs = []string{"tcp:127.0.0.1:5640", "unix:" + socketPath(stateDir)}
+	}
+	for _, addr := range addrs {
+		if _, _, err := config.ParseAddr(addr); err != nil {
+			if len(flags) == 0 {
+				return nil, fmt.Errorf("%w; --listen unix:PATH names another", err)
+			}
+			return nil, &usageError{"--listen: " + err.Error()}
+		}
+	}
+	return addrs, nil
+}
+
+// maxLinuxMsize is the largest msize of Linux over a socket.
+const maxLinuxMsize = 1 << 20
+
+// banner tells where the server listens, and what to try.
+func (a *app) banner(cfg *config.Config, dir string, names []string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sliod %s serves the archive in %s\n", version(), dir)
+	options := fmt.Sprintf("version=9p2000.L,msize=%d,access=user", min(cfg.Server.MsizeBytes, maxLinuxMsize))
+	var mounts []string
+	for _, name := range names {
+		fmt.Fprintf(&b, "  listening on %s\n", name)
+		network, addr, _ := strings.Cut(name, ":")
+		switch network {
+		case "tcp":
+			host, port, _ := net.SplitHostPort(addr)
+			if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+				host = "HOST"
+			}
+			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=tcp,port=%s,%s %s /mnt", port, options, host))
+		case "unix":
+			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=unix,%s %s /mnt", options, addr))
+		}
+	}
+	flag := serverFlag(dir, names)
+	b.WriteString("mount it, as root:\n")
+	for _, m := range mounts {
+		fmt.Fprintf(&b, "  %s\n", m)
+	}
+	fmt.Fprintf(&b, "look at it:\n  sliod status%s\n  sliod ls%s /\n  sliod volumes%s\n", flag, flag, flag)
+	_, _ = fmt.Fprint(a.out, b.String()) // a server without a terminal is none the worse
+}
+
+// serverFlag returns the flag by which the commands find this server.
+func serverFlag(dir string, names []string) string {
+	if !slices.Contains(names, "unix:"+socketPath(dir)) {
+		return " --server " + names[0]
+	}
+	if d, err := filepath.Abs(defaultStateDir()); err == nil && d == dir {
+		return "" // they find the socket by themselves
+	}
+	return " --state " + dir
+}

@@ -1,0 +1,86 @@
+package virtual
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"sliod/tape"
+	"sliod/tape/tapetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open opens a small library in dir, and closes it with the test.
+func open(t testing.TB, dir string, change ...func(*Config)) *Library {
+	t.Helper()
+	cfg := Config{Dir: dir, Drives: 2, Slots: 4, Capacity: 64 << 20}
+	for _, f := range change {
+		f(&cfg)
+	}
+	l, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// mount puts the first volume into the first drive.
+func mount(t testing.TB, l *Library) tape.Drive {
+	t.Helper()
+	if err := l.Tape().Changer.Move(t.Context(), slotAddress, driveAddress); err != nil {
+		t.Fatal(err)
+	}
+	d := l.Tape().Drives[0]
+	if err := d.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDriveContract(t *testing.T) {
+	tapetest.TestDrive(t, mount(t, open(t, t.TempDir())))
+}
+
+func TestChangerContract(t *testing.T) {
+	tapetest.TestChanger(t, open(t, t.TempDir()).Tape())
+}
+
+func BenchmarkStream(b *testing.B) {
+	l := open(b, b.TempDir(), func(c *Config) { c.Capacity = 1 << 40 })
+	d := mount(b, l)
+	p := tapetest.Record(1, 512<<10)
+	const n = 2048 // 1 GiB
+	b.Run("write", func(b *testing.B) {
+		b.SetBytes(int64(len(p)) * n)
+		for b.Loop() { // what the disk takes to flush is not counted
+			b.StopTimer()
+			if err := d.Rewind(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+			for range n {
+				if err := d.WriteBlock(b.Context(), p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+	if err := d.WriteFilemarks(b.Context(), 0); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("read", func(b *testing.B) {
+		b.SetBytes(int64(len(p)) * n)
+		for b.Loop() {
+			if err := d.Rewind(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			for range n {
+				if _, err := d.ReadBlock(b.Context(), p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
