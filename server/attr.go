@@ -5,6 +5,9 @@ import (
 	"sliod/server/wire"
 )
 
+// permissionBits are the bits of a mode but its type: setuid, setgid and sticky too.
+const permissionBits = 0o7777
+
 // getattr serves Tgetattr. All attributes are kept, so all are valid.
 func (c *conn) getattr(q *wire.MsgTgetattr) (wire.Message, error) {
 	f, err := c.node(q.Fid)
@@ -40,6 +43,7 @@ func (c *conn) setattr(q *wire.MsgTsetattr) (wire.Message, error) {
 		q.Valid&wire.SetMtimeTo != 0 && q.Attr.MTimeNanoSeconds >= second {
 		return nil, linux.EINVAL
 	}
+	q.Attr.Permissions &= permissionBits // Linux sends the type too
 	if err := f.node.Setattr(f.cred, q.Mask(), q.Attr, f.writable()); err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func parkedEnv(t testing.TB) (*env, *memFile, *client) {
 func readReq(count uint32) *wire.MsgTread { return &wire.MsgTread{Fid: 1, Count: count} }
 
 func TestParkedRequestsAreAnsweredWhenDelivered(t *testing.T) {
-	_, f, c := parkedEnv(t)
+	e, f, c := parkedEnv(t)
 	c.send(20, readReq(4))
 	c.sync()
 	f.deliver(nil)
@@ -39,7 +39,7 @@ func TestParkedRequestsAreAnsweredWhenDelivered(t *testing.T) {
 	if b := c.want(21, wire.Rwrite); b[0] != 3 {
 		t.Fatal(b)
 	}
-	f.stuck = true
+	e.fs.with(func() { f.stuck = true })
 	c.send(22, &wire.MsgTfsync{Fid: 1})
 	c.sync()
 	f.deliver(nil)
@@ -61,11 +61,11 @@ func TestFailedFaultAnswersEveryWaiter(t *testing.T) {
 }
 
 func TestCompletionBeforeTheCallReturns(t *testing.T) {
-	_, f, c := parkedEnv(t)
-	f.early = true
+	e, f, c := parkedEnv(t)
+	e.fs.with(func() { f.early = true })
 	c.sendWrite(20, 1, 0, []byte("AB"))
 	c.want(20, wire.Rwrite)
-	f.early = true // the read is repeated at once, and parks again
+	e.fs.with(func() { f.early = true }) // the read is repeated at once, and parks again
 	c.send(21, readReq(4))
 	c.sync()
 	for f.parked() == 0 {
@@ -95,12 +95,12 @@ func TestErrnoAndSizeThatEqualACode(t *testing.T) {
 	e, f, c := parkedEnv(t)
 	f.setAbsent(false)
 	for _, errno := range []linux.Errno{linux.EAGAIN, linux.EINPROGRESS, linux.EINTR} {
-		f.fail = errno
+		e.fs.with(func() { f.fail = errno })
 		c.err(readReq(4), errno)
 	}
-	f.fail = nil
+	e.fs.with(func() { f.fail = nil })
 	for _, n := range []int{11, 35, 115, 512} {
-		e.fs.files["f"].data = make([]byte, n)
+		e.fs.with(func() { f.data = make([]byte, n) })
 		if got := len(c.read(1, 1, 0, 4096)); got != n {
 			t.Errorf("read %d of %d", got, n)
 		}
@@ -187,15 +187,11 @@ func TestFlushOfAReadThatIsRepeated(t *testing.T) {
 		entered, leave := make(chan struct{}), make(chan struct{})
 		c.send(20, readReq(4))
 		c.sync()
-		e.fs.mu.Lock()
-		e.fs.onRead = func() { entered <- struct{}{}; <-leave }
-		e.fs.mu.Unlock()
+		e.fs.with(func() { e.fs.onRead = func() { entered <- struct{}{}; <-leave } })
 		f.setAbsent(parks)
 		wake(f.take(), nil)
 		<-entered
-		e.fs.mu.Lock()
-		e.fs.onRead = nil
-		e.fs.mu.Unlock()
+		e.fs.with(func() { e.fs.onRead = nil })
 		c.send(30, &wire.MsgTflush{OldTag: 20})
 		c.ok(31, &wire.MsgTgetattr{Fid: 1})
 		close(leave)

@@ -16,7 +16,7 @@ func (c *conn) mkdir(q *wire.MsgTmkdir) (wire.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	qid, err := f.node.Mkdir(f.cred, string(q.Name), q.Mode, q.GID)
+	qid, err := f.node.Mkdir(f.cred, string(q.Name), q.Mode&permissionBits, q.GID)
 	if err != nil {
 		return nil, err
 	}

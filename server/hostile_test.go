@@ -315,7 +315,7 @@ func TestConnectionLimit(t *testing.T) {
 func TestUnknownErrorIsEIOAndLoggedOnce(t *testing.T) {
 	e := newEnv(t)
 	f := e.fs.add("f", nil)
-	f.fail = fmt.Errorf("the disk is on fire")
+	e.fs.with(func() { f.fail = fmt.Errorf("the disk is on fire") })
 	c := e.dial()
 	c.open(1, "f", p9.ReadWrite)
 	c.err(readReq(1), linux.EIO)

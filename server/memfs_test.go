@@ -21,8 +21,7 @@ type memFS struct {
 	opens int // open files
 	pins  int // data that has not been released
 
-	onCancel func(w *vfs.Waiter) // called before Cancel takes the lock
-	onRead   func()              // called in ReadAt without the lock
+	onRead func() // called in ReadAt without the lock
 }
 
 type memFile struct {
@@ -39,6 +38,7 @@ type memFile struct {
 	cookie   uint64
 	xattrs   map[string][]byte
 	lock     *vfs.LockRange
+	holder   *memOpen // of lock
 
 	absent bool // reads and writes park
 	stuck  bool // fsync and lock park
@@ -46,6 +46,7 @@ type memFile struct {
 	early  bool  // parked requests are woken before the call returns
 	fail   error // reads and writes return it
 	zero   bool  // writes return 0
+	hole   int   // zero bytes that follow data
 	calls  int   // of ReadAt and WriteAt
 }
 
@@ -88,6 +89,19 @@ func (fs *memFS) add(name string, data []byte) *memFile {
 	defer fs.mu.Unlock()
 	f := fs.newFile(fs.root, name, p9.ModeRegular|0o644)
 	f.data = data
+	return f
+}
+
+// with runs fn with the tree locked.
+func (fs *memFS) with(fn func()) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fn()
+}
+
+// file returns the file that was made under name.
+func (fs *memFS) file(name string) (f *memFile) {
+	fs.with(func() { f = fs.files[name] })
 	return f
 }
 
@@ -405,7 +419,9 @@ func (fs *memFS) Unpin() {
 }
 
 func (o *memOpen) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
-	if hook := o.f.fs.onRead; hook != nil {
+	var hook func()
+	o.f.fs.with(func() { hook = o.f.fs.onRead })
+	if hook != nil {
 		hook()
 	}
 	defer o.lock()()
@@ -416,12 +432,14 @@ func (o *memOpen) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 		return vfs.Data{}, f.fail
 	case f.absent:
 		return vfs.Data{}, f.park(w, kindRead, 0)
-	case off >= uint64(len(f.data)):
+	case off >= uint64(len(f.data)+f.hole):
 		return vfs.Data{}, nil
 	}
 	f.fs.pins++
-	p := f.data[off:]
-	return vfs.Data{Bytes: p[:min(n, len(p))], Pin: f.fs}, nil
+	p := f.data[min(off, uint64(len(f.data))):]
+	p = p[:min(n, len(p))]
+	zeros := min(n-len(p), len(f.data)+f.hole-int(off)-len(p))
+	return vfs.Data{Bytes: p, Zeros: zeros, Pin: f.fs}, nil
 }
 
 func (o *memOpen) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
@@ -476,7 +494,7 @@ func (o *memOpen) Lock(l vfs.LockRange, wait bool, w *vfs.Waiter) error {
 		}
 		return f.park(w, kindOther, 0)
 	}
-	f.lock = &l
+	f.lock, f.holder = &l, o
 	if l.Type == vfs.Unlock {
 		f.lock = nil
 	}
@@ -493,9 +511,6 @@ func (o *memOpen) GetLock(l vfs.LockRange) (vfs.LockRange, error) {
 }
 
 func (o *memOpen) Cancel(w *vfs.Waiter) bool {
-	if hook := o.f.fs.onCancel; hook != nil {
-		hook(w)
-	}
 	defer o.lock()()
 	return o.f.list.Remove(w)
 }
@@ -503,5 +518,8 @@ func (o *memOpen) Cancel(w *vfs.Waiter) bool {
 func (o *memOpen) Close() {
 	defer o.lock()()
 	o.closed = true
+	if o.f.holder == o {
+		o.f.lock, o.f.holder = nil, nil
+	}
 	o.f.fs.opens--
 }

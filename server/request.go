@@ -166,7 +166,7 @@ func (c *conn) settle(r *request) {
 func (c *conn) repeat(r *request) {
 	r.state = reqCalling
 	c.mu.Unlock()
-	r.Waiter = vfs.Waiter{Waker: r} // nothing of the last wait stays
+	r.Prefix, r.Off, r.N, r.Kind, r.Owner = nil, 0, 0, 0, nil // nothing of the last wait stays
 	data, err := r.file.ReadAt(r.off, int(r.count), &r.Waiter)
 	c.mu.Lock()
 	if err == vfs.ErrParked {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	stderrors "errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,7 +46,8 @@ func TestReplyFitsMsizeAndCount(t *testing.T) {
 		}
 	}
 	c.err(&wire.MsgTreaddir{Fid: 2, Count: 10}, linux.EINVAL)
-	e.fs.add("link", nil).target = strings.Repeat("t", 4095)
+	link := e.fs.add("link", nil)
+	e.fs.with(func() { link.target = strings.Repeat("t", 4095) })
 	c.ok(1, walkTo(0, 3, "link"))
 	c.err(&wire.MsgTreadlink{Fid: 3}, linux.ENAMETOOLONG)
 }
@@ -61,8 +63,7 @@ func TestWriteIsNeverAnsweredWithZero(t *testing.T) {
 	if !strings.Contains(e.log.String(), "write of 1 bytes completed with 0") {
 		t.Errorf("not logged: %s", e.log)
 	}
-	f.zero = false
-	f.setAbsent(true)
+	e.fs.with(func() { f.zero, f.absent = false, true })
 	c.sendWrite(2, 1, 0, []byte("x"))
 	c.sync()
 	f.take().Waker.Wake(0, nil)
@@ -196,6 +197,8 @@ func TestAttachForAPathHasItsQID(t *testing.T) {
 	}
 	c.err(attach(5, "/missing"), linux.ENOENT)
 	c.err(attach(5, "a\x00b"), linux.EINVAL)
+	c.err(attach(5, "/dir/"+strings.Repeat("n", 256)), linux.ENAMETOOLONG)
+	c.err(attach(5, strings.Repeat("n/", 3000)), linux.ENAMETOOLONG)
 	c.err(attach(0, ""), linux.EINVAL) // fid in use
 	c.ok(1, attach(6, CtlTree))
 	c.err(&wire.MsgTlink{Dir: 6, Fid: 1, Name: []byte("x")}, linux.EXDEV)
@@ -214,12 +217,17 @@ func TestSetuidSetgidStickyPass(t *testing.T) {
 	e := newEnv(t)
 	c := e.dial()
 	c.ok(1, &wire.MsgTmkdir{Dir: 0, Name: []byte("d"), Mode: 0o3777})
+	c.ok(1, walkTo(0, 2, "d"))
+	var r wire.MsgRgetattr
+	c.reply(1, &wire.MsgTgetattr{Fid: 2}, &r)
+	if r.Attr.Mode != p9.ModeDirectory|0o3777 {
+		t.Errorf("mode %o", r.Attr.Mode)
+	}
 	c.ok(1, walkTo(0, 1))
 	c.ok(1, &wire.MsgTlcreate{Fid: 1, Name: []byte("f"), Flags: p9.ReadWrite, Mode: 0o6755})
-	var r wire.MsgRgetattr
 	c.reply(1, &wire.MsgTgetattr{Fid: 1}, &r)
-	if r.Attr.Mode != p9.ModeRegular|0o6755 || e.fs.files["d"].mode&0o7777 != 0o3777 {
-		t.Errorf("modes %o and %o", r.Attr.Mode, e.fs.files["d"].mode)
+	if r.Attr.Mode != p9.ModeRegular|0o6755 {
+		t.Errorf("mode %o", r.Attr.Mode)
 	}
 	c.ok(1, &wire.MsgTsetattr{Fid: 1, Valid: wire.SetMode, Attr: p9.SetAttr{Permissions: 0o7711}})
 	c.reply(1, &wire.MsgTgetattr{Fid: 1}, &r)
@@ -261,7 +269,7 @@ func TestGetlockAsksWithUnlock(t *testing.T) {
 	m.Flags = wire.LockBlock
 	c.send(30, m) // the reply is held until the lock is granted
 	c.sync()
-	e.fs.files["f"].deliver(nil)
+	e.fs.file("f").deliver(nil)
 	if b := c.want(30, wire.Rlock); b[0] != wire.LockSuccess {
 		t.Errorf("status %d", b[0])
 	}
@@ -311,5 +319,32 @@ func TestMetadataDoesNotWaitForParkedRequests(t *testing.T) {
 	}
 	if got[20] != wire.Rread || got[21] != wire.Rwrite {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestLocksDieWithTheFidAndTheConnection(t *testing.T) {
+	e := newEnv(t)
+	f := e.fs.add("f", nil)
+	c := e.dial()
+	for _, end := range []func(){
+		func() { c.ok(1, &wire.MsgTclunk{Fid: 1}) },
+		func() { c.version(8192) },
+		func() {
+			if err := c.nc.Close(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		c.ok(1, &wire.MsgTgetattr{Fid: 0})
+		c.open(1, "f", p9.ReadWrite)
+		c.ok(1, &wire.MsgTlock{Fid: 1, LockType: 1, ClientID: []byte("a")})
+		end()
+		for held := true; held; runtime.Gosched() {
+			e.fs.with(func() { held = f.lock != nil })
+		}
+		if _, err := c.nc.Write(nil); err == nil {
+			c.send(1, attach(0, "")) // after Tversion the root is gone; else the fid is in use
+			c.recv()
+		}
 	}
 }

@@ -59,6 +59,11 @@ func (c *conn) attach(q *wire.MsgTattach) (wire.Message, error) {
 	if bytes.IndexByte(q.Aname, 0) >= 0 {
 		return nil, linux.EINVAL
 	}
+	for name := range bytes.SplitSeq(q.Aname, []byte("/")) {
+		if len(name) > maxName {
+			return nil, linux.ENAMETOOLONG
+		}
+	}
 	name, fs, p := c.srv.tree(string(q.Aname))
 	if fs == nil {
 		return nil, linux.ENOENT

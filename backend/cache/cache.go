@@ -79,7 +79,6 @@ var (
 const (
 	fieldSliver = "sliver"
 	fieldSlot   = "slot"
-	fieldFile   = "file"
 )
 
 // Cache is the page cache. Its methods are safe for concurrent use.

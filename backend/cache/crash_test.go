@@ -251,11 +251,16 @@ func TestPowerLoss(t *testing.T) {
 					}
 					x.cat[r.Key] = catRec{dirty: true, ref: r, idx: x.synced[r.Version]}
 				}
+				for _, no := range c.DirtySlivers(k.File) {
+					if !x.cat[sliver.Key{File: k.File, No: no}].dirty {
+						rt.Fatalf("SyncFile has left out sliver %d", no)
+					}
+				}
 				if rapid.IntRange(0, 3).Draw(rt, "catalog synced") > 0 {
 					x.catSync()
-					x.maybe()
-					c.Committed(refs)
 				}
+				x.maybe()
+				c.Committed(refs) // also before the catalog is synced
 			case 5:
 				buf := make([]byte, sliver.Size)
 				n, v, err := c.BeginArchive(k, buf)

@@ -77,7 +77,10 @@ func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
 		s := c.alloc(p, e.validLen)
 		if s == nil {
 			c.refused.Store(true)
-			return ErrFull
+			// A pin may have gone between the search and now, unseen by Unpin.
+			if s = c.alloc(p, e.validLen); s == nil {
+				return ErrFull
+			}
 		}
 		c.setSlot(e, s)
 	}

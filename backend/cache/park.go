@@ -226,10 +226,16 @@ func (c *Cache) retry(p *post, w *vfs.Waiter, grant *slot) {
 		return
 	}
 	delete(c.parked, w)
-	switch e := c.lookup(pl.k); {
+	valid := 0
+	if e := c.lookup(pl.k); e != nil && e.state.Resident() {
+		valid = e.len
+	} else if pl.b.State == sliver.Absent {
+		valid = pl.b.Len // archived and evicted meanwhile; kept right by rebase
+	}
+	switch {
 	case err != nil:
 		p.wake(w, 0, err)
-	case e == nil || !e.state.Resident() || e.len < off+n:
+	case valid < off+n:
 		p.wake(w, n, nil) // done, and then cut by a Truncate or a Drop
 	default:
 		c.merged(p, pl.k, off+n, w, n)

@@ -336,9 +336,9 @@ func TestSlash2WaitersCostNoGoroutines(t *testing.T) {
 // slash2: the buffer changes while the reply is sent from it.
 func TestSlash2PinnedBufferIsNotReused(t *testing.T) {
 	c, r := open(t)
-	parkRead(t, c, k0, absent(1000))
-	deliver(t, c, k0, r.lastFault(), pattern(0xAB, 1000))
-	d, err := c.Read(k0, hole, 0, 1000, nil)
+	parkRead(t, c, k0, absent(sliver.Size))
+	deliver(t, c, k0, r.lastFault(), pattern(0xAB, sliver.Size))
+	d, err := c.Read(k0, hole, 0, sliver.Size, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +362,7 @@ func TestSlash2PinnedBufferIsNotReused(t *testing.T) {
 	if !fill(7) {
 		t.Fatal("the cache never fills")
 	}
-	if !bytes.Equal(d.Bytes, pattern(0xAB, 1000)) {
+	if !bytes.Equal(d.Bytes, pattern(0xAB, sliver.Size)) {
 		t.Fatal("pinned bytes changed")
 	}
 	wait := parkWrite(t, c, sliver.Key{File: 8}, hole, 0, pattern(8, 2000))
@@ -730,5 +730,45 @@ func TestParallel(t *testing.T) {
 	bg.Wait()
 	if s := c.Stats(); s.Parked != 0 {
 		t.Fatalf("left: %+v", s)
+	}
+}
+
+// A write without a Waiter never parks, not even behind another one's copy.
+func TestNoWaiterNeverParks(t *testing.T) {
+	c, r := open(t)
+	if _, err := c.Read(k0, absent(100), 0, 1, nil); err != vfs.ErrWouldWait {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(k0, absent(100), 1, []byte("x"), nil); err != vfs.ErrWouldWait {
+		t.Fatal(err)
+	}
+	inner := newAnswer()
+	var innerErr error
+	started, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	c.st.arena.fail = func(op string, off, n int64) error {
+		switch n {
+		case 100: // the covering write lets another one begin
+			go func() {
+				defer close(done)
+				_, innerErr = c.Write(k0, absent(100), 200, pattern(2, 50), &inner.Waiter)
+			}()
+			<-started
+		case 50:
+			close(started)
+			<-goOn
+		}
+		return nil
+	}
+	// Both slots fit 4 KiB, so the second is staged past the first.
+	_, err := c.Write(k0, absent(100), 0, pattern(1, 100), nil)
+	close(goOn)
+	<-done
+	c.st.arena.fail = nil
+	if err != vfs.ErrWouldWait || innerErr != vfs.ErrParked {
+		t.Fatal(err, innerErr)
+	}
+	deliver(t, c, k0, r.lastFault(), pattern(9, 100))
+	if inner.got(t).n != 50 || mustRead(t, c, k0, 0, 1)[0] != 9 {
+		t.Fatal("the other write")
 	}
 }

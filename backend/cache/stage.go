@@ -82,7 +82,10 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 			return len(data), nil
 		}
 		pl := &place{k: k, e: e}
-		if e.filling {
+		if w == nil {
+			// It covers all, but another copy past its end is still under way.
+			err = vfs.ErrWouldWait
+		} else if e.filling {
 			// The last of those that still copy wakes it: too late to refuse.
 			c.parked[w] = pl
 			c.stats.Parks++

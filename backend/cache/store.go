@@ -140,11 +140,11 @@ type store struct {
 
 // openStore opens or makes the files for chunks chunks, counts the epoch up and
 // marks the table as in use.
-func openStore(dir string, chunks int64) (st *store, err error) {
+func openStore(dir string, chunks int64) (_ *store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, errors.Wrapf(err, "cache: make directory %s", dir)
 	}
-	st = &store{}
+	st := &store{}
 	st.arena.name, st.slots.name = filepath.Join(dir, "arena"), filepath.Join(dir, "slots")
 	_, statErr := os.Stat(st.slots.name)
 	st.fresh = os.IsNotExist(statErr)
@@ -209,7 +209,10 @@ func openStore(dir string, chunks int64) (st *store, err error) {
 	if err := st.arena.mapAll(); err != nil {
 		return nil, err
 	}
-	return st, st.slots.mapAll()
+	if err := st.slots.mapAll(); err != nil {
+		return nil, err
+	}
+	return st, nil
 }
 
 // unborn says whether the table's header was never written.

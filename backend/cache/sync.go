@@ -192,8 +192,8 @@ func (c *Cache) endSync(p *post, list []syncing, err error) []Ref {
 	return refs
 }
 
-// Committed says that the durable catalog names refs. Slots that those supersede
-// are free.
+// Committed says that the catalog has been updated with refs. Slots that those
+// supersede go to quarantine: the catalog need not have been synced yet.
 func (c *Cache) Committed(refs []Ref) {
 	var p post
 	c.mu.Lock()
@@ -212,7 +212,7 @@ func (c *Cache) Committed(refs []Ref) {
 			e.uncommit = false
 		}
 		for _, s := range e.old[:keep] {
-			c.release(&p, s)
+			c.quarantine(s) // the catalog on disk may be older than the one in memory
 		}
 		e.old = slices.Delete(e.old, 0, keep)
 	}
@@ -228,7 +228,7 @@ func (c *Cache) quarantine(s *slot) {
 
 // Quarantine returns how many slots are in quarantine, and a mark for
 // ReleaseQuarantine. The slots are those of slivers that were truncated or unlinked
-// away while the durable catalog named them.
+// away, or moved to a larger slot, while the durable catalog named them.
 func (c *Cache) Quarantine() (mark uint64, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -252,12 +252,16 @@ func (c *Cache) ReleaseQuarantine(mark uint64) {
 	c.run(&p)
 }
 
-// Current says whether ref still names the newest content of its sliver: it is
-// Dirty or Archiving, in that slot. The caller holds the lock under which it
-// truncates and commits.
+// Current says whether ref is still worth a place in the catalog: its sliver is
+// Dirty or Archiving, in that slot, or in a larger one that was not synced yet (then
+// the old slot holds the newest content that is on disk). The caller holds the lock
+// under which it truncates and commits.
 func (c *Cache) Current(ref Ref) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.lookup(ref.Key)
-	return e != nil && (e.state == sliver.Dirty || e.state == sliver.Archiving) && e.slot.seq == ref.Seq
+	if e == nil || e.state != sliver.Dirty && e.state != sliver.Archiving {
+		return false
+	}
+	return e.slot.seq == ref.Seq || slices.ContainsFunc(e.old, func(s *slot) bool { return s.seq == ref.Seq })
 }

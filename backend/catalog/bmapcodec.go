@@ -10,7 +10,7 @@ import (
 
 // A bmap's record is the format byte and then one entry for each sliver that is
 // not a hole, in order. Entries say what differs from what the entry before lets
-// one expect, so a sliver archived in sequence takes 12 bytes, 8 of them its
+// one expect, so a sliver archived in sequence takes 11 bytes, 8 of them its
 // checksum. docs/catalog.md has the layout.
 
 // Flags of an entry, its first byte.
@@ -223,7 +223,7 @@ func (d *bmapDecoder) entry(m *Bmap) {
 			r.HasSum, r.Sum = true, binary.LittleEndian.Uint64(v)
 		}
 	}
-	before := s.tracks // the flags must be what this predicts
+	before := s.tracks[0] // the flags must be what this predicts; they depend on no other track
 	switch {
 	case f&(entCopy|entCopies) == entCopy|entCopies:
 		d.fail("both one copy and several")
@@ -238,12 +238,12 @@ func (d *bmapDecoder) entry(m *Bmap) {
 	if d.bad != "" {
 		return
 	}
-	after := s.tracks
-	s.tracks = before
+	after := s.tracks[0]
+	s.tracks[0] = before
 	if want := s.flags(int(i), r); r.Hole() || f != want {
 		d.fail("entry not in its canonical form")
 	}
-	s.tracks = after
+	s.tracks[0] = after
 	s.next, s.version, s.slot, s.seq = int(i)+1, r.Version, slot, seq
 }
 

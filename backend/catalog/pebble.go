@@ -10,9 +10,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
 )
@@ -25,6 +27,8 @@ const (
 	// later one is twice as large up to MemTableBytes.
 	maxMemTables  = 4
 	firstMemTable = 256 << 10
+	// diskSlow is how long a write may take before a warning.
+	diskSlow = 5 * time.Second
 	// pebbleFormat is Pebble's own format version of the files.
 	pebbleFormat = pebble.FormatTableFormatV6
 )
@@ -34,6 +38,8 @@ type pebbleKV struct {
 	db   *pebble.DB
 	stop *stopper
 	dir  string
+	// health watches for writes that hang; it is closed after db.
+	health io.Closer
 
 	// Calls that run, and whether Close has begun: bit 0 is set by Close, and each
 	// call counts 2.
@@ -92,8 +98,17 @@ func openPebble(dir string, opts Options) (kv *pebbleKV, err error) {
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	po.WithFSDefaults()
+	if po.FS == nil {
+		po.FS = vfs.Default
+	}
+	po.FS, k.health = vfs.WithDiskHealthChecks(po.FS, diskSlow, nil, events.DiskSlow)
 	po.FS = stopFS{FS: po.FS, s: k.stop}
+	defer func() {
+		if kv == nil {
+			k.stop.closeFiles()
+			_ = k.health.Close() // ends goroutines; it has no error of its own
+		}
+	}()
 	defer func() {
 		if r := recover(); r != nil {
 			kv, err = nil, errors.Errorf("open catalog %s: %v", dir, r)
@@ -275,6 +290,8 @@ func (k *pebbleKV) Close() (err error) {
 		}
 	}()
 	err = k.db.Close()
+	k.stop.closeFiles()
+	err = stderrors.Join(err, k.health.Close())
 	if stopped := k.stop.failure(); stopped != nil {
 		return stopped
 	}

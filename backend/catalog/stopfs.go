@@ -36,10 +36,11 @@ type stopper struct {
 	stopped  chan struct{}
 	closing  chan struct{}
 	isClosed bool
+	files    map[*stopFile]struct{} // written and not closed: Pebble forgets some when a write fails
 }
 
 func newStopper(log *logrus.Entry) *stopper {
-	return &stopper{log: log, stopped: make(chan struct{}), closing: make(chan struct{})}
+	return &stopper{log: log, stopped: make(chan struct{}), closing: make(chan struct{}), files: map[*stopFile]struct{}{}}
 }
 
 func (s *stopper) arm() {
@@ -84,6 +85,17 @@ func (s *stopper) open() {
 	if !s.isClosed {
 		s.isClosed = true
 		close(s.closing)
+	}
+}
+
+// closeFiles closes what Pebble has not closed. Their content does not matter.
+func (s *stopper) closeFiles() {
+	s.mu.Lock()
+	left := s.files
+	s.files = map[*stopFile]struct{}{}
+	s.mu.Unlock()
+	for f := range left {
+		_ = f.File.Close()
 	}
 }
 
@@ -152,7 +164,11 @@ func (f stopFS) create(op, name string, do func() (vfs.File, error)) (vfs.File, 
 	if file == nil {
 		file = vfs.NewMemFile(nil) // of a log that is not written any longer
 	}
-	return stopFile{File: file, fs: f, name: name, log: isLog(name)}, nil
+	sf := &stopFile{File: file, fs: f, name: name, log: isLog(name)}
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.s.files[sf] = struct{}{}
+	return sf, nil
 }
 
 func (f stopFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -174,7 +190,7 @@ func (f stopFS) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stopFile{File: d, fs: f, name: name, log: true}, nil
+	return &stopFile{File: d, fs: f, name: name, log: true}, nil
 }
 
 func (f stopFS) Link(oldname, newname string) error {
@@ -215,14 +231,14 @@ type stopFile struct {
 	log  bool // of the log, or a directory
 }
 
-func (f stopFile) do(op string, do func() error) error {
+func (f *stopFile) do(op string, do func() error) error {
 	if f.log {
 		return f.fs.logWrite(op, f.name, do)
 	}
 	return f.fs.write(op, f.name, do)
 }
 
-func (f stopFile) Write(p []byte) (int, error) {
+func (f *stopFile) Write(p []byte) (int, error) {
 	err := f.do("write", func() error {
 		n, err := f.File.Write(p)
 		if err == nil && n < len(p) {
@@ -236,7 +252,7 @@ func (f stopFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (f stopFile) WriteAt(p []byte, off int64) (int, error) {
+func (f *stopFile) WriteAt(p []byte, off int64) (int, error) {
 	err := f.do("write", func() error { _, err := f.File.WriteAt(p, off); return err })
 	if err != nil {
 		return 0, err
@@ -244,10 +260,10 @@ func (f stopFile) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-func (f stopFile) Sync() error     { return f.do("sync", f.File.Sync) }
-func (f stopFile) SyncData() error { return f.do("sync", f.File.SyncData) }
+func (f *stopFile) Sync() error     { return f.do("sync", f.File.Sync) }
+func (f *stopFile) SyncData() error { return f.do("sync", f.File.SyncData) }
 
-func (f stopFile) SyncTo(length int64) (full bool, err error) {
+func (f *stopFile) SyncTo(length int64) (full bool, err error) {
 	err = f.do("sync", func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
@@ -256,7 +272,10 @@ func (f stopFile) SyncTo(length int64) (full bool, err error) {
 }
 
 // Close always closes, so that no descriptor leaks.
-func (f stopFile) Close() error {
+func (f *stopFile) Close() error {
+	f.fs.s.mu.Lock()
+	delete(f.fs.s.files, f)
+	f.fs.s.mu.Unlock()
 	err := f.File.Close()
 	if err != nil && f.fs.s.stop(errors.Wrapf(err, "close %s", f.name)) && f.log {
 		return nil

@@ -211,10 +211,12 @@ func (m *Mover) archiveStuckLocked() error {
 		}
 		targets = true
 		if v.drive != nil && !v.drive.failed {
+			m.noTape = false
 			return nil
 		}
 		for _, d := range m.drives {
 			if v.drive == nil && !d.failed && !d.blamed[v.rec.No] {
+				m.noTape = false
 				return nil
 			}
 		}
@@ -259,7 +261,7 @@ func recallDemand(v *volume) schedule.Demand {
 func (m *Mover) archiveDemandLocked() schedule.Demand {
 	return schedule.Demand{
 		Archive: true, Slivers: len(m.archive), Oldest: m.archive[0].since,
-		Urgent: m.pressure || len(m.aside) > 0,
+		Urgent: m.pressure || m.asideN > 0,
 	}
 }
 
@@ -271,6 +273,7 @@ func join(a, b schedule.Demand) schedule.Demand {
 	a.Slivers += b.Slivers
 	a.Bytes += b.Bytes
 	a.Urgent = a.Urgent || b.Urgent
+	a.Archive = a.Archive && b.Archive
 	if b.Oldest.Before(a.Oldest) {
 		a.Oldest = b.Oldest
 	}

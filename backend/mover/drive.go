@@ -143,6 +143,7 @@ func (d *drive) setState(s driveState, job string) {
 	d.m.mu.Lock()
 	d.state, d.job = s, job
 	d.m.mu.Unlock()
+	d.m.observed()
 }
 
 // strike remembers that v failed in d. A drive in which two different volumes

@@ -73,14 +73,18 @@ func TestWriteFails(t *testing.T) {
 	senses := map[string]scsi.Sense{
 		"medium":   {Key: scsi.MediumErrorKey, Code: scsi.CodeWriteError},
 		"hardware": {Key: scsi.HardwareKey, Code: scsi.CodeInternalFailure},
+		"lost":     {},
 		"deferred": {Key: scsi.MediumErrorKey, Code: scsi.CodeWriteError, Deferred: true},
 	}
 	for name, sense := range senses {
 		for _, op := range []byte{opWrite, opFilemarks} {
 			for _, nth := range []int{1, 2, 5, 9, 14} {
+				if testing.Short() && nth%5 != 0 {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%02x/%d", name, op, nth), func(t *testing.T) {
 					r := newRig(t, setup{drives: 2, slots: 5, capacity: 64 * mib, cfg: Config{BatchBytes: 3 * mib}})
-					remove := r.lib.SetFault(virtual.Fault{Device: virtual.AnyDrive, Opcode: op, Nth: nth, Sense: sense})
+					remove := r.lib.SetFault(virtual.Fault{Device: virtual.AnyDrive, Opcode: op, Nth: nth, Sense: sense, Lost: name == "lost"})
 					files := r.fill(6, mib+100)
 					r.archive(files...)
 					r.evict(files...)
@@ -120,6 +124,40 @@ func TestReadErrorThenNextAccessWorks(t *testing.T) {
 	r.check(f)
 }
 
+// TestReadFails fails the n-th read or locate once in each way: the reader gets
+// the data or an error, and the next access the data.
+func TestReadFails(t *testing.T) {
+	faults := map[string]virtual.Fault{
+		"medium":    {Sense: scsi.Sense{Key: scsi.MediumErrorKey, Code: scsi.CodeReadError}},
+		"hardware":  {Sense: scsi.Sense{Key: scsi.HardwareKey, Code: scsi.CodeInternalFailure}},
+		"attention": {Sense: scsi.Sense{Key: scsi.AttentionKey, Code: scsi.CodeReset}},
+		"lost":      {Lost: true},
+	}
+	for name, fault := range faults {
+		for _, nth := range []int{1, 2, 4} {
+			t.Run(fmt.Sprintf("%s/%d", name, nth), func(t *testing.T) {
+				r := newRig(t, setup{drives: 2})
+				f := r.fill(1, 3*mib)[0]
+				r.archive(f)
+				r.evict(f)
+				fault.Device, fault.Opcode, fault.Nth = virtual.AnyDrive, opRead, nth
+				remove := r.lib.SetFault(fault)
+				failed := 0
+				for no := range sliver.No(3) {
+					if _, err := r.read(keyOf(f, no), mib); err != nil {
+						failed++
+					}
+				}
+				if failed > 1 {
+					t.Errorf("one fault made %d reads fail", failed)
+				}
+				r.check(f)
+				remove()
+			})
+		}
+	}
+}
+
 func TestAnotherDriveReads(t *testing.T) {
 	r := newRig(t, setup{drives: 2})
 	f := r.fill(1, 3*mib)[0]
@@ -134,35 +172,129 @@ func TestAnotherDriveReads(t *testing.T) {
 	r.check(f)
 }
 
+// TestAnotherCopyIsRead has two copies of a sliver on two volumes, of which one
+// cannot be read.
 func TestAnotherCopyIsRead(t *testing.T) {
-	r := newRig(t, setup{})
+	r := newRig(t, setup{cache: 64 * mib})
 	f := r.fill(1, 1000)[0]
 	r.archive(f)
-	// A second copy: the same content again, archived from a second file.
+	first := r.rec(keyOf(f, 0)).Copies[0]
+	r.m.setState(r.m.volumes[first.Volume], catalog.VolFull, "test")
+	// The same content again, from a second file, and so on another volume.
 	g := r.create("copy", 0)
 	if err := r.write(g, 0, r.want[f]); err != nil {
 		t.Fatal(err)
 	}
 	r.archive(g)
+	second := r.rec(keyOf(g, 0)).Copies[0]
+	if second.Volume == first.Volume {
+		t.Fatal("a full volume was appended to")
+	}
+	r.stop() // else the mounted copy is preferred
+	r.start()
 	err := r.cat.Update(func(tx *catalog.Tx) error {
 		b, err := tx.Bmap(f, 0)
 		if err != nil {
 			return err
 		}
-		bad := slices.Clone(b.Slivers[0].Copies[0].Pieces)
-		bad[0].Block += 1000 // beyond the end of data
-		bv := b.Slivers[0].Copies[0].Volume
-		b.Slivers[0].Copies = []catalog.Copy{{Volume: bv, Pieces: bad}}
+		b.Slivers[0].Copies = []catalog.Copy{first, second}
 		return tx.PutBmap(f, 0, b)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.evict(f)
-	if _, err := r.read(keyOf(f, 0), 1000); err == nil {
-		t.Fatal("a copy beyond the end of data was read")
+	r.lib.SetUnreadable(r.barcode(first.Volume), placeOf(first).Position, true)
+	r.check(f)
+	es := r.m.Status().Errors
+	if len(es) != 1 || es[0].Volume != r.barcode(first.Volume) {
+		t.Errorf("errors: %+v", es)
 	}
+}
+
+// TestReclaimed fills the only volume, and gives it back to the scratch volumes.
+func TestReclaimed(t *testing.T) {
+	r := newRig(t, setup{capacity: 24 * mib, slots: 1, cache: 64 * mib})
+	files := r.fill(20, 2*mib)
+	if err := r.archiveErr(files...); !stderrors.Is(err, errTapeSpace) {
+		t.Fatalf("archive: %v", err)
+	}
+	r.stop()
+	r.start()
+	err := r.cat.Update(func(tx *catalog.Tx) error {
+		var vs []catalog.Volume
+		if err := tx.Volumes(func(v catalog.Volume) bool { vs = append(vs, v); return true }); err != nil {
+			return err
+		}
+		vs[0].State = catalog.VolScratch
+		return tx.PutVolume(&vs[0])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.m.Rescan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.m.Status().NoTapeSpace {
+		t.Error("still no tape space")
+	}
+	g := r.create("new", 0)
+	if err := r.write(g, 0, []byte("a new file")); err != nil {
+		t.Fatal(err)
+	}
+	r.archive(g)
+	r.evict(g)
 	r.check(g)
+}
+
+// TestStopCutShort ends the context of Start while a drive hangs: Close returns.
+func TestStopCutShort(t *testing.T) {
+	r := newRig(t, setup{})
+	f := r.fill(1, 3*mib)[0]
+	r.archive(f)
+	r.evict(f)
+	release := r.lib.Hang(0)
+	defer release()
+	k := keyOf(f, 0)
+	r.cache.Want(k, r.behind(k))
+	r.eventually("the drive reads", func(s Status) bool { return s.Drives[0].State == "reading" })
+	r.crash()
+	if err := r.archiveErr(f); !stderrors.Is(err, errClosed) {
+		t.Errorf("archive after Close: %v", err)
+	}
+}
+
+// TestStream writes, archives, evicts and reads at the same time.
+func TestStream(t *testing.T) {
+	r := newRig(t, setup{drives: 2, slots: 6, capacity: 96 * mib, cache: 24 * mib, ahead: 4, cfg: Config{BatchBytes: 8 * mib}})
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 6 {
+				f := r.create(fmt.Sprintf("g%d/%d", g, i), 0)
+				p := bytes.Repeat([]byte{byte(g), byte(i), 7}, mib/2+g*1000)
+				if err := r.write(f, 0, p); err != nil {
+					t.Error(err)
+					return
+				}
+				if err := r.archiveErr(f); err != nil {
+					t.Error(err)
+					return
+				}
+				r.mu.Lock()
+				r.cache.EvictFile(f)
+				r.mu.Unlock()
+				for no := range sliver.Count(uint64(len(p))) {
+					n := sliver.LenIn(uint64(len(p)), no)
+					got, err := r.read(keyOf(f, no), n)
+					if err != nil || !bytes.Equal(got, p[no.Start():][:n]) {
+						t.Errorf("file %d, sliver %d: %v", f, no, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestChecksumMismatch(t *testing.T) {

@@ -44,6 +44,9 @@ func (d *drive) exchange(v *volume) {
 	if err := d.adopt(); err != nil {
 		_ = m.note("adopt", v, d, "", err)
 		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Error("the index of the volume could not be brought up to date; it is tried again at the next mount")
+		if d.failed || v.rec.State == catalog.VolSuspect {
+			_ = d.dismount(true) // noted; what can be read is read at the next mount
+		}
 	}
 }
 
@@ -165,8 +168,12 @@ func (d *drive) mountFailed(v *volume, err error) {
 		return
 	}
 	b := blameFor(err)
-	if k := tape.KindOf(err); k == tape.ElementEmpty || k == tape.ElementFull {
+	kind := tape.KindOf(err)
+	switch {
+	case kind == tape.ElementEmpty:
 		b = blameVolume // it is not where it was thought to be
+	case kind == tape.ElementFull, b == blameNobody:
+		b = blameDrive // something unknown is in it, or it does not settle
 	}
 	foreignTape := stderrors.Is(err, errForeign)
 	err = m.note("mount", v, d, "", err)
@@ -175,10 +182,10 @@ func (d *drive) mountFailed(v *volume, err error) {
 	case foreignTape && v.rec.State == catalog.VolScratch:
 		log.Warn("the cartridge is left alone: to use it, erase it with another program, then remove it from the catalog")
 		m.setState(v, catalog.VolReadOnly, "foreign")
-	case tape.KindOf(err) == tape.WriteProtected:
+	case kind == tape.WriteProtected:
 		log.Warn("the volume is write-protected")
 		m.setState(v, catalog.VolReadOnly, "write-protected")
-	case tape.KindOf(err) == tape.ElementEmpty || tape.KindOf(err) == tape.ElementFull:
+	case kind == tape.ElementEmpty:
 		log.Error("the volume is not where it was: taking inventory")
 	default:
 		log.Error("mount failed")
@@ -188,15 +195,23 @@ func (d *drive) mountFailed(v *volume, err error) {
 		d.strike(v, b, err)
 	}
 	m.failQueue(v, d, b, err)
-	if v.at == d.element {
+	at := v.at
+	if at == d.element {
 		_ = d.bringHome(v) // noted
 	} else {
 		m.release(v)
 	}
-	if k := tape.KindOf(err); k == tape.ElementEmpty || k == tape.ElementFull {
-		if err := m.inventory(m.ctx); err != nil {
-			_ = m.note("inventory", nil, nil, "", err)
-		}
+	if kind != tape.ElementEmpty {
+		return
+	}
+	if err := m.inventory(m.ctx); err != nil {
+		_ = m.note("inventory", nil, nil, "", err)
+	}
+	m.mu.Lock()
+	still := !v.away && v.at == at
+	m.mu.Unlock()
+	if still {
+		d.strike(v, blameDrive, err) // the changer contradicts itself: not again and again
 	}
 }
 

@@ -28,20 +28,26 @@ type Mover struct {
 	clerkWake chan struct{} // capacity 1
 	rescans   chan chan error
 
+	// observer is a stop point of tests: it is signalled when a drive goes to
+	// another state and when the inbox was cleared. nil else.
+	observer chan struct{}
+
 	// publishMu serialises what the cache is told of tape space. It is taken before mu.
 	publishMu sync.Mutex
 	published bool
 
 	mu       sync.Mutex
 	closing  bool
+	closed   bool
 	drives   []*drive // the slice itself does not change
 	volumes  map[catalog.VolumeNo]*volume
 	slots    map[uint16]bool // storage slots: occupied or kept for a volume in a drive
 	recalls  map[sliver.Key]*recall
 	inbox    []*recall
-	locating int // recalls of the inbox that are looked at just now
-	aside    []*recall
-	spaceGen uint64 // grows with each SpaceFreed
+	locating int       // recalls of the inbox that are looked at just now
+	aside    []*recall // oldest first; entries that are in another state are stale
+	asideN   int       // those that are not
+	spaceGen uint64    // grows with each SpaceFreed
 	pressure bool
 	archive  []*archiveItem
 	waiting  map[sliver.FileID]*archiveItem // those in archive
@@ -113,8 +119,18 @@ func (m *Mover) Close() error {
 	}
 	m.cancel()
 	m.wg.Wait()
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 	m.failArchive(errClosed)
 	return first
+}
+
+func (m *Mover) observed() {
+	select {
+	case m.observer <- struct{}{}:
+	default:
+	}
 }
 
 // wakeLocked has every drive think again about what to do.

@@ -29,10 +29,11 @@ type archiveItem struct {
 // if not nil, is called once for each file, from a goroutine of the mover, with
 // no lock held: nil says that all that was dirty when archiving began is on tape
 // and in the catalog, or was changed meanwhile, or that the file is gone. It must
-// not block. Archive itself never blocks.
+// not block. Archive itself never blocks; after Close it calls done at once, with
+// an error.
 func (m *Mover) Archive(files []sliver.FileID, done func(f sliver.FileID, err error)) {
 	m.mu.Lock()
-	if m.closing {
+	if m.closed {
 		m.mu.Unlock()
 		if done != nil {
 			for _, f := range files {

@@ -143,6 +143,7 @@ func (m *Mover) putAside(r *recall, seq, gen uint64) {
 		return
 	}
 	r.state, r.vol = aside, nil
+	m.asideN++
 	m.aside = append(m.aside, r)
 	m.wakeLocked() // archive work is urgent now
 }
@@ -159,6 +160,11 @@ func (m *Mover) unqueueLocked(r *recall) {
 }
 
 func (m *Mover) toInboxLocked(r *recall) {
+	if r.state == aside {
+		if m.asideN--; m.asideN == 0 {
+			m.aside = nil // what is left are stale entries
+		}
+	}
 	r.state, r.vol = inInbox, nil
 	m.inbox = append(m.inbox, r)
 	m.pokeClerkLocked()
@@ -212,6 +218,7 @@ func (m *Mover) clearInbox() {
 		m.wakeLocked() // a drive may have waited for this before an exchange
 	}
 	m.mu.Unlock()
+	m.observed()
 }
 
 // locateNow takes a recall out of the clerk's hands: an owner wants the slivers

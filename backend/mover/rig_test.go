@@ -36,14 +36,14 @@ type setup struct {
 // rig is a mover with everything around it.
 type rig struct {
 	*tree
-	t   *testing.T
+	t   testing.TB
 	dir string
 	s   setup
 	lib *virtual.Library
 	up  bool
 }
 
-func newRig(t *testing.T, s setup) *rig {
+func newRig(t testing.TB, s setup) *rig {
 	t.Helper()
 	if s.drives == 0 {
 		s.drives = 1
@@ -108,6 +108,8 @@ func (r *rig) start() {
 	_, err = c.Recover(func(cache.SlotRecord) cache.Verdict { return cache.Drop })
 	fatal(err)
 	r.m = New(r.s.cfg, r.lib.Tape(), cat, c, r.tree)
+	r.m.observer = make(chan struct{}, 1)
+	c.OnSpaceFreed(r.m.SpaceFreed)
 	fatal(r.m.Start(context.Background()))
 	go r.archiver()
 	r.up = true
@@ -153,7 +155,6 @@ func (quiet) Fault(sliver.Key, uint64)                 {}
 func (quiet) Unwanted(sliver.Key, uint64)              {}
 func (quiet) Merged(sliver.Key, int, *vfs.Waiter, int) {}
 func (quiet) Pressure()                                {}
-func (quiet) SpaceFreed()                              {}
 
 // placeOfSliver returns the volume and the position of a sliver's first copy.
 func (r *rig) placeOfSliver(k sliver.Key) (tape.Barcode, tape.Position) {
@@ -171,15 +172,16 @@ func (r *rig) barcode(no catalog.VolumeNo) tape.Barcode {
 	return r.m.volumes[no].barcode()
 }
 
-// eventually waits until the mover's status fits; every change of the mover that
-// tests wait for comes with a wake of its drives, so this looks again after each.
+// eventually waits until the mover's status fits. It looks again when the mover
+// says that something has changed.
 func (r *rig) eventually(what string, ok func(Status) bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.After(20 * time.Second)
 	for !ok(r.m.Status()) {
-		if time.Now().After(deadline) {
+		select {
+		case <-r.m.observer:
+		case <-deadline:
 			r.t.Fatalf("%s: not within 20 s: %+v", what, r.m.Status())
 		}
-		time.Sleep(time.Millisecond)
 	}
 }

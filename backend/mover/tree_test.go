@@ -21,7 +21,7 @@ import (
 // tree is a small archive for the tests: the mover's Files and the cache's
 // Events, over a real catalog. One lock stands for package backend's inode locks.
 type tree struct {
-	t     *testing.T
+	t     testing.TB
 	cat   *catalog.Catalog
 	cache *cache.Cache
 	m     *Mover
@@ -33,11 +33,12 @@ type tree struct {
 	archived map[sliver.FileID]int    // calls of Archived
 	fail     error                    // for Archived
 
+	fills   int
 	pressed chan struct{}
 	ended   chan struct{}
 }
 
-func newTree(t *testing.T, cat *catalog.Catalog, c *cache.Cache) *tree {
+func newTree(t testing.TB, cat *catalog.Catalog, c *cache.Cache) *tree {
 	return &tree{
 		t: t, cat: cat, cache: c, names: map[sliver.FileID][]string{}, want: map[sliver.FileID][]byte{},
 		archived: map[sliver.FileID]int{}, pressed: make(chan struct{}, 1), ended: make(chan struct{}),
@@ -63,8 +64,6 @@ func (tr *tree) archiver() {
 		tr.m.Archive(tr.cache.DirtyFiles(), nil)
 	}
 }
-
-func (tr *tree) SpaceFreed()                       { tr.m.SpaceFreed() }
 
 func (tr *tree) Merged(k sliver.Key, end int, w *vfs.Waiter, n int) {}
 
@@ -356,6 +355,8 @@ func (tr *tree) archiveErr(files ...sliver.FileID) error {
 			if first == nil {
 				first = err
 			}
+		case <-tr.m.ctx.Done():
+			return errClosed
 		case <-time.After(30 * time.Second):
 			return errors.Errorf("archive: no answer in 30 s; mover: %+v", tr.m.Status())
 		}
@@ -374,9 +375,13 @@ func (tr *tree) archive(files ...sliver.FileID) {
 func (tr *tree) fill(n, size int) []sliver.FileID {
 	tr.t.Helper()
 	files := make([]sliver.FileID, n)
+	prefix := ""
+	if tr.fills++; tr.fills > 1 {
+		prefix = fmt.Sprintf("fill%d/", tr.fills)
+	}
 	rnd := rand.New(rand.NewSource(int64(size)))
 	for i := range files {
-		files[i] = tr.create(fmt.Sprintf("dir%d/file%d", i%7, i), 0)
+		files[i] = tr.create(fmt.Sprintf("%sdir%d/file%d", prefix, i%7, i), 0)
 		p := make([]byte, size)
 		rnd.Read(p)
 		if err := tr.write(files[i], 0, p); err != nil {
@@ -390,4 +395,5 @@ func (tr *tree) fill(n, size int) []sliver.FileID {
 func (tr *tree) like(old *tree) {
 	maps.Copy(tr.names, old.names)
 	maps.Copy(tr.want, old.want)
+	tr.fills = old.fills
 }

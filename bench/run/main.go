@@ -49,7 +49,7 @@ func main() {
 	flag.Int64Var(&o.fileBytes, "size", 256<<20, "size of the file that is read and written, in bytes")
 	flag.StringVar(&o.servers, "servers", "null9p,diod,sliod", "which servers to measure")
 	flag.Parse()
-	if flag.NArg() != 0 || o.rounds < 1 || o.secs <= 0 {
+	if flag.NArg() != 0 || o.rounds < 1 || o.secs <= 0 || o.secs > 60 || o.fileBytes < 1<<20 {
 		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--json] [--check]")
 		os.Exit(2)
 	}

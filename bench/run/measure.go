@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pkg/errors"
 )
@@ -32,6 +33,9 @@ var measurements = []measurement{
 	{"create", "create", 64 << 10, "ops/s", "diod", 2},
 }
 
+// patience is how long one run of ninebench may take.
+const patience = 2 * time.Minute
+
 // loader runs ninebench.
 type loader struct {
 	bin string
@@ -40,7 +44,7 @@ type loader struct {
 
 // prepare writes the file that is read later: ninebench calls it big.0.
 func (l loader) prepare(ctx context.Context, s *server) error {
-	_, err := l.ninebench(ctx, s, "-op", "write", "-file", "big", "-msize", "1048576", "-once", "-secs", "600")
+	_, err := l.ninebench(ctx, s, "-op", "write", "-file", "big", "-msize", "1048576", "-once", "-secs", "60")
 	return err
 }
 
@@ -69,7 +73,13 @@ func figure(out, unit string) (float64, error) {
 
 func (l loader) ninebench(ctx context.Context, s *server, args ...string) (string, error) {
 	args = append(args, "-addr", "unix:"+s.sock, "-aname", s.aname, "-depth", "8", "-conns", "1", "-size", strconv.FormatInt(l.o.fileBytes, 10))
+	// A server that stops answering must not stop the comparison.
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.Errorf("no end within %v: the server stopped answering", patience))
+	defer cancel()
 	out, err := exec.CommandContext(ctx, l.bin, args...).CombinedOutput()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return "", errors.Wrapf(err, "ninebench %s on %s: %s(%s said: %s)", args[1], s.name, out, s.name, strings.TrimSpace(s.logEnd()))
 	}

@@ -142,13 +142,20 @@ func (n fakeNode) Xattr(_ *vfs.Cred, name string) ([]byte, error) {
 
 // lockedBuffer is a bytes.Buffer that a test can look at while it is written.
 type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	written chan struct{} // gets a token after a write
+	mu      sync.Mutex
+	b       bytes.Buffer
 }
+
+func newBuffer() *lockedBuffer { return &lockedBuffer{written: make(chan struct{}, 1)} }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	select {
+	case b.written <- struct{}{}:
+	default:
+	}
 	return b.b.Write(p)
 }
 
@@ -204,7 +211,7 @@ func shortDir(t *testing.T) string {
 }
 
 func newApp() (a *app, out, err *lockedBuffer) {
-	out, err = new(lockedBuffer), new(lockedBuffer)
+	out, err = newBuffer(), newBuffer()
 	a = &app{out: out, err: err, signals: make(chan os.Signal, 2), pollEvery: time.Millisecond, watchEvery: time.Millisecond}
 	a.open = func(_ *config.Config, dir string, _ []string, _ *logrus.Entry) (archive, error) {
 		return nil, fmt.Errorf("no archive in %s", filepath.Base(dir))

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -20,10 +19,11 @@ import (
 func awaitText(t *testing.T, b *lockedBuffer, text string) {
 	t.Helper()
 	for !strings.Contains(b.String(), text) {
-		if t.Context().Err() != nil {
+		select {
+		case <-b.written:
+		case <-t.Context().Done():
 			t.Fatalf("no %q in %s", text, b)
 		}
-		runtime.Gosched()
 	}
 }
 

@@ -47,6 +47,20 @@ func safeName(raw string, limit bool) string {
 	return name
 }
 
+// safeKey makes any xattr key fit for XML. SLIOD's own keys are; of others, what
+// cannot be written becomes U+FFFD.
+func safeKey(key string) string {
+	if utf8.ValidString(key) && !badRune([]byte(key)) {
+		return key
+	}
+	return strings.Map(func(r rune) rune {
+		if r == 0xfffe || r == 0xffff {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(key, "\uFFFD"))
+}
+
 // needsPercent says whether an LTFS name must be percent-encoded: ':', '%',
 // control characters (LTFS 2.4, "name format"), and spaces at its ends, which
 // XML readers are known to trim.

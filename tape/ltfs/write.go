@@ -222,7 +222,7 @@ func (e *encoder) xattrs(n *Node, rawName, rawTarget string) {
 
 func (e *encoder) xattr(key string, value []byte) {
 	e.raw("<xattr>\n")
-	e.name("key", safeName(key, false))
+	e.name("key", safeKey(key))
 	switch {
 	case len(value) == 0:
 		e.raw("<value/>\n")

@@ -74,7 +74,8 @@ func (p Policy) better(now time.Time, a, b *Demand) bool {
 // Stay says whether a drive keeps the volume that it has held since mounted and
 // for which mine waits, though others wait for the drive too. A volume without
 // work goes as soon as anything else is wanted; one with work goes after its
-// Turn if another demand is overdue, and at once for an urgent one.
+// Turn if another demand is overdue, or if only archive work keeps it from
+// recalls, and at once for an urgent one.
 func (p Policy) Stay(now, mounted time.Time, mine Demand, others []Demand) bool {
 	i := p.Choose(now, others)
 	switch {
@@ -86,6 +87,8 @@ func (p Policy) Stay(now, mounted time.Time, mine Demand, others []Demand) bool 
 		return false
 	case mine.Urgent:
 		return true
+	case mine.Archive && !others[i].Archive:
+		return now.Sub(mounted) < p.Turn // somebody waits there, nobody here
 	}
 	return now.Sub(mounted) < p.Turn || !p.Overdue(now, &others[i])
 }

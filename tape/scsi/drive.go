@@ -24,6 +24,7 @@ type Drive struct {
 	inquiry     InquiryData
 	limits      tape.Limits
 	loaded      bool
+	changed     bool // the medium may be another: nothing goes on before Load or Unload
 	shortForm   bool // READ POSITION knows only its short form
 
 	pos       tape.Position
@@ -69,13 +70,26 @@ func (d *Drive) Limits() tape.Limits {
 type motion bool
 
 const (
-	absolute motion = false // does not depend on it
+	absolute motion = false // it says itself where the head goes
+	// relative: it begins where the head is, or leaves it there for the next.
 	relative motion = true
 )
+
+// ask runs a command that only asks or tells the drive something. A reset that
+// moved the head is not taken in silence: the next write would go astray.
+func (d *Drive) ask(ctx context.Context, c call) (int, error) {
+	if !d.loaded {
+		return d.patient(ctx, c)
+	}
+	return d.run(ctx, relative, c)
+}
 
 // run runs a command. If a unit attention comes, the command was not done: run
 // finds out whether all is as it was, and then does it again.
 func (d *Drive) run(ctx context.Context, m motion, c call) (int, error) {
+	if _, unload := c.block.(LoadUnload); d.changed && !unload {
+		return 0, d.place(d.fail(c.op, tape.UnitAttention, nil, errors.New("the medium may have been changed: load it again")))
+	}
 	for try := 0; ; try++ {
 		n, err := d.exec(ctx, c)
 		if err == nil {
@@ -99,7 +113,7 @@ func (d *Drive) attention(ctx context.Context, m motion, cause error) error {
 	d.log.Warnf("unit attention %v", s)
 	switch s.Code & 0xFF00 {
 	case CodeMediumChanged & 0xFF00:
-		d.loaded = false // until Load all that is known of the medium is void
+		d.loaded, d.changed = false, true // until Load all that is known of the medium is void
 		return cause
 	case CodeReset & 0xFF00:
 		if d.unflushed {
@@ -130,7 +144,9 @@ func (d *Drive) place(err error) error {
 	if e, ok := err.(*tape.Error); ok {
 		e.Position = d.pos
 	}
-	d.known = false
+	if !refused(err) { // what is refused has moved nothing
+		d.known = false
+	}
 	return err
 }
 

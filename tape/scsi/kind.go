@@ -33,7 +33,6 @@ var rules = []rule{
 	{key: IllegalKey, code: CodeDestinationFull, mask: 0xFFFF, kind: tape.ElementFull},
 	{key: IllegalKey, code: CodeSourceEmpty, mask: 0xFFFF, kind: tape.ElementEmpty},
 	{key: IllegalKey, code: CodeRemovalPrevented, mask: 0xFFFF, kind: tape.RemovalPrevented},
-	{key: IllegalKey, code: CodeNoMedium, mask: 0xFF00, kind: tape.NotReady},
 	{key: IllegalKey, kind: tape.IllegalRequest},
 	{key: AttentionKey, kind: tape.UnitAttention},
 	{key: ProtectKey, kind: tape.WriteProtected},

@@ -13,7 +13,7 @@ import (
 // Load implements tape.Drive. It takes all unit attentions that wait: they tell
 // of what happened before, and the medium is new to the caller in any case.
 func (d *Drive) Load(ctx context.Context) error {
-	d.loaded, d.known, d.unflushed, d.limits, d.written = false, false, false, tape.Limits{}, 0
+	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written = false, false, false, false, tape.Limits{}, 0
 	if err := d.ready(ctx); err != nil {
 		return d.place(err)
 	}
@@ -136,7 +136,7 @@ func (d *Drive) capacity(ctx context.Context) error {
 // LogPage reads a log page. Reading LogTapeAlert clears it.
 func (d *Drive) LogPage(ctx context.Context, page uint8) (LogData, error) {
 	buf := make([]byte, 8192)
-	n, err := d.patient(ctx, call{"log sense", LogSense{Control: LogCumulative, Page: page, Alloc: uint16(len(buf))}, In, buf, d.times.Short})
+	n, err := d.ask(ctx, call{"log sense", LogSense{Control: LogCumulative, Page: page, Alloc: uint16(len(buf))}, In, buf, d.times.Short})
 	if err != nil {
 		return LogData{}, err
 	}
@@ -168,7 +168,7 @@ func (d *Drive) Unload(ctx context.Context) error {
 	if _, err := d.run(ctx, absolute, call{"unload", LoadUnload{}, None, nil, d.times.Load}); err != nil {
 		return err
 	}
-	d.loaded, d.known, d.unflushed, d.limits, d.written = false, false, false, tape.Limits{}, 0
+	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written = false, false, false, false, tape.Limits{}, 0
 	return nil
 }
 

@@ -43,7 +43,7 @@ func (d *Drive) missing(p tape.Partition, id uint16, cause error) error {
 // readAttributes runs c, whose answer may be cut short by its allocation length.
 func (d *Drive) readAttributes(ctx context.Context, c ReadAttribute) ([]Attribute, error) {
 	buf := make([]byte, c.Alloc)
-	n, err := d.run(ctx, absolute, call{"read attribute", c, In, buf, d.times.Short})
+	n, err := d.ask(ctx, call{"read attribute", c, In, buf, d.times.Short})
 	if err != nil || c.List {
 		return nil, err
 	}
@@ -60,13 +60,13 @@ func (d *Drive) WriteAttribute(ctx context.Context, p tape.Partition, id uint16,
 		return d.place(d.fail("write attribute", tape.IllegalRequest, nil, errors.Errorf("a value of %d bytes: at most %d", len(value), maxAttribute)))
 	}
 	data := AppendAttributes(nil, Attribute{ID: id, Format: format, Value: value})
-	_, err := d.run(ctx, absolute, call{"write attribute", WriteAttribute{Through: true, Partition: uint8(p), Length: uint32(len(data))}, Out, data, d.times.Short})
+	_, err := d.ask(ctx, call{"write attribute", WriteAttribute{Through: true, Partition: uint8(p), Length: uint32(len(data))}, Out, data, d.times.Short})
 	return err
 }
 
 // partitioning reads mode page 11h.
 func (d *Drive) partitioning(ctx context.Context) (Partitioning, error) {
-	m, err := d.modeSense(ctx, PagePartitions, d.patient)
+	m, err := d.modeSense(ctx, PagePartitions, d.ask)
 	if err != nil {
 		return Partitioning{}, err
 	}
@@ -83,10 +83,12 @@ func (d *Drive) Format(ctx context.Context, partitions int) error {
 	if partitions < 1 || partitions > 2 || partitions > max(d.limits.Partitions, 1) {
 		return d.place(d.fail("format", tape.IllegalRequest, nil, errors.Errorf("%d partitions wanted, the medium can have %d", partitions, d.limits.Partitions)))
 	}
-	if err := d.Rewind(ctx); err != nil { // FORMAT MEDIUM is legal only at the beginning of partition 0
-		return err
-	}
-	if err := d.Locate(ctx, tape.Position{}); err != nil {
+	// FORMAT MEDIUM is legal only at the beginning of partition 0.
+	if d.limits.HasLocate {
+		if err := d.Locate(ctx, tape.Position{}); err != nil {
+			return err
+		}
+	} else if err := d.Rewind(ctx); err != nil {
 		return err
 	}
 	format := uint8(0)
@@ -100,11 +102,11 @@ func (d *Drive) Format(ctx context.Context, partitions int) error {
 		page := p.Page()
 		data := ModeData{Buffered: 1, Pages: []ModePage{page}}.Bytes(true)
 		data[0], data[1] = 0, 0 // reserved in MODE SELECT
-		if _, err := d.run(ctx, absolute, call{"mode select", ModeSelect{Ten: true, Pages: true, Length: uint16(len(data))}, Out, data, d.times.Short}); err != nil {
+		if _, err := d.ask(ctx, call{"mode select", ModeSelect{Ten: true, Pages: true, Length: uint16(len(data))}, Out, data, d.times.Short}); err != nil {
 			return err
 		}
 	}
-	if _, err := d.run(ctx, absolute, call{"format", FormatMedium{Format: format}, None, nil, d.times.Format}); err != nil {
+	if _, err := d.run(ctx, relative, call{"format", FormatMedium{Format: format}, None, nil, d.times.Format}); err != nil {
 		return err
 	}
 	d.unflushed = false

@@ -51,8 +51,12 @@ func (d *Drive) positionForm(ctx context.Context, f PositionForm) (PositionData,
 			d.unflushed = false
 			return PositionData{}, d.fail("read position", tape.Deferred, nil, errors.WithMessage(err, "the drive was reset with records in its buffer"))
 		} else if d.loaded && s.Code&0xFF00 == CodeMediumChanged&0xFF00 {
-			d.loaded = false
+			d.loaded, d.changed = false, true
 			return PositionData{}, err
+		} else if s.Code&0xFF00 == CodeReset&0xFF00 && d.loaded {
+			if err := d.configure(ctx); err != nil {
+				return PositionData{}, err
+			}
 		}
 		n, err = d.exec(ctx, c)
 	}
@@ -110,7 +114,7 @@ func (d *Drive) LocateEnd(ctx context.Context, p tape.Partition) error {
 			return d.place(d.fail("locate end", tape.HardwareError, nil, errors.Errorf("the drive went to partition %d instead of %d", now.Partition, p)))
 		}
 	}
-	if _, err := d.run(ctx, absolute, call{"space to the end", Space6{Code: SpaceEnd}, None, nil, d.times.Move}); err != nil {
+	if _, err := d.run(ctx, relative, call{"space to the end", Space6{Code: SpaceEnd}, None, nil, d.times.Move}); err != nil {
 		return err
 	}
 	_, err = d.Position(ctx)
@@ -119,7 +123,7 @@ func (d *Drive) LocateEnd(ctx context.Context, p tape.Partition) error {
 
 // Rewind implements tape.Drive.
 func (d *Drive) Rewind(ctx context.Context) error {
-	if _, err := d.run(ctx, absolute, call{"rewind", Rewind{}, None, nil, d.times.Rewind}); err != nil {
+	if _, err := d.run(ctx, relative, call{"rewind", Rewind{}, None, nil, d.times.Rewind}); err != nil {
 		return err
 	}
 	d.pos.Block = 0 // the partition stays, if we knew it

@@ -86,6 +86,10 @@ func (d *Drive) WriteFilemarks(ctx context.Context, n int) error {
 	d.pos.Block += tape.BlockNo(n)
 	if d.limits.CapacityBytes > 0 && d.written > 0 {
 		if cerr := d.capacity(ctx); cerr != nil {
+			switch tape.KindOf(cerr) {
+			case tape.UnitAttention, tape.Deferred, tape.Disconnected:
+				return cerr // the drive is not what it was
+			}
 			// The flush is done, and that is what the caller must know: the number
 			// stays an estimate.
 			d.log.WithError(cerr).Warn("could not ask for the remaining capacity")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
@@ -194,9 +195,16 @@ func (c *cartridge) saveMemory() error {
 	return nil
 }
 
-// flush puts everything on disk.
+// flush puts everything that was written on the tape on disk.
 func (c *cartridge) flush() error {
+	if !slices.ContainsFunc(c.parts, func(p *partition) bool { return len(p.pending) > 0 }) {
+		return nil // a full disk must not keep one from reading
+	}
 	if err := c.saveMemory(); err != nil {
+		for _, p := range c.parts { // records without their change reference must not be
+			p.broken = err
+			p.drop()
+		}
 		return err
 	}
 	for _, p := range c.parts {
@@ -216,7 +224,7 @@ func (c *cartridge) format(sizes []int64) error {
 	next.ChangeRef++
 	next.Attributes = map[string]attribute{}
 	for k, a := range c.mem.Attributes {
-		if k[2:] != "080c" {
+		if !strings.HasSuffix(k, ":080c") {
 			next.Attributes[k] = a
 		}
 	}

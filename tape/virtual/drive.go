@@ -295,16 +295,17 @@ func (d *drive) unload(ctx context.Context) *scsi.Sense {
 	if d.prevent {
 		return sense(scsi.IllegalKey, scsi.CodeRemovalPrevented)
 	}
+	var failed *scsi.Sense // told, but the cartridge comes out: it would stay for ever
 	if d.state == ready {
-		if s := d.flush(); s != nil {
-			return s
+		if failed = d.flush(); failed == nil {
+			failed = d.written(d.cart.saveMemory())
 		}
 		d.pace.spend(ctx, d.lib.geometry.locate(d.tapeAt, 0)+d.lib.geometry.unload.Seconds())
 		d.cart.close()
 		d.cart = nil
 	}
 	d.state = ejected
-	return nil
+	return failed
 }
 
 // flush puts all that was written on disk.

@@ -117,7 +117,9 @@ func TestAttention(t *testing.T) {
 	wantKind(t, err, tape.UnitAttention)
 	attention(scsi.OpLocate16, scsi.CodeMediumChanged)
 	wantKind(t, d.Locate(ctx, positionOf(1)), tape.UnitAttention)
+	wantKind(t, d.WriteBlock(ctx, []byte("astray")), tape.UnitAttention) // still
 	noError(t, d.Load(ctx))
+	noError(t, d.WriteBlock(ctx, []byte("a")))
 }
 
 func TestSeparateInventory(t *testing.T) {

@@ -61,9 +61,10 @@ func Open(cfg Config) (l *Library, err error) {
 	if l.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
 		return nil, errors.WithStack(err)
 	}
+	lock := l.lock
 	defer func() {
 		if err != nil {
-			l.lock.Close()
+			lock.Close()
 		}
 	}()
 	if err := unix.Flock(int(l.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -193,7 +194,7 @@ func (l *Library) end(flush bool) error {
 				continue
 			}
 			if flush {
-				if err := d.cart.flush(); err != nil {
+				if err := stderrors.Join(d.cart.flush(), d.cart.saveMemory()); err != nil {
 					l.closed = stderrors.Join(l.closed, errors.WithMessagef(err, "volume %s", d.barcode))
 				}
 			}

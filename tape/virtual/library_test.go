@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,7 +10,14 @@ import (
 	"sliod/tape/tapetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Every check of the model makes a library and syncs it: fewer than rapid's 100
+	// by default, more with -rapid.checks.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open opens a small library in dir, and closes it with the test.
 func open(t testing.TB, dir string, change ...func(*Config)) *Library {

@@ -127,10 +127,11 @@ func createPartition(indexName, dataName string, seed uint32) error {
 // of the data what the index does not name. cut is how many bytes of the index
 // went.
 func openPartition(indexName, dataName string, capacity int64) (p *partition, cut int64, err error) {
-	p = &partition{capacity: capacity, buf: make([]byte, 2*entrySize)}
+	p = &partition{capacity: capacity, buf: make([]byte, entrySize)}
+	opened := p
 	defer func() {
 		if err != nil {
-			p.close()
+			opened.close()
 		}
 	}()
 	if p.index, err = os.OpenFile(indexName, os.O_RDWR, 0); err != nil {
@@ -275,6 +276,9 @@ func (p *partition) truncate(n int64) error {
 	if n >= p.count() {
 		return nil
 	}
+	if p.broken != nil {
+		return p.broken
+	}
 	offset, marks, err := p.at(n)
 	if err != nil {
 		return err
@@ -343,17 +347,23 @@ func (p *partition) mark() error {
 
 // flush puts all on disk: first the records, then the entries that name them.
 func (p *partition) flush() error {
-	if p.broken != nil {
-		return p.broken
-	}
 	if len(p.pending) == 0 {
 		return nil
 	}
 	if err := p.write(); err != nil {
 		p.broken = errors.WithMessage(err, "virtual: flush")
+		p.drop()
 		return p.broken
 	}
 	return nil
+}
+
+// drop forgets what is not on disk, after that was told to the host: what is
+// can still be read.
+func (p *partition) drop() {
+	if len(p.pending) > 0 {
+		p.end, p.marks, p.pending = p.pending[0].offset, p.pending[0].marks, nil
+	}
 }
 
 func (p *partition) write() error {

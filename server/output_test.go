@@ -1,0 +1,92 @@
+package server
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/hugelgupf/p9/linux"
+	"github.com/hugelgupf/p9/p9"
+	"sliod/server/wire"
+)
+
+func TestHolesAreZeros(t *testing.T) {
+	e := newEnv(t)
+	f := e.fs.add("f", bytes.Repeat([]byte("d"), 1000))
+	e.fs.with(func() { f.hole = 300000 })
+	c := e.dial()
+	c.open(1, "f", p9.ReadOnly)
+	all := append(bytes.Repeat([]byte("d"), 1000), make([]byte, 300000)...)
+	for _, off := range []uint64{0, 500, 1000, 200000, 300999, 301000} {
+		if got := c.read(1, 1, off, 1<<19); !bytes.Equal(got, all[off:]) {
+			t.Errorf("at %d: %d bytes of %d, or others", off, len(got), len(all[off:]))
+		}
+	}
+}
+
+// TestManyVectors makes batches of more vectors than one writev takes, and a client
+// that reads slowly, so that they are sent in parts.
+func TestManyVectors(t *testing.T) {
+	e := newEnv(t)
+	data := make([]byte, 1<<16)
+	for i := range data {
+		data[i] = byte(i >> 8)
+	}
+	e.fs.add("f", data)
+	c := e.dial()
+	c.open(1, "f", p9.ReadOnly)
+	var out []byte
+	const n = 6000
+	for i := range uint16(n) {
+		out = c.c.Append(out, i, &wire.MsgTread{Fid: 1, Offset: uint64(i % 256 << 8), Count: 200})
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.nc.Write(out)
+		done <- err
+	}()
+	for i := range uint16(n) {
+		p, err := wire.ParseData(c.want(i, wire.Rread))
+		if err != nil || len(p) != 200 || p[0] != byte(i%256) || p[199] != byte(i%256) {
+			t.Fatalf("reply %d: %d bytes, %v", i, len(p), err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConnectionWithoutASocket serves a connection that has no file descriptor, as TLS
+// has none.
+func TestConnectionWithoutASocket(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
+		c.Identify = func(net.Conn) (Peer, error) { return Peer{UID: uint32(os.Getuid())}, nil }
+	})
+	f := e.fs.add("f", bytes.Repeat([]byte("d"), 100000))
+	a, b := net.Pipe()
+	e.s.ServeConn(b)
+	c := &client{t: t, nc: a}
+	c.version(1 << 20)
+	c.ok(1, attach(0, ""))
+	c.open(1, "f", p9.ReadWrite)
+	if n := len(c.read(1, 1, 0, 1<<19)); n != 100000 {
+		t.Error(n)
+	}
+	f.setAbsent(true)
+	c.sendWrite(20, 1, 0, []byte("xyz"))
+	c.sync()
+	f.deliver(nil)
+	c.want(20, wire.Rwrite)
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoSpaceIsAnswered(t *testing.T) {
+	_, f, c := parkedEnv(t)
+	c.sendWrite(20, 1, 0, []byte("xyz"))
+	c.sync()
+	f.deliver(linux.ENOSPC)
+	c.wantErr(20, linux.ENOSPC)
+}
