@@ -85,9 +85,11 @@ func (b *batch) seal() {
 		s := &b.segs[i]
 		b.vector(b.buf[from:s.at])
 		from = s.at
-		b.vector(s.data.Bytes)
-		for z := s.data.Zeros; z > 0; z -= len(zeroPage) {
-			b.vector(zeroPage[:min(z, len(zeroPage))])
+		for d := &s.data; d != nil; d = d.More {
+			b.vector(d.Bytes)
+			for z := d.Zeros; z > 0; z -= len(zeroPage) {
+				b.vector(zeroPage[:min(z, len(zeroPage))])
+			}
 		}
 	}
 	b.vector(b.buf[from:])

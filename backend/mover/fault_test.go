@@ -471,6 +471,7 @@ func TestCoalesce(t *testing.T) {
 	}
 	release()
 	r.check(f)
+	r.eventually("no recall is left", func(s Status) bool { return len(s.Recalls) == 0 })
 	if n := r.m.Status().Stats.Recalled; n != 1 {
 		t.Errorf("%d slivers were read", n)
 	}

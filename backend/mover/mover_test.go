@@ -17,10 +17,9 @@ func TestArchiveEvictRecall(t *testing.T) {
 		}
 		r.check(f)
 	}
-	st := r.m.Status()
-	if st.Stats.Recalled != 9 || st.Stats.WrittenBytes != 3*(2*mib+12345) {
-		t.Errorf("stats %+v", st.Stats)
-	}
+	r.eventually("all is counted", func(s Status) bool {
+		return s.Stats.Recalled == 9 && s.Stats.WrittenBytes == 3*(2*mib+12345)
+	})
 }
 
 func TestRestart(t *testing.T) {
@@ -32,9 +31,7 @@ func TestRestart(t *testing.T) {
 	for _, f := range files {
 		r.check(f)
 	}
-	if st := r.m.Status(); st.Stats.Recalled != 10 {
-		t.Errorf("stats %+v", st.Stats)
-	}
+	r.eventually("all is counted", func(s Status) bool { return s.Stats.Recalled == 10 })
 }
 
 func TestSmallFilesShareRecords(t *testing.T) {
