@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
+	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 	"sliod/tape/virtual"
 )
@@ -384,4 +386,35 @@ func TestTruncateOfArchivedFile(t *testing.T) {
 	if !bytes.Equal(w.content("f"), want) {
 		t.Fatal("differs after the restart")
 	}
+}
+
+// Files are archived without a command when they have been quiet for long enough,
+// and when the cache holds too much that is not on tape.
+func TestArchivesByItself(t *testing.T) {
+	for name, idle := range map[string]time.Duration{"quiet": time.Nanosecond, "dirty share": -1} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(o *Options, _ *virtual.Config) {
+				o.ArchiveIdle, o.ArchiveDirty = idle, 0.1
+			})
+			want := pattern(7, 10<<20)
+			w.put("f", want)
+			w.fs.pressed <- struct{}{} // as the syncer's timer does
+			for w.fs.pending.has(w.attrID("f")) {
+				runtime.Gosched()
+			}
+			if got := w.state("f"); got != "premigrated" {
+				t.Errorf("the file is %s", got)
+			}
+			w.job(JobEvict, "/f")
+			if !bytes.Equal(w.content("f"), want) {
+				t.Error("differs")
+			}
+		})
+	}
+}
+
+func (w *world) attrID(path string) sliver.FileID {
+	n := w.node(path)
+	defer n.Release()
+	return n.(*node).ino.id
 }

@@ -2,8 +2,11 @@ package backend
 
 import (
 	"context"
+	stderrors "errors"
 	"sync"
 	"time"
+
+	"github.com/hugelgupf/p9/linux"
 
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
@@ -83,10 +86,42 @@ func (fs *FS) archivePending(ctx context.Context) {
 	}
 	fs.mover.Archive(ids, func(id sliver.FileID, err error) {
 		fs.pending.unqueue(id)
+		if err == nil {
+			err = fs.forgetRemoved(id)
+		}
 		if err != nil {
 			fs.log.WithField("file", id).WithError(err).Warn("could not be archived; it stays in the cache and is tried again")
 		}
 	})
+}
+
+// forgetRemoved ends the pending note of a file that is no more, when the mover
+// has brought its removal to tape.
+func (fs *FS) forgetRemoved(id sliver.FileID) error {
+	if !fs.pending.has(id) {
+		return nil
+	}
+	ino, err := fs.get(id)
+	if err == nil {
+		ino.release()
+		return nil
+	}
+	if !stderrors.Is(err, linux.ENOENT) {
+		return err
+	}
+	gone := false
+	err = fs.cat.Update(func(tx *catalog.Tx) error {
+		// An orphan still has its record: its end is noted when it is let go.
+		_, err := tx.Inode(id)
+		if gone = stderrors.Is(err, catalog.ErrNotFound); gone {
+			return tx.DeletePending(id)
+		}
+		return err
+	})
+	if err == nil && gone {
+		fs.pending.remove(id)
+	}
+	return err
 }
 
 // loadPending reads the pending files at start.

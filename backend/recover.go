@@ -116,7 +116,7 @@ func (fs *FS) recoverOrphans() error {
 	})
 	for _, id := range ids {
 		if err == nil {
-			err = fs.deleteRecords(id)
+			_, err = fs.deleteRecords(id)
 		}
 	}
 	return err

@@ -121,7 +121,8 @@ func (fs *FS) checkEmpty(r *catalog.Inode) error {
 func (fs *FS) reclaim(ino *inode) {
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
-	if err := fs.deleteRecords(ino.id); err != nil {
+	onTape, err := fs.deleteRecords(ino.id)
+	if err != nil {
 		// The orphan's record stays: the next start tries again.
 		fs.log.WithField("file", ino.id).WithError(err).Error("an unlinked file could not be reclaimed; the next start tries again")
 		return
@@ -130,16 +131,27 @@ func (fs *FS) reclaim(ino *inode) {
 	ino.gone = true
 	ino.am.Unlock()
 	fs.unsynced.remove(ino)
-	fs.pending.remove(ino.id)
+	if onTape {
+		fs.pending.add(ino.id)
+	} else {
+		fs.pending.remove(ino.id)
+	}
 	fs.files.Add(-1)
 	fs.cache.TruncateFile(ino.id, 0, nil)
 }
 
-// deleteRecords takes all records of an orphan out of the catalog.
-func (fs *FS) deleteRecords(id sliver.FileID) error {
-	return fs.cat.Update(func(tx *catalog.Tx) error {
+// deleteRecords takes all records of an orphan out of the catalog. If a volume's
+// index has the file, it stays pending, so that its removal gets to tape as well:
+// else a rebuild from tapes would bring it back.
+func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
+	err = fs.cat.Update(func(tx *catalog.Tx) error {
+		r, err := tx.Inode(id)
+		if err != nil {
+			return err
+		}
+		onTape = r.Archived != catalog.Time{}
 		dead := map[catalog.VolumeNo]int64{}
-		err := tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+		err = tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
 			for i := range b.Slivers {
 				countDead(dead, &b.Slivers[i])
 			}
@@ -151,10 +163,18 @@ func (fs *FS) deleteRecords(id sliver.FileID) error {
 			tx.DeleteXattrs(id),
 			tx.DeleteInode(id),
 			tx.DeleteOrphan(id),
-			tx.DeletePending(id),
+			putPendingIf(tx, id, onTape),
 			addCounter(tx, counterFiles, -1),
 		)
 	})
+	return onTape, err
+}
+
+func putPendingIf(tx *catalog.Tx, id sliver.FileID, pending bool) error {
+	if pending {
+		return tx.PutPending(id)
+	}
+	return tx.DeletePending(id)
 }
 
 // countDead adds the bytes that a sliver's record has on tape.

@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -298,4 +299,33 @@ func TestRecordLocks(t *testing.T) {
 	wantErr(t, "the left part is still held", err, linux.EAGAIN)
 	_, err = lock(g, vfs.ReadLock, 40, 60, 2, false)
 	wantErr(t, "the right part is still held", err, linux.EAGAIN)
+}
+
+// A removed file that a volume's index has stays pending until its removal is on
+// tape too; one that never was on tape does not.
+func TestRemovalIsPending(t *testing.T) {
+	w := newWorld(t)
+	w.put("archived", []byte("x"))
+	w.put("other", []byte("y"))
+	w.job(JobArchive, "/archived")
+	n := w.node("/archived")
+	id := n.(*node).ino.id
+	n.Release()
+	n = w.node("/other")
+	other := n.(*node).ino.id
+	n.Release()
+	for _, name := range []string{"archived", "other"} {
+		if err := w.root.UnlinkAt(rootCred, name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.restart()
+	if !w.fs.pending.has(id) || w.fs.pending.has(other) {
+		t.Fatalf("pending: archived %v, other %v", w.fs.pending.has(id), w.fs.pending.has(other))
+	}
+	w.fs.opts.ArchiveIdle = 0
+	w.fs.archivePending(t.Context())
+	for w.fs.pending.has(id) {
+		runtime.Gosched()
+	}
 }
