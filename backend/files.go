@@ -71,8 +71,8 @@ func (f files) Next(k sliver.Key, limit int) []mover.Want {
 	return wants
 }
 
-// Plan implements mover.Files. What has been written so far is on disk, and in
-// the catalog, when it returns.
+// Plan implements mover.Files. What is planned need not be on disk: when it is on
+// tape, Archived brings it into the catalog just as a sync does.
 func (f files) Plan(id sliver.FileID) (*mover.Plan, error) {
 	fs := f.fs
 	ino, err := fs.get(id)
@@ -83,9 +83,6 @@ func (f files) Plan(id sliver.FileID) (*mover.Plan, error) {
 		return nil, err
 	}
 	defer ino.release()
-	if err := ino.sync(); err != nil {
-		return nil, err
-	}
 	p := &mover.Plan{File: id, Inode: ino.attr(), Xattrs: map[string][]byte{}, Dirty: fs.cache.DirtySlivers(id)}
 	if p.Inode.NLink == 0 {
 		return nil, nil
