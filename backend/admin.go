@@ -61,6 +61,7 @@ type TapeInfo struct {
 	Volumes       int    `json:"volumes"`
 	CapacityBytes int64  `json:"capacity_bytes"`
 	UsedBytes     int64  `json:"used_bytes"`
+	FreeBytes     int64  `json:"free_bytes"`    // on volumes that can still be written
 	WrittenBytes  int64  `json:"written_bytes"` // since start
 	ReadBytes     int64  `json:"read_bytes"`    // since start
 }

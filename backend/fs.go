@@ -112,6 +112,10 @@ func Open(o Options) (_ *FS, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
 	}
+	// Others may pass through the state folder to the server's socket, and no further.
+	if err := os.MkdirAll(filepath.Join(o.Dir, "catalog"), 0o700); err != nil {
+		return nil, errors.Wrap(err, "folder of the catalog")
+	}
 	fs.cat, err = catalog.Open(filepath.Join(o.Dir, "catalog"), catalog.Options{Log: o.Log})
 	if err != nil {
 		return nil, err
@@ -202,14 +206,13 @@ func (fs *FS) countFiles() error {
 func (fs *FS) statfs() p9.FSStat {
 	const block = 4096
 	t := fs.tapeSpace()
-	free := max(0, t.CapacityBytes-t.UsedBytes)
 	files := uint64(fs.files.Load())
 	return p9.FSStat{
 		Type:            0x01021997, // V9FS_MAGIC
 		BlockSize:       block,
 		Blocks:          uint64(t.CapacityBytes) / block,
-		BlocksFree:      uint64(free) / block,
-		BlocksAvailable: uint64(free) / block,
+		BlocksFree:      uint64(t.FreeBytes) / block,
+		BlocksAvailable: uint64(t.FreeBytes) / block,
 		Files:           files + 1<<32,
 		FilesFree:       1 << 32,
 		FSID:            0x51d0,

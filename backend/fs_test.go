@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"runtime"
 	"testing"
@@ -397,7 +398,7 @@ func TestArchivesByItself(t *testing.T) {
 			})
 			want := pattern(7, 10<<20)
 			w.put("f", want)
-			w.fs.pressed <- struct{}{} // as the syncer's timer does
+			w.fs.archivePending(t.Context(), false) // as the syncer's timer does
 			for w.state("f") != "premigrated" {
 				runtime.Gosched()
 			}
@@ -406,5 +407,19 @@ func TestArchivesByItself(t *testing.T) {
 				t.Error("differs")
 			}
 		})
+	}
+}
+
+// Files whose slots fill the cache, though their bytes are few, are archived when
+// a writer finds no slot, whatever archive.idle says.
+func TestWritersWaitForTheMover(t *testing.T) {
+	w := newWorld(t)
+	for i := range 150 {
+		w.put(fmt.Sprintf("f%d", i), pattern(i, 256<<10))
+	}
+	for i := range 150 {
+		if !bytes.Equal(w.content(fmt.Sprintf("f%d", i)), pattern(i, 256<<10)) {
+			t.Errorf("file %d differs", i)
+		}
 	}
 }

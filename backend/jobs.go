@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 const (
 	keptJobs      = 1000 // finished jobs that can still be asked for
 	keptJobErrors = 10
+	shownJobs     = 10 // ended jobs that Queue shows
 	// recallWindow bounds the slivers that one recall job waits for at a time: a
 	// parked waiter each, and enough for the mover to find a good order.
 	recallWindow = 16384
@@ -225,6 +227,9 @@ func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 }
 
 func (j *job) evict(_ context.Context, ino *inode, _ *sync.WaitGroup) {
+	if a := ino.attr(); !isFile(&a) {
+		return // only files are cached
+	}
 	cached, _, _, _ := j.fs.cache.FileStats(ino.id)
 	_, dirty := j.fs.cache.EvictFile(ino.id)
 	left, _, _, _ := j.fs.cache.FileStats(ino.id)
@@ -341,15 +346,23 @@ func (w *sliverRecall) Wake(_ int, err error) {
 	w.file.end(err)
 }
 
-// jobsRunning returns the commands that are under way, for Queue.
-func (fs *FS) jobsRunning() []JobStatus {
-	var running []JobStatus
-	for _, s := range fs.Jobs() {
-		if s.State == "running" {
-			running = append(running, s)
+// jobsShown returns the jobs that run and the last ones that have ended, for
+// Queue: the oldest first.
+func (fs *FS) jobsShown() []JobStatus {
+	all := fs.Jobs()
+	ended := 0
+	for i := range all {
+		if all[i].State != "running" {
+			ended++
 		}
 	}
-	return running
+	return slices.DeleteFunc(all, func(s JobStatus) bool {
+		if s.State == "running" {
+			return false
+		}
+		ended--
+		return ended >= shownJobs
+	})
 }
 
 // String names the job in logs.

@@ -68,14 +68,15 @@ func (p *pendingSet) quiet(idle time.Duration) []sliver.FileID {
 }
 
 // archivePending gives the mover the files that have been quiet for archive.idle;
-// when the share of dirty slots in the cache passes archive.dirty, all of them.
-func (fs *FS) archivePending(ctx context.Context) {
+// all of them when the share of dirty data in the cache passes archive.dirty, or
+// when the cache is short of slots.
+func (fs *FS) archivePending(ctx context.Context, short bool) {
 	if ctx.Err() != nil {
 		return
 	}
 	idle := fs.opts.ArchiveIdle
 	s := fs.cache.Stats()
-	if float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
+	if short || float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
 		idle = 0
 	} else if idle < 0 {
 		return // only on command, or when the cache fills

@@ -35,6 +35,9 @@ func tapeInfo(m *mover.Status) TapeInfo {
 	for _, v := range m.Volumes {
 		t.CapacityBytes += v.Capacity
 		t.UsedBytes += v.Used
+		if v.Room {
+			t.FreeBytes += max(0, v.Capacity-v.Used)
+		}
 	}
 	return t
 }
@@ -79,7 +82,7 @@ func (fs *FS) Drives() []DriveInfo {
 // Queue implements Admin.
 func (fs *FS) Queue() Queue {
 	m := fs.mover.Status()
-	q := Queue{Recalls: []QueueEntry{}, Jobs: fs.jobsRunning()}
+	q := Queue{Recalls: []QueueEntry{}, Jobs: fs.jobsShown()}
 	for _, r := range m.Recalls {
 		q.Recalls = append(q.Recalls, QueueEntry{Volume: string(r.Volume), Slivers: r.Slivers, Requests: r.Waiters, Since: r.Since})
 	}

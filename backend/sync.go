@@ -197,15 +197,17 @@ func (fs *FS) syncer(ctx context.Context) {
 	tick := time.NewTicker(fs.opts.SyncInterval)
 	defer tick.Stop()
 	for {
+		short := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-fs.pressed:
+			short = true
 		}
 		if err := fs.syncAll(); err != nil {
 			fs.log.WithError(err).Error("unsynced data could not be written to disk; it stays in memory and is tried again")
 		}
-		fs.archivePending(ctx)
+		fs.archivePending(ctx, short)
 	}
 }

@@ -324,7 +324,7 @@ func TestRemovalIsPending(t *testing.T) {
 		t.Fatalf("pending: archived %v, other %v", w.fs.pending.has(id), w.fs.pending.has(other))
 	}
 	w.fs.opts.ArchiveIdle = 0
-	w.fs.archivePending(t.Context())
+	w.fs.archivePending(t.Context(), false)
 	for w.fs.pending.has(id) {
 		runtime.Gosched()
 	}

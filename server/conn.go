@@ -37,6 +37,12 @@ type conn struct {
 	entries    []byte // Treaddir's
 	req        requests
 	rep        replies
+	served     int    // bytes of requests served since the last push
+	recvBuf    []byte // where recvFn puts what comes in
+	recvN      int
+	recvErr    error
+	pushed     bool // in this receive
+	recvFn     func(fd uintptr) bool
 
 	// The owner of the batch that is being sent: who has set writing.
 	cur     *batch
@@ -75,7 +81,7 @@ func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) *c
 		cur:     new(batch),
 		out:     new(batch),
 	}
-	c.in = input{src: nc, limit: firstMsize}
+	c.in = input{src: receiver{c}, limit: firstMsize}
 	c.work.L, c.room.L = &c.mu, &c.mu
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -86,6 +92,7 @@ func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) *c
 		c.sent, c.sendErr = c.cur.send(fd)
 		return c.sent || c.sendErr != nil || !c.wait
 	}
+	c.recvFn = c.recv
 	return c
 }
 
@@ -115,7 +122,7 @@ func (c *conn) serve() {
 // read serves requests until the connection is to end.
 func (c *conn) read() error {
 	for {
-		frame, err := c.in.next(c.push)
+		frame, err := c.in.next()
 		if err != nil {
 			if err == errFrameTooLarge {
 				h := wire.ParseHeader(frame)
@@ -123,6 +130,7 @@ func (c *conn) read() error {
 			}
 			return err
 		}
+		c.served += len(frame)
 		h := wire.ParseHeader(frame)
 		if err := c.serveRequest(h, frame[wire.HeaderSize:]); err != nil {
 			return err
@@ -165,7 +173,7 @@ func (c *conn) fullLocked() bool {
 // waits while the client does not read its replies. False: the connection ends.
 func (c *conn) awaitRoom() bool {
 	c.mu.Lock()
-	if (c.out.size >= flushAt || c.fullLocked()) && !c.writing && !c.dead {
+	if (c.served >= flushAt || c.out.size >= flushAt || c.out.replies >= flushReplies) && !c.writing && !c.dead {
 		c.mu.Unlock()
 		c.push()
 		c.mu.Lock()
@@ -236,6 +244,7 @@ func (c *conn) fail(kind wire.Type, tag uint16, err error) {
 // the rest. The reader calls it before it waits, which saves the switch to another
 // goroutine for most replies.
 func (c *conn) push() {
+	c.served = 0
 	c.mu.Lock()
 	if c.out.empty() || c.writing || c.dead {
 		c.mu.Unlock()

@@ -27,11 +27,9 @@ type input struct {
 	limit uint32 // largest frame
 }
 
-// next returns the next frame, which is valid until the following call. It calls
-// idle before it waits for bytes. After errFrameTooLarge the frame's header is
-// returned as well.
-func (in *input) next(idle func()) ([]byte, error) {
-	first := true
+// next returns the next frame, which is valid until the following call. After
+// errFrameTooLarge the frame's header is returned as well.
+func (in *input) next() ([]byte, error) {
 	for {
 		want := wire.HeaderSize
 		if have := in.buf[in.r:in.w]; len(have) >= wire.HeaderSize {
@@ -47,10 +45,6 @@ func (in *input) next(idle func()) ([]byte, error) {
 				in.r += want
 				return have[:want:want], nil
 			}
-		}
-		if first {
-			idle()
-			first = false
 		}
 		if err := in.fill(want); err != nil {
 			return nil, err

@@ -21,45 +21,61 @@ const maxSocketPath = 107
 // that is in use, or another kind of file, is an error. The socket is open to every
 // user (mode 0666): who connects is known by its credentials.
 func Listen(addr string) (net.Listener, error) {
+	if err := CheckAddr(addr); err != nil {
+		return nil, err
+	}
+	kind, rest, _ := strings.Cut(addr, ":")
+	if kind == "unix" {
+		return listenUnix(rest)
+	}
+	l, err := net.Listen("tcp", rest)
+	return l, errors.Wrapf(err, "listen on tcp:%s", rest)
+}
+
+// CheckAddr says what Listen would have against an address, without touching it.
+func CheckAddr(addr string) error {
 	kind, rest, _ := strings.Cut(addr, ":")
 	switch kind {
 	case "unix":
-		return listenUnix(rest)
+		return checkUnix(rest)
 	case "tcp":
-		return listenTCP(rest)
+		return checkTCP(rest)
 	}
-	return nil, errors.Errorf("listen on %q: an address is unix:PATH or tcp:HOST:PORT", addr)
+	return errors.Errorf("listen on %q: an address is unix:PATH or tcp:HOST:PORT", addr)
 }
 
-func listenTCP(hostPort string) (net.Listener, error) {
+func checkTCP(hostPort string) error {
 	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return nil, errors.Wrapf(err, "listen on tcp:%s: an address is tcp:HOST:PORT", hostPort)
+		return errors.Wrapf(err, "listen on tcp:%s: an address is tcp:HOST:PORT", hostPort)
 	}
 	ips := []net.IP{net.ParseIP(host)}
 	if ips[0] == nil && host != "" {
 		if ips, err = net.LookupIP(host); err != nil {
-			return nil, errors.Wrapf(err, "listen on tcp:%s", hostPort)
+			return errors.Wrapf(err, "listen on tcp:%s", hostPort)
 		}
 	}
 	for _, ip := range ips {
 		if !ip.IsLoopback() {
-			return nil, errors.Errorf("listen on tcp:%s: only loopback addresses (127.0.0.1, ::1) are served, "+
+			return errors.Errorf("listen on tcp:%s: only loopback addresses (127.0.0.1, ::1) are served, "+
 				"because users are not authenticated over a network; use 127.0.0.1, or a unix socket", hostPort)
 		}
 	}
-	l, err := net.Listen("tcp", hostPort)
-	return l, errors.Wrapf(err, "listen on tcp:%s", hostPort)
+	return nil
 }
 
-func listenUnix(path string) (net.Listener, error) {
+func checkUnix(path string) error {
 	if path == "" || len(path) > maxSocketPath {
-		return nil, errors.Errorf("listen on unix:%s: the path of a socket has 1 to %d bytes, this has %d; choose a shorter one",
+		return errors.Errorf("listen on unix:%s: the path of a socket has 1 to %d bytes, this has %d; choose a shorter one",
 			path, maxSocketPath, len(path))
 	}
 	if strings.HasPrefix(path, "@") {
-		return nil, errors.Errorf("listen on unix:%s: abstract sockets are not served; give a path", path)
+		return errors.Errorf("listen on unix:%s: abstract sockets are not served; give a path", path)
 	}
+	return nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
 	l, err := net.Listen("unix", path)
 	if stderrors.Is(err, syscall.EADDRINUSE) {
 		if err := removeStale(path); err != nil {

@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	maxReplies = 4096      // replies of one connection that may wait for its client
-	flushAt    = 256 << 10 // a batch of this size is sent even if more input waits
-	maxIovecs  = 1024      // IOV_MAX
+	maxReplies   = 4096      // replies of one connection that may wait for its client
+	flushAt      = 256 << 10 // a batch of this size, or for requests of this size, is sent even if more input waits
+	flushReplies = 64        // so is one of this many replies
+	maxIovecs    = 1024      // IOV_MAX
 )
 
 // zeroPage is what Data.Zeros is sent from.

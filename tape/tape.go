@@ -127,6 +127,9 @@ type Library struct {
 	Name    string
 	Changer Changer
 	Drives  []Drive
+	// VolumeBytes tells the native capacity in bytes of a volume that no drive has
+	// loaded yet, 0 if the library does not know. nil: it never does.
+	VolumeBytes func(Barcode) int64
 	// Close ends the transports. Drives must not be used after it.
 	Close func() error
 }

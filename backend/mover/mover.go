@@ -41,7 +41,8 @@ type Mover struct {
 	closed   bool
 	drives   []*drive // the slice itself does not change
 	volumes  map[catalog.VolumeNo]*volume
-	slots    map[uint16]bool // storage slots: occupied or kept for a volume in a drive
+	slots    map[uint16]bool   // storage slots: occupied or kept for a volume in a drive
+	places   map[uint16]string // names of the elements, for people
 	recalls  map[sliver.Key]*recall
 	inbox    []*recall
 	locating int       // recalls of the inbox that are looked at just now

@@ -1,7 +1,6 @@
 package mover
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -24,10 +23,11 @@ type VolumeStatus struct {
 	Barcode  tape.Barcode
 	UUID     string
 	State    string // scratch, append, full, suspect, read-only, foreign
-	Where    string // "slot 3", "drive D1", "away"
+	Where    string // "slot 3" (counted from 1), "drive D1", "mail slot 1", "away"
 	Capacity int64
 	Used     int64
 	Dead     int64
+	Room     bool // more can be archived to it
 }
 
 // DriveStatus is one drive.
@@ -88,16 +88,11 @@ func (m *Mover) Status() Status {
 
 func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
 	vs := VolumeStatus{
-		Barcode: v.barcode(), UUID: v.rec.UUID, State: v.rec.State.String(), Where: fmt.Sprintf("slot %d", v.at),
-		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead,
+		Barcode: v.barcode(), UUID: v.rec.UUID, State: v.rec.State.String(), Where: m.places[v.at],
+		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(),
 	}
 	if foreign(&v.rec) {
 		vs.State = "foreign"
-	}
-	for _, d := range m.drives {
-		if !v.away && d.hasElement && d.element == v.at {
-			vs.Where = "drive " + d.tape.Serial()
-		}
 	}
 	if v.away {
 		vs.Where = "away"

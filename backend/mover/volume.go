@@ -1,7 +1,10 @@
 package mover
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/pkg/errors"
 
@@ -59,6 +62,10 @@ func (m *Mover) inventory(ctx context.Context) error {
 	if err != nil {
 		return errors.WithMessage(err, "mover: inventory of the library")
 	}
+	sizes, err := m.newVolumeBytes(elements)
+	if err != nil {
+		return errors.WithMessage(err, "mover: read the catalog's volumes")
+	}
 	known := map[string]*catalog.Volume{}
 	err = m.cat.Update(func(tx *catalog.Tx) error {
 		clear(known)
@@ -66,14 +73,23 @@ func (m *Mover) inventory(ctx context.Context) error {
 			return err
 		}
 		for _, e := range elements {
-			if e.Kind == tape.Arm || !e.Full || e.Volume == "" || known[string(e.Volume)] != nil {
+			if !holdsVolume(&e) {
+				continue
+			}
+			if v := known[string(e.Volume)]; v != nil {
+				if n := sizes[v.Barcode]; v.Capacity == 0 && n > 0 {
+					v.Capacity = n
+					if err := tx.PutVolume(v); err != nil {
+						return err
+					}
+				}
 				continue
 			}
 			no, err := tx.NextVolumeNo()
 			if err != nil {
 				return err
 			}
-			v := &catalog.Volume{No: no, Barcode: string(e.Volume), State: catalog.VolScratch}
+			v := &catalog.Volume{No: no, Barcode: string(e.Volume), State: catalog.VolScratch, Capacity: sizes[string(e.Volume)]}
 			if err := tx.PutVolume(v); err != nil {
 				return err
 			}
@@ -91,6 +107,52 @@ func (m *Mover) inventory(ctx context.Context) error {
 	return nil
 }
 
+// holdsVolume says whether a cartridge with a barcode is where one is kept or used.
+func holdsVolume(e *tape.Element) bool { return e.Kind != tape.Arm && e.Full && e.Volume != "" }
+
+// newVolumeBytes asks the library for the capacities of the cartridges whose
+// capacity the catalog does not know.
+func (m *Mover) newVolumeBytes(elements []tape.Element) (map[string]int64, error) {
+	if m.lib.VolumeBytes == nil {
+		return nil, nil
+	}
+	known := map[string]bool{}
+	err := m.cat.View(func(tx *catalog.Tx) error {
+		return tx.Volumes(func(v catalog.Volume) bool { known[v.Barcode] = v.Capacity != 0; return true })
+	})
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]int64{}
+	for _, e := range elements {
+		if holdsVolume(&e) && !known[string(e.Volume)] {
+			sizes[string(e.Volume)] = m.lib.VolumeBytes(e.Volume)
+		}
+	}
+	return sizes, nil
+}
+
+// placeNames names the elements as operators count them: slots from 1, in the
+// order of their addresses.
+func placeNames(elements []tape.Element) map[uint16]string {
+	places := map[uint16]string{}
+	elements = slices.Clone(elements)
+	slices.SortFunc(elements, func(a, b tape.Element) int { return cmp.Compare(a.Address, b.Address) })
+	count := map[tape.ElementKind]int{}
+	for _, e := range elements {
+		count[e.Kind]++
+		switch e.Kind {
+		case tape.Slot:
+			places[e.Address] = fmt.Sprintf("slot %d", count[e.Kind])
+		case tape.ImportExport:
+			places[e.Address] = fmt.Sprintf("mail slot %d", count[e.Kind])
+		case tape.DriveElement:
+			places[e.Address] = fmt.Sprintf("drive %s", e.Drive)
+		}
+	}
+	return places
+}
+
 // placeLocked takes over what an inventory has found. A volume that a drive has
 // or fetches is left as its owner knows it.
 func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.Volume) {
@@ -105,6 +167,7 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 			v.away = true
 		}
 	}
+	m.places = placeNames(elements)
 	clear(m.slots)
 	for _, e := range elements {
 		if e.Kind == tape.Slot {

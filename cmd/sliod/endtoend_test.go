@@ -29,7 +29,7 @@ func realServer(t *testing.T, dir string) (stop func()) {
 	go func() {
 		done <- a.run(t.Context(), []string{"serve", "--state", dir, "--config", file, "--listen", "unix:" + socketPath(dir)})
 	}()
-	for !strings.Contains(out.String(), "sliod volumes") {
+	for !strings.Contains(out.String(), "Ctrl-C stops") {
 		select {
 		case status := <-done:
 			t.Fatalf("the server has ended with status %d: %s", status, stderr)

@@ -34,6 +34,22 @@ func share(part, whole int64) string {
 	return fmt.Sprintf("%.0f%%", 100*float64(part)/float64(whole))
 }
 
+// capacity writes the capacity of a volume for a table.
+func capacity(n int64) string {
+	if n <= 0 {
+		return "-" // not known before it has been in a drive
+	}
+	return gib(n)
+}
+
+// space writes how much of a library is used.
+func space(used, capacity int64) string {
+	if capacity <= 0 {
+		return human(used) + " used"
+	}
+	return fmt.Sprintf("%s of %s used (%s)", human(used), human(capacity), share(used, capacity))
+}
+
 // age writes how long ago t was.
 func age(t, now time.Time) string {
 	if t.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/pkg/errors"
@@ -15,23 +16,31 @@ import (
 	"sliod/backend"
 )
 
-// serveHTTP answers /healthz and /status. It has no permissions of its own, so it
-// is for the loopback interface only. stop ends it and waits.
-func serveHTTP(addr string, admin backend.Admin, log *logrus.Entry) (stop func() error, bound string, err error) {
+// listenHTTP listens on the address of --http. What is served there has no
+// permissions of its own, so it is for the loopback interface only.
+func listenHTTP(addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, "", &usageError{fmt.Sprintf("--http %s: write HOST:PORT, such as 127.0.0.1:8080", addr)}
+		return nil, &usageError{fmt.Sprintf("--http %s: write HOST:PORT, such as 127.0.0.1:8080", addr)}
 	}
 	if host == "" || host == "localhost" {
 		host = "127.0.0.1"
 	}
 	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return nil, "", &usageError{fmt.Sprintf("--http %s: only addresses of the loopback interface will do, such as 127.0.0.1:%s", addr, port)}
+		return nil, &usageError{fmt.Sprintf("--http %s: only addresses of the loopback interface will do, such as 127.0.0.1:%s", addr, port)}
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
-	if err != nil {
-		return nil, "", errors.Wrapf(err, "--http %s", addr)
+	switch {
+	case stderrors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("--http %s: another program listens there; stop it, or choose another port", addr)
+	case stderrors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("--http %s: permission denied; choose a port above 1023", addr)
 	}
+	return l, errors.Wrapf(err, "--http %s", addr)
+}
+
+// serveHTTP answers /healthz and /status on l. stop ends it and waits.
+func serveHTTP(l net.Listener, admin backend.Admin, log *logrus.Entry) (stop func() error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -54,7 +63,7 @@ func serveHTTP(addr string, admin backend.Admin, log *logrus.Entry) (stop func()
 			log.WithError(err).Error("the HTTP server has ended")
 		}
 	}()
-	stop = func() error {
+	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		err := s.Shutdown(ctx)
@@ -64,5 +73,4 @@ func serveHTTP(addr string, admin backend.Admin, log *logrus.Entry) (stop func()
 		<-done
 		return errors.Wrap(err, "stop the HTTP server")
 	}
-	return stop, l.Addr().String(), nil
 }

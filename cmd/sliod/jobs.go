@@ -42,7 +42,7 @@ func (a *app) newJobs() []*cobra.Command {
 		if j.waits {
 			c.Flags().BoolVar(&wait, "wait", false, "wait until the job is done, and show its progress")
 		}
-		list = append(list, a.clientFlags(c))
+		list = append(list, c)
 	}
 	return list
 }

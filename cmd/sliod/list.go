@@ -41,7 +41,7 @@ Residency is resident (in the cache only), premigrated (cache and tape), migrate
 		},
 	}
 	c.Flags().BoolVarP(&recursive, "recursive", "R", false, "list directories below PATH too")
-	return a.clientFlags(c)
+	return c
 }
 
 // item is one line of the listing.

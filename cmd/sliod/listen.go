@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,8 +32,12 @@ func listen(addr string) (l net.Listener, name string, err error) {
 	case err != nil:
 		return nil, "", err
 	}
-	if strings.HasPrefix(addr, "unix:") {
-		return l, addr, nil
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		// The one that others can use, wherever they are.
+		if abs, aerr := filepath.Abs(path); aerr == nil {
+			path = abs
+		}
+		return l, "unix:" + path, nil
 	}
 	return l, "tcp:" + l.Addr().String(), nil
 }

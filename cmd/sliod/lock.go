@@ -16,13 +16,27 @@ import (
 // "lock" in it. The kernel drops it when the process ends, however it ends.
 type stateLock struct{ f *os.File }
 
+// makeState makes the state directory if need be. Other users may pass through it to
+// the socket, where the server knows who they are; what lies in it beside the socket
+// is closed to them.
+func makeState(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o711)
+	if os.IsExist(err) {
+		return os.MkdirAll(dir, 0o711) // a file of this name is an error
+	}
+	return err
+}
+
 // lockState makes the state directory if need be and claims it.
 func lockState(dir string) (*stateLock, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeState(dir); err != nil {
 		if os.IsPermission(err) {
 			return nil, fmt.Errorf("you may not make the state directory %s; choose another with --state", dir)
 		}
-		return nil, errors.Wrap(err, "make the state directory")
+		return nil, errors.WithMessage(err, "make the state directory")
 	}
 	name := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)

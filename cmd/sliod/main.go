@@ -22,7 +22,7 @@ const (
 )
 
 func main() {
-	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, open: openArchive}
+	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, linesEvery: 10 * time.Second, open: openArchive, self: os.Args[0]}
 	a.term = term.IsTerminal(int(os.Stderr.Fd()))
 	a.outTerm = term.IsTerminal(int(os.Stdout.Fd()))
 	signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
@@ -37,10 +37,12 @@ type app struct {
 	signals       chan os.Signal // SIGINT and SIGTERM
 	pollEvery     time.Duration  // how often --wait looks at its job
 	watchEvery    time.Duration  // how often status --watch looks again
+	linesEvery    time.Duration  // how often --wait writes a line, without a terminal
 
 	// open opens the archive of a state directory.
 	open func(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error)
 
+	self       string // the program as the user calls it
 	stateDir   string
 	serverAddr string
 	began      bool // the command line was right, and a command has begun

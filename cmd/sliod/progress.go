@@ -20,7 +20,7 @@ func (a *app) newProgress() progress {
 	if a.term {
 		return &bar{out: a.err}
 	}
-	return &lines{out: a.err, every: 10 * time.Second}
+	return &lines{out: a.err, every: a.linesEvery, at: time.Now()}
 }
 
 // bar is for a terminal: bytes, rate, time left.
@@ -51,7 +51,8 @@ func (p *bar) leave() {
 	}
 }
 
-// lines is for a log file: a line when something has changed, not too often.
+// lines is for a log file: a line when something has changed, not too often. A job that is
+// done before the first is due has its last line only.
 type lines struct {
 	out   io.Writer
 	every time.Duration
@@ -61,7 +62,7 @@ type lines struct {
 
 func (p *lines) update(j *backend.JobStatus) {
 	now := time.Now()
-	if now.Sub(p.at) < p.every || (j.FilesDone == p.last.FilesDone && j.BytesDone == p.last.BytesDone && !p.at.IsZero()) {
+	if now.Sub(p.at) < p.every || j.FilesDone == p.last.FilesDone && j.BytesDone == p.last.BytesDone {
 		return
 	}
 	p.last, p.at = *j, now

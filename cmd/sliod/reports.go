@@ -24,7 +24,7 @@ func (a *app) newStatus() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object (with --watch: one a line)")
 	c.Flags().BoolVar(&watch, "watch", false, "show it again and again, until Ctrl-C")
-	return a.clientFlags(c)
+	return c
 }
 
 func (a *app) status(ctx context.Context, asJSON, watch bool) error {
@@ -89,8 +89,8 @@ func printStatus(out io.Writer, s *backend.Status, now time.Time) {
 	t.line("archive", fmt.Sprintf("%d files and directories", s.Files))
 	t.line("cache", fmt.Sprintf("%s of %s used (%s), %s not on tape yet, %s", human(s.Cache.UsedBytes), human(s.Cache.SizeBytes),
 		share(s.Cache.UsedBytes, s.Cache.SizeBytes), human(s.Cache.DirtyBytes), plural(s.Cache.Evictions, "eviction")))
-	t.line("library", fmt.Sprintf("%s: %s, %s, %s of %s used (%s)", s.Tape.Library, plural(int64(s.Tape.Drives), "drive"),
-		plural(int64(s.Tape.Volumes), "volume"), human(s.Tape.UsedBytes), human(s.Tape.CapacityBytes), share(s.Tape.UsedBytes, s.Tape.CapacityBytes)))
+	t.line("library", fmt.Sprintf("%s: %s, %s, %s", s.Tape.Library, plural(int64(s.Tape.Drives), "drive"),
+		plural(int64(s.Tape.Volumes), "volume"), space(s.Tape.UsedBytes, s.Tape.CapacityBytes)))
 	t.line("tape", fmt.Sprintf("%s written, %s read since the start", human(s.Tape.WrittenBytes), human(s.Tape.ReadBytes)))
 	t.line("faults", fmt.Sprintf("%d under way, %d done, %d failed; %s wait", s.Faults, s.FaultsDone, s.FaultsFail, plural(s.Parked, "request")))
 	t.flush()
@@ -104,7 +104,7 @@ func (a *app) newReport(name, short string, v any, show func()) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.showReport(c.Context(), name, v, asJSON, show) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	return a.clientFlags(c)
+	return c
 }
 
 func (a *app) newVolumes() *cobra.Command {
@@ -114,7 +114,7 @@ func (a *app) newVolumes() *cobra.Command {
 	return a.newReport("volumes", "List the volumes of the library", &r, func() {
 		t := newTable(a.out, "VOLUME", "STATE", "WHERE", "CAPACITY GiB", "USED GiB", "USED", "DEAD GiB")
 		for _, v := range r.Volumes {
-			t.line(printable(v.Barcode), dash(v.State), dash(v.Where), gib(v.CapacityBytes), gib(v.UsedBytes), share(v.UsedBytes, v.CapacityBytes), gib(v.DeadBytes))
+			t.line(printable(v.Barcode), dash(v.State), dash(v.Where), capacity(v.CapacityBytes), gib(v.UsedBytes), share(v.UsedBytes, v.CapacityBytes), gib(v.DeadBytes))
 		}
 		t.flush()
 	})
@@ -135,7 +135,7 @@ func (a *app) newDrives() *cobra.Command {
 
 func (a *app) newQueue() *cobra.Command {
 	var q backend.Queue
-	return a.newReport("queue", "Show what waits for tape, and the jobs", &q, func() { printQueue(a.out, &q, time.Now()) })
+	return a.newReport("queue", "Show what waits for tape, the jobs that run and the last that ended", &q, func() { printQueue(a.out, &q, time.Now()) })
 }
 
 func printQueue(out io.Writer, q *backend.Queue, now time.Time) {

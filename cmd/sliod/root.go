@@ -16,22 +16,23 @@ slivers of 1 MiB and archived on tape; a file that is only on tape comes back wh
 it is read. "sliod serve" is the server, the other commands talk to it.
 
 PATH is a path in the archive, with or without a leading slash.`,
-		SilenceUsage:     true,
-		SilenceErrors:    true,
-		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			a.began = true
+			if a.serverAddr != "" && (c.Name() == "serve" || c.Name() == "version") {
+				return &usageError{"--server is for the commands that talk to a server; sliod " + c.Name() + " does not"}
+			}
+			return nil
+		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()
 	f.StringVar(&a.stateDir, "state", "", "state directory `DIR` (default "+defaultStateDir()+")")
+	f.StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH or tcp:HOST:PORT (default the socket in the state directory)")
 	root.AddCommand(a.newServe(), a.newStatus(), a.newList(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newVersion())
 	root.AddCommand(a.newJobs()...)
 	return root
-}
-
-// clientFlags adds the flags of a command that talks to a server.
-func (a *app) clientFlags(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH or tcp:HOST:PORT (default the socket in the state directory)")
-	return c
 }
 
 // defaultStateDir is the state directory if --state does not name one.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sliod/backend/config"
+	"sliod/server"
 )
 
 // stopTimeout bounds a clean stop: the volumes get their indexes and go back to
@@ -56,7 +57,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return errors.Wrap(err, "state directory")
 	}
-	addrs, err := listenAddrs(o.listen, cfg, dir)
+	addrs, err := listenAddrs(o.listen, o.configFile, cfg, dir)
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,13 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	undo = append(undo, lock.release)
 
+	var web net.Listener
+	if o.http != "" {
+		if web, err = listenHTTP(o.http); err != nil {
+			return err
+		}
+		undo = append(undo, func() error { return closeListener(web) })
+	}
 	var listeners []net.Listener
 	var names []string
 	for _, addr := range addrs {
@@ -96,13 +104,9 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		defer cancel()
 		return archive.Close(ctx)
 	})
-	if o.http != "" {
-		stop, addr, err := serveHTTP(o.http, archive, log)
-		if err != nil {
-			return err
-		}
-		undo = append(undo, stop)
-		names = append(names, "http://"+addr)
+	if web != nil {
+		undo = append(undo, serveHTTP(web, archive, log))
+		names = append(names, "http://"+web.Addr().String())
 	}
 	s, err := startServing(archive, archive, cfg.Server.MsizeBytes, listeners, log)
 	if err != nil {
@@ -131,7 +135,7 @@ func (a *app) newLog(cfg *config.Config) *logrus.Entry {
 
 // listenAddrs chooses where to listen: the command line, else the configuration,
 // else the defaults.
-func listenAddrs(flags []string, cfg *config.Config, stateDir string) ([]string, error) {
+func listenAddrs(flags []string, configFile string, cfg *config.Config, stateDir string) ([]string, error) {
 	addrs := flags
 	if len(addrs) == 0 {
 		addrs = cfg.Server.Listen
@@ -140,11 +144,17 @@ func listenAddrs(flags []string, cfg *config.Config, stateDir string) ([]string,
 		addrs = []string{"tcp:127.0.0.1:5640", "unix:" + socketPath(stateDir)}
 	}
 	for _, addr := range addrs {
-		if _, _, err := config.ParseAddr(addr); err != nil {
-			if len(flags) == 0 {
-				return nil, fmt.Errorf("%w; --listen unix:PATH names another", err)
-			}
+		_, _, err := config.ParseAddr(addr)
+		if err == nil {
+			err = server.CheckAddr(addr)
+		}
+		switch {
+		case err != nil && len(flags) > 0:
 			return nil, &usageError{"--listen: " + err.Error()}
+		case err != nil && len(cfg.Server.Listen) > 0:
+			return nil, fmt.Errorf("%s: key listen of [server]: %w", configFile, err)
+		case err != nil:
+			return nil, fmt.Errorf("%w; --listen unix:PATH names another", err)
 		}
 	}
 	return addrs, nil
@@ -165,30 +175,54 @@ func (a *app) banner(cfg *config.Config, dir string, names []string) {
 		switch network {
 		case "tcp":
 			host, port, _ := net.SplitHostPort(addr)
-			if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-				host = "HOST"
-			}
 			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=tcp,port=%s,%s %s /mnt", port, options, host))
 		case "unix":
-			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=unix,%s %s /mnt", options, addr))
+			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=unix,%s %s /mnt", options, shellWord(addr)))
 		}
 	}
-	flag := serverFlag(dir, names)
 	b.WriteString("mount it, as root:\n")
 	for _, m := range mounts {
 		fmt.Fprintf(&b, "  %s\n", m)
 	}
-	fmt.Fprintf(&b, "look at it:\n  sliod status%s\n  sliod ls%s /\n  sliod volumes%s\n", flag, flag, flag)
+	if target := diodTarget(names); target != "" {
+		fmt.Fprintf(&b, "or, without a mount, with the tools of diod:\n  diodls -s %s -a / -l\n  diodcat -s %s -a / FILE\n", target, target)
+	}
+	self := shellWord(a.self) + serverFlag(dir, names)
+	fmt.Fprintf(&b, "look at it, and take files to tape and back:\n  %s status\n  %s ls -R /\n", self, self)
+	fmt.Fprintf(&b, "  %s archive --wait /\n  %s evict /\n  %s recall --wait /\n  %s volumes\n", self, self, self, self)
+	b.WriteString("Ctrl-C stops the server.\n")
 	_, _ = fmt.Fprint(a.out, b.String()) // a server without a terminal is none the worse
 }
 
 // serverFlag returns the flag by which the commands find this server.
 func serverFlag(dir string, names []string) string {
 	if !slices.Contains(names, "unix:"+socketPath(dir)) {
-		return " --server " + names[0]
+		return " --server " + shellWord(names[0])
 	}
 	if d, err := filepath.Abs(defaultStateDir()); err == nil && d == dir {
 		return "" // they find the socket by themselves
 	}
-	return " --state " + dir
+	return " --state " + shellWord(dir)
+}
+
+// diodTarget is the address as the tools of diod write it: a socket's path, or
+// HOST:PORT. Empty: the server listens on neither.
+func diodTarget(names []string) string {
+	for _, name := range names {
+		if network, addr, _ := strings.Cut(name, ":"); network == "tcp" || network == "unix" {
+			return shellWord(addr)
+		}
+	}
+	return ""
+}
+
+// shellWord quotes a word if a shell would take it apart.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-:+@%,=[]", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -46,7 +46,7 @@ func TestServe(t *testing.T) {
 	go func() {
 		done <- a.run(t.Context(), []string{"serve", "--config", file, "--state", dir, "--listen", "tcp:127.0.0.1:0", "--listen", "unix:" + sock, "--http", "127.0.0.1:0"})
 	}()
-	awaitText(t, out, "sliod volumes")
+	awaitText(t, out, "Ctrl-C stops")
 	if got.Cache.SizeBytes != 64<<20 || len(listens) != 2 || strings.HasSuffix(listens[0], ":0") {
 		t.Errorf("opened with %+v, %v", got.Cache, listens)
 	}
@@ -54,7 +54,7 @@ func TestServe(t *testing.T) {
 	for _, want := range []string{
 		`sliod .* serves the archive in ` + dir + `\n`, `listening on tcp:127\.0\.0\.1:\d+\n`, `listening on unix:` + sock + `\n`, `listening on http://127\.0\.0\.1:\d+\n`,
 		`mount -t 9p -o trans=tcp,port=\d+,version=9p2000\.L,msize=1048576,access=user 127\.0\.0\.1 /mnt\n`,
-		`mount -t 9p -o trans=unix,version=9p2000\.L,msize=1048576,access=user ` + sock + ` /mnt\n`, `sliod status --state ` + dir + `\n`,
+		`mount -t 9p -o trans=unix,version=9p2000\.L,msize=1048576,access=user ` + sock + ` /mnt\n`, `sliod --state ` + dir + ` status\n`, `sliod --state ` + dir + ` archive --wait /\n`, `diodls -s 127\.0\.0\.1:\d+ -a / -l\n`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("no %s in\n%s", want, text)
@@ -122,7 +122,7 @@ func TestServeRefuses(t *testing.T) {
 		{"bad file", []string{"--config", bad}, exitFailed, bad + `:2: cache.size: "1KiB" cannot be used: it is out of range (allowed: 16MiB to 1PiB; default: "1GiB")`},
 		{"long path", []string{"--state", filepath.Join(dir, strings.Repeat("x", 120))}, exitFailed, "--listen unix:PATH names another"},
 		{"a file", []string{"--state", bad, "--listen", "tcp:127.0.0.1:0"}, exitFailed, "make the state directory"},
-		{"all the world", []string{"--state", dir, "--listen", "tcp:0.0.0.0:0"}, exitFailed, "loopback"},
+		{"all the world", []string{"--state", dir, "--listen", "tcp:0.0.0.0:0"}, exitUsage, "loopback"},
 	} {
 		status, _, stderr := command(t, append([]string{"serve"}, tc.args...)...)
 		if status != tc.status || !strings.Contains(stderr, tc.want) {
@@ -133,7 +133,7 @@ func TestServeRefuses(t *testing.T) {
 
 func TestHTTPIsForLoopback(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "8080", "192.0.2.1:80", "[::]:0", "example.org:80"} {
-		if _, _, err := serveHTTP(addr, &fakeAdmin{}, quiet()); err == nil || !strings.Contains(err.Error(), "--http "+addr) {
+		if _, err := listenHTTP(addr); err == nil || !strings.Contains(err.Error(), "--http "+addr) {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}

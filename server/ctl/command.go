@@ -86,7 +86,7 @@ func (t *FS) command(p []byte) (text string, err error) {
 		id, err = t.admin.StartJob(kind, paths)
 	}
 	if err == nil {
-		t.log.WithField("job", id).Infof("%s of %d paths begins", kind, len(paths))
+		t.log.WithField("job", id).Infof("%s begins, %d path(s)", kind, len(paths))
 		return jobName(id) + "\n", nil
 	}
 	text = explain(kind, err)

@@ -38,7 +38,8 @@
 //
 // # Who may
 //
-// Everybody may read; root and the user who runs the server may write commands.
+// Root and the user who runs the server; package server lets nobody else attach to
+// the tree. Only they may write commands, whatever is configured there.
 //
 // # Locks
 //

@@ -30,7 +30,7 @@ A directory stands for all below it. For one path, a space will do:
 Reading the open file back gives the number of the job. A command that is refused
 fails the write; jobs/error then says why.
 
-Everybody may read. Root, and the user who runs the server, may write commands.
+This tree is open to root and to the user who runs the server.
 The command sliod uses this tree: see sliod help.
 `
 

@@ -63,7 +63,7 @@ type cartridge struct {
 // createCartridge makes a blank cartridge with one partition. A folder that a
 // crash left half made is made anew.
 func createCartridge(dir string, barcode tape.Barcode, kind string, capacity int64) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return errors.WithStack(err)
 	}
 	m := memory{Format: cartridgeFormat, Barcode: barcode, Type: kind, Capacity: capacity, Partitions: []int64{capacity},

@@ -54,11 +54,11 @@ func Open(cfg Config) (l *Library, err error) {
 		silent.SetOutput(io.Discard)
 		cfg.Log = logrus.NewEntry(silent)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "virtual: making the library's directory")
 	}
 	l = &Library{cfg: cfg, geometry: g, hangs: map[int]chan struct{}{}, unreadable: map[blockAddress]bool{}, counts: map[commandKey]uint64{}}
-	if l.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
+	if l.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, errors.WithStack(err)
 	}
 	lock := l.lock
@@ -123,7 +123,7 @@ func (l *Library) Tape() *tape.Library { return l.tape }
 
 // connect makes the SCSI drives and changer.
 func (l *Library) connect() error {
-	l.tape = &tape.Library{Name: "virtual library in " + l.cfg.Dir, Close: l.Close}
+	l.tape = &tape.Library{Name: "virtual library in " + l.cfg.Dir, Close: l.Close, VolumeBytes: l.volumeBytes}
 	for _, d := range l.drives {
 		sd, err := scsi.NewDrive(d, scsi.DriveOptions{Log: l.cfg.Log})
 		if err != nil {
@@ -134,6 +134,15 @@ func (l *Library) connect() error {
 	var err error
 	l.tape.Changer, err = scsi.NewChanger(l.changer, scsi.ChangerOptions{Log: l.cfg.Log})
 	return err
+}
+
+// volumeBytes tells the capacity of a cartridge, 0 if there is none of this name.
+func (l *Library) volumeBytes(b tape.Barcode) int64 {
+	m, err := readMemory(l.cartridgeDir(b))
+	if err != nil {
+		return 0 // whoever loads it will be told
+	}
+	return m.Capacity
 }
 
 // Volumes lists all cartridges by barcode.

@@ -76,7 +76,7 @@ func (l *Library) create() error {
 		}
 		l.places.Elements[slotAddress+uint16(i)] = placedVolume{Volume: barcode}
 	}
-	if err := os.MkdirAll(filepath.Join(l.cfg.Dir, "volumes"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(l.cfg.Dir, "volumes"), 0o700); err != nil {
 		return errors.WithStack(err)
 	}
 	if err := syncDir(filepath.Join(l.cfg.Dir, "volumes")); err != nil {

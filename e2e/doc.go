@@ -1,0 +1,21 @@
+// Package e2e holds the tests of the whole: the real binary with an embedded
+// virtual library, in front of it the clients that users have. There is nothing
+// to import here.
+//
+//	TestKernelMount   Linux' own client in a guest: trees to tape and back
+//	TestNothingWaits  what does not need the tape never waits for it
+//	TestInterop       p9.Client and diod's tools
+//	TestRestart       stop, start, lock and the printed mount command
+//
+// Each test has servers of its own, on free ports, with their state in the
+// test's temporary directory. A server is built with the race detector if the
+// tests are, and a race that it reports fails the test.
+//
+// # Slow libraries
+//
+// Tests about waiting use a library that is slower than a real one (speed 0.01
+// or 0.1): a recall then takes many minutes. So what is tested is an order, "the
+// read was still parked when all else was done", and no test depends on how fast
+// the machine is. Data goes to tape before, with the instant library, on the same
+// state directory.
+package e2e
