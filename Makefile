@@ -2,9 +2,11 @@
 #   ROUNDS    of make crash, how often the server is killed
 #   FUZZTIME  of make fuzz, the time of each target
 #   STATE     of make run, the directory of the server's state
+#   PORT      of make run, another port than 5640
 #   ARGS      of make run and make bench, further arguments
 SHELL := /bin/bash
-STATE ?= ./.sliod-state
+STATE ?= ./sliod-state
+PORT ?=
 ROUNDS ?= 50
 FUZZTIME ?= 20s
 ARGS ?=
@@ -14,7 +16,7 @@ ARGS ?=
 
 help:
 	@echo "make build   bin/sliod"
-	@echo "make run     build it and serve $(STATE) (STATE=DIR ARGS='...')"
+	@echo "make run     build it and serve $(STATE) (STATE=DIR PORT=N ARGS='...')"
 	@echo "make test    everything that must hold; installs what the tests need"
 	@echo "make lint    gofmt, go vet, staticcheck"
 	@echo "make bench   sliod beside null9p and diod (ARGS='--json')"
@@ -26,7 +28,7 @@ build:
 	go build -o bin/sliod ./cmd/sliod
 
 run: build
-	bin/sliod serve --state $(STATE) $(ARGS)
+	@bin/sliod serve --state '$(STATE)' $(if $(PORT),--listen tcp:127.0.0.1:$(PORT) --listen 'unix:$(STATE)/sliod.sock') $(ARGS)
 
 packages:
 	@scripts/packages

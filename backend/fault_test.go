@@ -36,8 +36,8 @@ func oneDrive(o *Options, c *virtual.Config) {
 	o.Mover.ReadAhead = -1
 }
 
-// gate holds a device of the library at a stop point, until it is opened.
-type gate struct {
+// stand holds a device of the library at a stop point, until it is opened.
+type stand struct {
 	w       *world
 	reached chan struct{} // closed when the device stands there
 	open    chan struct{}
@@ -46,8 +46,8 @@ type gate struct {
 
 // hold arms a gate: the first command that stop chooses waits at it. There is one
 // gate at a time.
-func (w *world) hold(stop func(virtual.Event) bool) *gate {
-	g := &gate{w: w, reached: make(chan struct{}), open: make(chan struct{})}
+func (w *world) hold(stop func(virtual.Event) bool) *stand {
+	g := &stand{w: w, reached: make(chan struct{}), open: make(chan struct{})}
 	var first sync.Once
 	w.lib.Hook(func(e virtual.Event) {
 		if stop(e) {
@@ -62,12 +62,12 @@ func (w *world) hold(stop func(virtual.Event) bool) *gate {
 }
 
 // wait returns when the device stands at the gate.
-func (g *gate) wait() {
+func (g *stand) wait() {
 	g.w.t.Helper()
 	soon(g.w.t, g.reached, "the library does not come to the stop point")
 }
 
-func (g *gate) release() {
+func (g *stand) release() {
 	g.once.Do(func() {
 		g.w.lib.Hook(nil)
 		close(g.open)
@@ -256,6 +256,18 @@ func (l *logLines) has(parts ...string) bool {
 	return slices.ContainsFunc(l.lines, func(line string) bool {
 		return !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) })
 	})
+}
+
+// count returns how many lines have part.
+func (l *logLines) count(part string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.Contains(line, part) {
+			n++
+		}
+	}
+	return n
 }
 
 // overlay returns content with p written at off.
@@ -611,6 +623,7 @@ func TestInterference(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			for _, c := range cases {
 				t.Run(c.name, func(t *testing.T) {
+					t.Parallel() // most of the time goes into waiting for the disk
 					w := newWorld(t, oneDrive)
 					log := w.logged()
 					w.archived("f", old)

@@ -151,7 +151,7 @@ func (f *file) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
 	ino.am.Lock()
 	regular := isFile(&ino.rec)
 	if f.append {
-		off = ino.rec.Size
+		off = ino.endLocked()
 	}
 	setID := f.cred.UID != 0 && ino.rec.Mode&(modeSUID|modeSGID) != 0
 	ino.am.Unlock()
@@ -175,7 +175,11 @@ func (f *file) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
 	if w != nil {
 		w.Owner = ino
 	}
-	n, err := ino.writeLocked(k, in, p[:min(len(p), sliver.Size-in)], w)
+	put := ino.writeLocked
+	if f.append && w != nil {
+		put = ino.appendLocked
+	}
+	n, err := put(k, in, p[:min(len(p), sliver.Size-in)], w)
 	if err != nil {
 		return 0, err
 	}
@@ -210,7 +214,13 @@ func (f *file) Cancel(w *vfs.Waiter) bool {
 	case syncWait:
 		return false // it does not wait for tape, and its answer is near
 	}
-	return f.ino.fs.cache.Cancel(w)
+	if !f.ino.fs.cache.Cancel(w) {
+		return false
+	}
+	if a, ok := w.Waker.(*parkedAppend); ok {
+		a.end()
+	}
+	return true
 }
 
 func (f *file) Readdir(off uint64, fn func(p9.Dirent) bool) error {

@@ -84,7 +84,7 @@ func (f files) Plan(id sliver.FileID) (*mover.Plan, error) {
 	}
 	defer ino.release()
 	p := &mover.Plan{File: id, Inode: ino.attr(), Xattrs: map[string][]byte{}, Dirty: fs.cache.DirtySlivers(id)}
-	if p.Inode.NLink == 0 {
+	if p.Inode.NLink == 0 && len(p.Dirty) == 0 {
 		return nil, nil
 	}
 	p.Target = p.Inode.Target
@@ -193,6 +193,7 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 		return nil, err
 	}
 	if err := fs.cat.Sync(); err != nil {
+		fs.pending.add(id) // the slivers stay dirty
 		return nil, err
 	}
 	ino.mu.Lock()
@@ -237,7 +238,16 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 		b.Slivers[j] = rec
 		r.Size = max(r.Size, min(size, d.No.Start()+uint64(d.Len)))
 	}
-	same := r.DataVersion == dataVersion
+	// A file of which a sliver is still dirty, as it did not fit in this batch or
+	// could not be read, stays pending.
+	archiving := 0
+	for _, ok := range kept {
+		if ok {
+			archiving++
+		}
+	}
+	_, dirty, _, _ := fs.cache.FileStats(ino.id)
+	same := r.DataVersion == dataVersion && dirty == archiving
 	r.Archived = fs.now()
 	if same {
 		r.Flags &^= catalog.FlagMetaDirty
@@ -264,12 +274,12 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 	ino.am.Lock()
 	ino.durableSize = max(ino.durableSize, r.Size)
 	ino.rec.Archived = r.Archived
-	if ino.rec.DataVersion == dataVersion {
+	same = same && ino.rec.DataVersion == dataVersion
+	if same {
 		ino.rec.Flags &^= catalog.FlagMetaDirty
 	}
-	stillSame := ino.rec.DataVersion == dataVersion
 	ino.am.Unlock()
-	if same && stillSame {
+	if same {
 		fs.pending.remove(ino.id)
 	}
 	return nil

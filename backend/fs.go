@@ -63,6 +63,9 @@ func (o Options) withDefaults() Options {
 	if o.SyncInterval == 0 {
 		o.SyncInterval = 5 * time.Second
 	}
+	if o.Mover.Log == nil {
+		o.Mover.Log = o.Log
+	}
 	return o
 }
 
@@ -90,6 +93,9 @@ type FS struct {
 		at   time.Time
 		info TapeInfo
 	}
+
+	// archiveWarned is why a file could last not be archived, nil after a success.
+	archiveWarned atomic.Pointer[string]
 
 	pressed chan struct{}      // the cache is short of slots
 	cancel  context.CancelFunc // of the workers

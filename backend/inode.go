@@ -41,6 +41,8 @@ type inode struct {
 	unsynced    bool      // rec is newer than the catalog's record
 	touched     time.Time // last change of data, for archive.idle
 	gone        bool      // the records have been deleted
+	appends     int       // parked writes of files opened with O_APPEND
+	appendEnd   uint64    // where the last of those ends; see append.go
 
 	locks lockTable
 }
@@ -89,10 +91,15 @@ func (fs *FS) addLocked(rec catalog.Inode) *inode {
 	return ino
 }
 
-// add is addLocked for a new file.
+// add is addLocked for a new file. Somebody may have found its name already, since
+// the catalog has it: there is only ever one inode of a file.
 func (fs *FS) add(rec catalog.Inode) *inode {
 	fs.itab.mu.Lock()
 	defer fs.itab.mu.Unlock()
+	if ino := fs.itab.m[rec.ID]; ino != nil {
+		ino.refs++
+		return ino
+	}
 	return fs.addLocked(rec)
 }
 

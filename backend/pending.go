@@ -33,6 +33,15 @@ func (p *pendingSet) add(id sliver.FileID) {
 	p.m[id] = time.Now()
 }
 
+// addMissing adds files that are not in the set.
+func (p *pendingSet) addMissing(ids []sliver.FileID) {
+	for _, id := range ids {
+		if !p.has(id) {
+			p.add(id)
+		}
+	}
+}
+
 func (p *pendingSet) remove(id sliver.FileID) {
 	p.mu.Lock()
 	delete(p.m, id)
@@ -68,15 +77,19 @@ func (p *pendingSet) quiet(idle time.Duration) []sliver.FileID {
 }
 
 // archivePending gives the mover the files that have been quiet for archive.idle;
-// all of them when the share of dirty data in the cache passes archive.dirty, or
-// when the cache is short of slots.
+// all of them when the share of dirty data in the cache passes archive.dirty. When
+// the cache is short of slots it is given whatever is dirty: also files that are
+// unlinked and still open, which have no name on tape but take space like any other.
 func (fs *FS) archivePending(ctx context.Context, short bool) {
 	if ctx.Err() != nil {
 		return
 	}
 	idle := fs.opts.ArchiveIdle
 	s := fs.cache.Stats()
-	if short || float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
+	if short || s.WaitingForSpace > 0 {
+		idle = 0
+		fs.pending.addMissing(fs.cache.DirtyFiles())
+	} else if float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
 		idle = 0
 	} else if idle < 0 {
 		return // only on command, or when the cache fills
@@ -90,10 +103,24 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 		if err == nil {
 			err = fs.forgetRemoved(id)
 		}
-		if err != nil {
-			fs.log.WithField("file", id).WithError(err).Warn("could not be archived; it stays in the cache and is tried again")
-		}
+		fs.archiveFailed(id, err)
 	})
+}
+
+// archiveFailed logs that a file could not be archived, or notes that one could:
+// a reason that many files share is a warning for the first of them only.
+func (fs *FS) archiveFailed(id sliver.FileID, err error) {
+	if err == nil {
+		fs.archiveWarned.Store(nil)
+		return
+	}
+	log := fs.log.WithField("file", id).WithError(err)
+	why := err.Error()
+	if old := fs.archiveWarned.Swap(&why); old != nil && *old == why {
+		log.Debug("could not be archived either")
+		return
+	}
+	log.Warn("could not be archived; it stays in the cache and is tried again")
 }
 
 // forgetRemoved ends the pending note of a file that is no more, when the mover

@@ -70,16 +70,19 @@ func mayDelete(c *vfs.Cred, dir, child *catalog.Inode) error {
 	return nil
 }
 
+// noGID is what a client sends that names no group.
+const noGID = ^uint32(0)
+
 // inherit returns the group and the mode of a new file in dir: a setgid
 // directory gives its group, and its bit to directories. A group that c does not
-// belong to is replaced by c's own.
+// belong to, or none, is replaced by c's own.
 func inherit(c *vfs.Cred, dir *catalog.Inode, mode, gid uint32) (newMode, newGID uint32) {
 	if dir.Mode&modeSGID != 0 {
 		gid = dir.GID
 		if mode&modeType == modeDir {
 			mode |= modeSGID
 		}
-	} else if c.UID != 0 && !c.InGroup(gid) {
+	} else if gid == noGID || c.UID != 0 && !c.InGroup(gid) {
 		gid = c.GID
 	}
 	if mode&modeType == modeFile && mode&(modeSGID|0o010) == modeSGID|0o010 && c.UID != 0 && !c.InGroup(gid) {

@@ -1,6 +1,8 @@
 package backend
 
 import (
+	stderrors "errors"
+
 	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
@@ -21,17 +23,24 @@ func (fs *FS) recoverCache() error {
 		last   catalog.Inode
 		key    sliver.Key // of bmap
 		bmap   *catalog.Bmap
+		failed error
 	)
 	stats, err := fs.cache.Recover(func(s cache.SlotRecord) cache.Verdict {
 		if last.ID != s.Key.File {
 			bmap = nil
 			last = catalog.Inode{ID: s.Key.File}
-			_ = fs.cat.View(func(tx *catalog.Tx) error {
-				if r, err := tx.Inode(s.Key.File); err == nil {
+			failed = fs.cat.View(func(tx *catalog.Tx) error {
+				r, err := tx.Inode(s.Key.File)
+				if err == nil {
 					last = r
+				} else if stderrors.Is(err, catalog.ErrNotFound) {
+					err = nil
 				}
-				return nil
+				return err
 			})
+			if failed != nil {
+				return cache.Stop // what cannot be read is not taken for what is not there
+			}
 		}
 		if last.NLink == 0 {
 			return cache.Drop
@@ -42,13 +51,12 @@ func (fs *FS) recoverCache() error {
 		no, i := s.Key.No.Bmap()
 		if old, _ := key.No.Bmap(); bmap == nil || key.File != s.Key.File || old != no {
 			key = s.Key
-			err := fs.cat.View(func(tx *catalog.Tx) (err error) {
+			failed = fs.cat.View(func(tx *catalog.Tx) (err error) {
 				bmap, err = tx.Bmap(s.Key.File, no)
 				return err
 			})
-			if err != nil {
-				bmap = nil
-				return cache.Drop
+			if failed != nil {
+				return cache.Stop
 			}
 		}
 		r := &bmap.Slivers[i]
@@ -66,7 +74,7 @@ func (fs *FS) recoverCache() error {
 		return cache.KeepClean
 	})
 	if err != nil {
-		return err
+		return firstError(failed, err)
 	}
 	for _, c := range cut {
 		// A truncate reached the catalog, but not the slot's record.

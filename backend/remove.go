@@ -75,7 +75,18 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	}
 	dir.apply(dirChange)
 	ino.apply(change)
+	fs.lostName(&r)
 	return nil
+}
+
+// lostName keeps the set of pending files as putUnlinked has left it in the
+// catalog. The file's mu must be held.
+func (fs *FS) lostName(r *catalog.Inode) {
+	if r.NLink > 0 {
+		fs.pending.add(r.ID)
+		return
+	}
+	fs.pending.remove(r.ID) // added again by reclaim, if it is on tape
 }
 
 // nameRemoved is the change of a file that loses a name.
@@ -404,6 +415,7 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 	ino.apply(change)
 	if victim != nil {
 		victim.apply(victimChange)
+		fs.lostName(&v)
 	}
 	fs.pending.add(id)
 	return nil

@@ -118,16 +118,15 @@ func (ino *inode) changeLocked(change func(*catalog.Inode)) error {
 	r := ino.record()
 	change(&r)
 	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
-		if err := tx.PutInode(&r); err != nil {
-			return err
-		}
-		return tx.PutPending(ino.id)
+		return firstError(tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
 	})
 	if err != nil {
 		return err
 	}
 	ino.apply(change)
-	ino.fs.pending.add(ino.id)
+	if r.NLink > 0 {
+		ino.fs.pending.add(ino.id)
+	}
 	return nil
 }
 
@@ -173,16 +172,15 @@ func (ino *inode) truncateLocked(size uint64, change func(*catalog.Inode)) error
 		if err := tx.DeleteBmaps(ino.id, next); err != nil {
 			return err
 		}
-		if err := tx.PutInode(&r); err != nil {
-			return err
-		}
-		return tx.PutPending(ino.id)
+		return firstError(tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
 	})
 	if err != nil {
 		return err
 	}
 	ino.bmaps = cut
-	ino.fs.pending.add(ino.id)
+	if r.NLink > 0 {
+		ino.fs.pending.add(ino.id)
+	}
 	ino.fs.cache.TruncateFile(ino.id, size, func() {
 		ino.am.Lock()
 		ino.rec.Size, ino.durableSize = size, min(ino.durableSize, size)

@@ -70,7 +70,8 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 	current := refs[:0]
 	for _, ref := range refs {
 		// A truncate may have come since, or the mover.
-		if !fs.cache.Current(ref) {
+		n, ok := fs.cache.Current(ref)
+		if !ok {
 			continue
 		}
 		no, i := ref.Key.No.Bmap()
@@ -88,7 +89,7 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 			continue // archived meanwhile, in this very version: it is about to be clean
 		}
 		countDead(dead, &b.Slivers[i])
-		b.Slivers[i] = catalog.SliverRec{Dirty: true, Slot: ref.Slot, Seq: ref.Seq, Len: uint32(ref.Len)}
+		b.Slivers[i] = catalog.SliverRec{Dirty: true, Slot: ref.Slot, Seq: ref.Seq, Len: uint32(n)}
 		current = append(current, ref)
 	}
 	r := ino.record()

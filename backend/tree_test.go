@@ -222,6 +222,12 @@ func TestPermissions(t *testing.T) {
 	if a := w.attr("/team/d"); a.GID != 50 || a.Mode&modeSGID == 0 {
 		t.Errorf("a setgid directory did not hand down its group: %v", a)
 	}
+	if _, err := tmp.Mkdir(rootCred, "none", 0o755, ^uint32(0)); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.attr("/tmp/none"); a.GID != 0 {
+		t.Errorf("a directory made without a group has group %d", a.GID)
+	}
 	_, err = tmp.Mknod(alice, "dev", modeChar|0o600, 1, 3, 1000)
 	wantErr(t, "mknod by a user", err, linux.EPERM)
 }

@@ -110,7 +110,9 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 		return err
 	}
 	ino.apply(change)
-	ino.fs.pending.add(ino.id)
+	if r.NLink > 0 {
+		ino.fs.pending.add(ino.id)
+	}
 	return nil
 }
 

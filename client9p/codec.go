@@ -13,10 +13,16 @@ const (
 	msgRlerror   = 7
 	msgTstatfs   = 8
 	msgTlopen    = 12
+	msgTlcreate  = 14
 	msgTreadlink = 22
 	msgTgetattr  = 24
+	msgTsetattr  = 26
 	msgTxattr    = 30
 	msgTreaddir  = 40
+	msgTfsync    = 50
+	msgTmkdir    = 72
+	msgTrenameat = 74
+	msgTunlinkat = 76
 	msgTversion  = 100
 	msgTattach   = 104
 	msgTflush    = 108
@@ -30,6 +36,7 @@ var msgNames = map[uint8]string{
 	msgTstatfs: "statfs", msgTlopen: "open", msgTreadlink: "readlink", msgTgetattr: "getattr", msgTxattr: "xattrwalk",
 	msgTreaddir: "readdir", msgTversion: "version", msgTattach: "attach", msgTflush: "flush", msgTwalk: "walk",
 	msgTread: "read", msgTwrite: "write", msgTclunk: "clunk",
+	msgTlcreate: "create", msgTsetattr: "setattr", msgTfsync: "fsync", msgTmkdir: "mkdir", msgTrenameat: "rename", msgTunlinkat: "unlink",
 }
 
 const (
@@ -55,7 +62,6 @@ type encoder struct {
 	err error
 }
 
-func (e *encoder) u8(v uint8)   { e.b = append(e.b, v) }
 func (e *encoder) u16(v uint16) { e.b = binary.LittleEndian.AppendUint16(e.b, v) }
 func (e *encoder) u32(v uint32) { e.b = binary.LittleEndian.AppendUint32(e.b, v) }
 func (e *encoder) u64(v uint64) { e.b = binary.LittleEndian.AppendUint64(e.b, v) }

@@ -267,7 +267,7 @@ func testDiod(t *testing.T, s *server) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, line := range []string{`(?m)^-rw-r--r-- .* 3145729 .*public$`, `(?m)^-rw------- .* 3145729 .*private$`} {
+			for _, line := range []string{`(?m)^-rw-r--r--\.? .* 3145729 .*public$`, `(?m)^-rw-------\.? .* 3145729 .*private$`} {
 				if !regexp.MustCompile(line).MatchString(out) {
 					t.Errorf("diodls: no %s in\n%s", line, out)
 				}
@@ -286,7 +286,7 @@ func testDiod(t *testing.T, s *server) {
 	}
 	t.Run("sliod as nobody", func(t *testing.T) {
 		as := func(cmd *exec.Cmd) {
-			cmd.Dir = filepath.Dir(binary)
+			cmd.Dir = filepath.Dir(program)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		}
 		if r := sliod(t, as, "ls", "/diod", "--server", "tcp:"+s.addr); r.status != 0 || !strings.Contains(r.stdout, "public") {

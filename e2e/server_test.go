@@ -23,8 +23,8 @@ import (
 	"sliod/guest/child"
 )
 
-// binary is the program under test. TestMain builds it once.
-var binary string
+// program is the program under test. TestMain builds it once.
+var program string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -42,8 +42,8 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	binary = filepath.Join(dir, "sliod")
-	args := append([]string{"build", "-buildvcs=false", "-o", binary}, raceArgs...)
+	program = filepath.Join(dir, "sliod")
+	args := append([]string{"build", "-buildvcs=false", "-o", program}, raceArgs...)
 	if out, err := exec.Command("go", append(args, "sliod/cmd/sliod")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the server: %v\n%s", err, out)
 		return 1
@@ -58,7 +58,7 @@ func run(m *testing.M) int {
 
 const (
 	// startPatience and stopPatience bound what a broken server may take.
-	startPatience = 2 * time.Minute
+	startPatience = time.Minute
 	stopPatience  = 2 * time.Minute
 	// patience bounds a command or a reply.
 	patience = 5 * time.Minute
@@ -128,7 +128,7 @@ func start(t *testing.T, dir string, o settings) *server {
 	if err := os.WriteFile(config, []byte(o.toml()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "serve", "--state", dir, "--config", config, "--listen", "tcp:127.0.0.1:0", "--listen", "unix:"+s.socket)
+	cmd := exec.Command(program, "serve", "--state", dir, "--config", config, "--listen", "tcp:127.0.0.1:0", "--listen", "unix:"+s.socket)
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	cmd.Stdout, cmd.Stderr = s.out, s.log
 	var err error
@@ -145,7 +145,7 @@ func start(t *testing.T, dir string, o settings) *server {
 	})
 	timer := time.NewTimer(startPatience)
 	defer timer.Stop()
-	for !strings.Contains(s.out.String(), "sliod volumes") { // the banner's last line
+	for !strings.Contains(s.out.String(), "mount -t 9p") { // the banner comes in one piece
 		select {
 		case <-s.out.written:
 		case <-s.proc.Done():
@@ -200,7 +200,7 @@ func sliod(t *testing.T, change func(*exec.Cmd), args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if change != nil {

@@ -18,6 +18,11 @@ import (
 // answered.
 const closeGrace = time.Second
 
+// sendBuffer is asked for on a unix socket, where the kernel takes a fifth of a
+// large reply by default and has the server wait for each next part. A TCP socket
+// finds its size itself.
+const sendBuffer = 512 << 10
+
 // conn is one client's connection.
 type conn struct {
 	srv  *Server
@@ -78,11 +83,14 @@ func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) *c
 		fids:    make(map[uint32]*fid),
 		tags:    make(map[uint16]*request),
 		flushes: make(map[uint16]*request),
-		cur:     new(batch),
-		out:     new(batch),
+		cur:     &batch{pins: &s.pins},
+		out:     &batch{pins: &s.pins},
 	}
 	c.in = input{src: receiver{c}, limit: firstMsize}
 	c.work.L, c.room.L = &c.mu, &c.mu
+	if u, ok := nc.(*net.UnixConn); ok {
+		_ = u.SetWriteBuffer(sendBuffer) // it works with any size
+	}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
@@ -166,14 +174,14 @@ func (c *conn) stop() {
 
 // fullLocked says whether no further reply may be queued.
 func (c *conn) fullLocked() bool {
-	return c.queued >= c.srv.cfg.QueueBytes || c.waiting >= maxReplies
+	return c.queued >= c.srv.cfg.QueueBytes || c.waiting >= maxReplies || c.queued > 0 && c.srv.pins.crowded()
 }
 
 // awaitRoom is called between requests: it sends a batch that has become large, and
 // waits while the client does not read its replies. False: the connection ends.
 func (c *conn) awaitRoom() bool {
 	c.mu.Lock()
-	if (c.served >= flushAt || c.out.size >= flushAt || c.out.replies >= flushReplies) && !c.writing && !c.dead {
+	if (c.served >= flushAt || c.out.size >= flushAt || c.out.replies >= flushReplies || c.fullLocked()) && !c.writing && !c.dead {
 		c.mu.Unlock()
 		c.push()
 		c.mu.Lock()

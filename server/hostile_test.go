@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hugelgupf/p9/linux"
@@ -274,6 +276,59 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-done
+}
+
+// TestManyConnectionsThatDoNotRead: what they pin together is bounded, others are
+// served meanwhile, and all of it comes once they read.
+func TestManyConnectionsThatDoNotRead(t *testing.T) {
+	const limit, conns, each = 8, 20, 40
+	e := newEnv(t, func(c *Config) { c.MaxPinned = limit })
+	data := make([]byte, 512<<10)
+	for i := range data {
+		data[i] = byte(i >> 10)
+	}
+	e.fs.add("f", data)
+	good := e.dial()
+	good.open(1, "f", p9.ReadOnly)
+	var bad []*client
+	var wg sync.WaitGroup
+	for range conns {
+		c := e.dial()
+		c.open(1, "f", p9.ReadOnly)
+		bad = append(bad, c)
+		var all []byte
+		for tag := range uint16(each) {
+			all = c.c.Append(all, 100+tag, readReq(512<<10))
+		}
+		wg.Go(func() { _, _ = c.nc.Write(all) }) // an error shows when the replies are missing
+	}
+	for {
+		if _, _, pins := e.fs.leaks(); pins >= limit {
+			break
+		}
+		runtime.Gosched()
+	}
+	for range 100 {
+		if p := good.read(1, 1, 0, 256<<10); len(p) == 0 || !bytes.Equal(p, data[:len(p)]) {
+			t.Fatalf("%d bytes, or others", len(p))
+		}
+		// One more of each that was looking at the limit just then.
+		if _, _, pins := e.fs.leaks(); pins > limit+conns {
+			t.Fatalf("%d slots are pinned, the limit is %d", pins, limit)
+		}
+	}
+	for _, c := range bad {
+		for tag := range uint16(each) {
+			body := c.want(100+tag, wire.Rread)
+			if p := body[4:]; len(p) == 0 || !bytes.Equal(p, data[:len(p)]) {
+				t.Fatalf("%d bytes, or others", len(p))
+			}
+		}
+	}
+	wg.Wait()
+	if n := e.s.pins.n.Load(); n < 0 || n > limit {
+		t.Errorf("%d pins are counted", n)
+	}
 }
 
 func TestManySmallRepliesUnread(t *testing.T) {

@@ -34,6 +34,9 @@ type batch struct {
 	size    int // bytes on the wire
 	replies int
 
+	pins   *pins // of all connections
+	pinned int64 // of them, by segs
+
 	iov  []unix.Iovec
 	next int // iov[next:] is still to be sent
 }
@@ -50,6 +53,14 @@ func (b *batch) reply(enc *wire.Codec, tag uint16, m wire.Message) {
 
 // read appends an Rread and takes over the pin of d.
 func (b *batch) read(tag uint16, d vfs.Data) {
+	if n := countPins(&d); n > 0 {
+		if b.pins.crowded() {
+			d = shortCopy(d)
+		} else {
+			b.pins.n.Add(n)
+			b.pinned += n
+		}
+	}
 	b.buf = wire.AppendRread(b.buf, tag, d.Len())
 	b.size += wire.ReadOverhead + d.Len()
 	b.replies++
@@ -69,6 +80,8 @@ func (b *batch) reset() {
 	for i := range b.segs {
 		b.segs[i].data.Release()
 	}
+	b.pins.n.Add(-b.pinned)
+	b.pinned = 0
 	clear(b.segs)
 	clear(b.iov)
 	b.segs, b.iov = b.segs[:0], b.iov[:0]

@@ -38,6 +38,8 @@ const (
 	DefaultMaxFids = 1 << 20
 	// DefaultQueueBytes is how much a client may leave unread.
 	DefaultQueueBytes = 16 << 20
+	// DefaultMaxPinned is 1 GiB if each slot is a whole sliver.
+	DefaultMaxPinned = 1024
 	// DefaultMaxConns bounds the connections at one time.
 	DefaultMaxConns = 4096
 )
@@ -57,6 +59,9 @@ type Config struct {
 	// QueueBytes is how many bytes of replies a connection may leave unread before no
 	// more of its requests are read.
 	QueueBytes int
+	// MaxPinned bounds the slots of the cache that unread replies of all connections
+	// pin together. Beyond it reads are answered short, from copies.
+	MaxPinned int
 	// MaxConns bounds the connections; one beyond it is closed at once.
 	MaxConns int
 	// Authorize, if not nil, is asked after the rules of the package have allowed p to
@@ -73,6 +78,7 @@ type Server struct {
 	log   *logrus.Entry
 	uid   uint32
 	users *users
+	pins  pins
 
 	mu        sync.Mutex
 	closed    bool
@@ -97,12 +103,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	setDefault(&cfg.MaxFids, DefaultMaxFids)
 	setDefault(&cfg.QueueBytes, DefaultQueueBytes)
+	setDefault(&cfg.MaxPinned, DefaultMaxPinned)
 	setDefault(&cfg.MaxConns, DefaultMaxConns)
 	if cfg.Identify == nil {
 		cfg.Identify = Identify
 	}
 	return &Server{
-		cfg: cfg, log: cfg.Log, uid: uint32(os.Geteuid()), users: newUsers(),
+		cfg: cfg, log: cfg.Log, uid: uint32(os.Geteuid()), users: newUsers(), pins: pins{limit: int64(cfg.MaxPinned)},
 		conns:     make(map[*conn]struct{}),
 		pending:   make(map[net.Conn]struct{}),
 		listeners: make(map[net.Listener]struct{}),

@@ -78,9 +78,7 @@ func (m *flushModel) reply() {
 	h, body := m.c.recv()
 	if old, ok := m.of[h.Tag]; ok && h.Type == wire.Rflush {
 		delete(m.of, h.Tag)
-		if _, pending := m.sent[old]; pending {
-			delete(m.sent, old) // it will never be answered
-		}
+		delete(m.sent, old) // it will never be answered
 		m.held[old]--
 		m.release(old)
 		if old != h.Tag {

@@ -27,7 +27,6 @@ func (c *Cache) BeginArchive(k sliver.Key, buf []byte) (n int, v sliver.Version,
 		case e.writers > 0:
 			c.mu.Unlock()
 			e.wmu.Lock() // until that write is done
-			//lint:ignore SA2001 only to wait
 			e.wmu.Unlock()
 			continue
 		}

@@ -32,6 +32,7 @@ type entry struct {
 	unsynced  bool           // bytes are not on disk since the last SyncFile
 	uncommit  bool           // the catalog has not been told of the newest sync
 	rewrite   bool           // a sync has failed: the pages must be written again
+	cut       int            // the least length since the last SyncFile began
 	old       []*slot        // superseded slots that the durable catalog may name, oldest first
 	verify    bool           // Clean, found after an unclean shutdown, sum not checked yet
 

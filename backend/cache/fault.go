@@ -58,7 +58,8 @@ func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int) 
 }
 
 // Reserve gives the fault its slot before the tape is read: ErrFull if there is
-// none, ErrStale if the fault is over.
+// none, ErrNoSpace if there will be none as tape space has run out, ErrStale if the
+// fault is over.
 func (c *Cache) Reserve(k sliver.Key, seq uint64) error {
 	var p post
 	c.mu.Lock()
@@ -79,6 +80,9 @@ func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
 			c.refused.Store(true)
 			// A pin may have gone between the search and now, unseen by Unpin.
 			if s = c.alloc(p, e.validLen); s == nil {
+				if c.noTape && !c.spaceMayCome(e) {
+					return ErrNoSpace
+				}
 				return ErrFull
 			}
 		}
@@ -86,6 +90,28 @@ func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
 	}
 	e.reserved = true
 	return nil
+}
+
+// spaceMayCome says whether a slot can become free without archiving: one that is
+// clean and being read, in quarantine, or of another fault. mu is held.
+func (c *Cache) spaceMayCome(e *entry) bool {
+	if c.policy.small.n+c.policy.main.n > 0 || len(c.quar) > 0 {
+		return true
+	}
+	if c.stats.Faulting < 2 {
+		return false
+	}
+	for _, f := range c.files {
+		if f.faulting == 0 {
+			continue
+		}
+		for _, o := range f.slivers {
+			if o != e && o.state == sliver.Faulting && o.slot != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Deliver ends fault seq with the sliver's valid bytes as they are on tape, their

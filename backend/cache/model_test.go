@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -43,7 +42,6 @@ type model struct {
 	reqs   []*req
 	gone   map[sliver.Key]uint64 // fault numbers that are over
 	arch   map[sliver.Key]archived
-	mu     sync.Mutex
 }
 
 type archived struct {

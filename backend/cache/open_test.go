@@ -301,11 +301,11 @@ func TestSupersededSlotStaysUntilCommitted(t *testing.T) {
 	c.Write(k0, hole, 0, pattern(1, 4000), &w.Waiter)
 	refs, _ = c.SyncFile(5)
 	c.Write(k0, hole, 4000, pattern(2, 4000), &w.Waiter)
-	if !c.Current(refs[0]) {
+	if _, ok := c.Current(refs[0]); !ok {
 		t.Fatal("the only content on disk is not to be named")
 	}
 	c.Drop(5, 0)
-	if c.Current(refs[0]) {
+	if _, ok := c.Current(refs[0]); ok {
 		t.Fatal("dropped, and still to be named")
 	}
 	c.Committed(refs)

@@ -50,7 +50,6 @@ type action struct {
 	kind actionKind
 	k    sliver.Key
 	seq  uint64
-	end  int
 	n    int
 	w    *vfs.Waiter
 	err  error
@@ -165,7 +164,7 @@ func (c *Cache) parkSpace(p *post, k sliver.Key, b Behind, off int, data []byte,
 	c.spaceLen.Store(int32(c.space.Len()))
 	// A pin may have gone between the search for a slot and now, unseen by Unpin.
 	p.kick = true
-	return 0, vfs.ErrParked
+	return w.N, vfs.ErrParked
 }
 
 func (c *Cache) unparkSpace(w *vfs.Waiter, pl *place) {

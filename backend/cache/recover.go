@@ -31,6 +31,9 @@ const (
 	// sliver's newest content. If the catalog's length is less than the record's,
 	// call Truncate after Recover.
 	KeepDirty
+	// Stop: it could not be decided. Recover fails, and every record stays as it
+	// was found.
+	Stop
 )
 
 // RecoverStats counts what Recover found.
@@ -77,10 +80,16 @@ type found struct {
 
 func (c *Cache) scan(rs *RecoverStats, decide func(SlotRecord) Verdict) ([]found, error) {
 	var keep []found
+	stopped := false
 	judge := func(r record, ch *chunk, idx int, cut, slot uint64) {
+		if stopped {
+			return
+		}
 		sr := SlotRecord{Key: r.key, Slot: slot, Seq: r.seq, Dirty: r.kind == recDirty,
 			Len: int(r.len), Version: r.version, Sum: r.sum}
 		switch v := decide(sr); {
+		case v == Stop:
+			stopped = true
 		case v == KeepDirty:
 			keep = append(keep, found{r, ch, idx, cut, recDirty})
 		case v == KeepClean && r.kind == recClean:
@@ -120,6 +129,9 @@ func (c *Cache) scan(rs *RecoverStats, decide func(SlotRecord) Verdict) ([]found
 						judge(sr, ch, j, r.seq, sl)
 					}
 				}
+			}
+			if stopped {
+				return nil, errors.New("cache: recovery was stopped before all slots had been looked at")
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 			if e.copying == 0 && !e.filling {
 				c.needFault(p, e)
 			}
-			return 0, vfs.ErrParked
+			return len(data), vfs.ErrParked
 		}
 	}
 	// It is not to happen: the fault gets its bytes back.
@@ -148,7 +148,7 @@ func (c *Cache) parkPrefix(k sliver.Key, e *entry, off int, data []byte, w *vfs.
 	c.keepPrefix(w, off, data)
 	w.Kind = kindPrefix
 	e.waiters.Push(w)
-	return 0, vfs.ErrParked
+	return w.N, vfs.ErrParked
 }
 
 // stageable says whether a write may be staged: it overlaps none that waits, so
@@ -281,6 +281,7 @@ func (c *Cache) settle(p *post, e *entry) {
 		e.version = c.NextVersion()
 		e.unsynced = true
 		c.move(e, sliver.Dirty)
+		p.kick = p.kick || c.noTape // a fault that hoped for this slot must be told
 	} else {
 		e.version, e.sum = e.tapeVer, e.tapeSum
 		e.slot.rest = record{kind: recClean, class: e.slot.class, len: uint32(n), key: e.key,

@@ -73,13 +73,18 @@ func (c *Cache) beginSync(fl *file) []syncing {
 		s.refs.Add(1)
 		y := syncing{e: e, s: s, old: !e.unsynced, wr: e.rewrite}
 		if y.old {
-			y.ref = Ref{Key: e.key, Slot: s.number(), Seq: s.seq, Len: int(s.rest.len), Version: s.rest.version}
+			y.ref = Ref{Key: e.key, Slot: s.number(), Seq: s.seq, Len: e.cut, Version: s.rest.version}
 		} else {
 			y.ref = Ref{Key: e.key, Slot: s.number(), Seq: s.seq, Len: e.len, Version: e.version}
 			y.rec = record{kind: recDirty, class: s.class, len: uint32(e.len), key: e.key, seq: s.seq, version: e.version}
+			if s.named && s.rest.kind == recDirty {
+				// The catalog on disk may be from before a truncate: its bytes stay.
+				y.rec.len = max(y.rec.len, s.rest.len)
+			}
 			// A write that is in progress sets this again when it is done.
 			e.unsynced = false
 			e.uncommit = true
+			e.cut = e.len
 		}
 		// From now on the catalog may name it.
 		s.named = true
@@ -254,14 +259,18 @@ func (c *Cache) ReleaseQuarantine(mark uint64) {
 
 // Current says whether ref is still worth a place in the catalog: its sliver is
 // Dirty or Archiving, in that slot, or in a larger one that was not synced yet (then
-// the old slot holds the newest content that is on disk). The caller holds the lock
+// the old slot holds the newest content that is on disk). n is how many of its bytes
+// are: fewer than ref.Len if a Truncate has come since. The caller holds the lock
 // under which it truncates and commits.
-func (c *Cache) Current(ref Ref) bool {
+func (c *Cache) Current(ref Ref) (n int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.lookup(ref.Key)
 	if e == nil || e.state != sliver.Dirty && e.state != sliver.Archiving {
-		return false
+		return 0, false
 	}
-	return e.slot.seq == ref.Seq || slices.ContainsFunc(e.old, func(s *slot) bool { return s.seq == ref.Seq })
+	if e.slot.seq != ref.Seq && !slices.ContainsFunc(e.old, func(s *slot) bool { return s.seq == ref.Seq }) {
+		return 0, false
+	}
+	return min(ref.Len, e.cut), true
 }

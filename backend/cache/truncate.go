@@ -79,6 +79,7 @@ func (c *Cache) truncate(p *post, k sliver.Key, newLen int, cut func()) {
 		e.version = c.NextVersion()
 		e.unsynced = true
 		c.setLen(e, newLen)
+		e.cut = min(e.cut, newLen)
 		if wasClean {
 			s.rest = record{}
 			p.record(s)

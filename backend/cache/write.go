@@ -12,8 +12,9 @@ import (
 // is woken with len(data) after Events.Merged. A write that overlaps an earlier
 // parked one, or that finds no slot, keeps vfs.MaxPrefix bytes at most and is
 // completed short with that count. Without a Waiter (w nil) nothing is staged or
-// parked: what cannot be done at once is vfs.ErrWouldWait. data is not kept beyond
-// the call.
+// parked: what cannot be done at once is vfs.ErrWouldWait. With vfs.ErrParked the
+// count is what w will be woken with if all goes well. data is not kept beyond the
+// call.
 func (c *Cache) Write(k sliver.Key, b Behind, off int, data []byte, w *vfs.Waiter) (int, error) {
 	if len(data) == 0 {
 		return 0, nil
@@ -134,6 +135,7 @@ func (c *Cache) copyIn(p *post, e *entry, bigger *slot, off int, data []byte) (i
 	}
 	if wasClean {
 		from.rest = record{}
+		p.kick = p.kick || c.noTape // as in settle
 	}
 	c.mu.Unlock()
 

@@ -3,8 +3,11 @@ package catalog
 import (
 	stderrors "errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -251,6 +254,26 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := Open(dir, Options{}); !stderrors.Is(err, ErrLocked) {
 		t.Errorf("locked: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A log that needs more room for its tables than any disk of a test has.
+	large := filepath.Join(dir, "999999.log")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 1<<43); err != nil {
+		t.Skip("no sparse files here: ", err)
+	}
+	if _, err := Open(dir, Options{}); !stderrors.Is(err, syscall.ENOSPC) {
+		t.Errorf("full disk: %v", err)
+	}
+	if err := os.Remove(large); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Open(dir, Options{}); err != nil {
+		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)

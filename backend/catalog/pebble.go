@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -67,6 +69,11 @@ func openPebble(dir string, opts Options) (kv *pebbleKV, err error) {
 		l := logrus.New()
 		l.SetOutput(io.Discard)
 		log = logrus.NewEntry(l)
+	}
+	if opts.FS == nil {
+		if err := checkSpace(dir); err != nil {
+			return nil, err
+		}
 	}
 	k := &pebbleKV{dir: dir, stop: newStopper(log), idle: make(chan struct{})}
 	k.memFree = sync.NewCond(&k.memMu)
@@ -120,6 +127,35 @@ func openPebble(dir string, opts Options) (kv *pebbleKV, err error) {
 	}
 	k.stop.arm()
 	return k, nil
+}
+
+// startBytes is what a catalog needs on disk to start, beside room for the tables
+// that are made of its logs.
+const startBytes = 1 << 20
+
+// checkSpace refuses to open a catalog on a disk that is full: Pebble would try to
+// write its tables for ever. Nothing has been changed then.
+func checkSpace(dir string) error {
+	need := int64(startBytes)
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.log")) // the pattern is right
+	for _, name := range logs {
+		if fi, err := os.Stat(name); err == nil {
+			need += fi.Size()
+		}
+	}
+	var st unix.Statfs_t
+	at := dir
+	if err := unix.Statfs(at, &st); err != nil {
+		at = filepath.Dir(dir)
+		if err := unix.Statfs(at, &st); err != nil {
+			return nil // making the folder will tell
+		}
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < need {
+		return errors.Wrapf(unix.ENOSPC, "open catalog %s: it needs %d KiB of the disk to start, and %d KiB are free: make room and start again",
+			dir, need>>10, free>>10)
+	}
+	return nil
 }
 
 // openError says what can be done about an error of pebble.Open.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hugelgupf/p9/linux"
+
+	"sliod/backend/catalog"
 	"sliod/tape"
 )
 
@@ -32,6 +35,9 @@ func blameFor(err error) blame {
 	if stderrors.Is(err, context.Canceled) || stderrors.Is(err, context.DeadlineExceeded) {
 		return blameNobody
 	}
+	if stderrors.Is(err, catalog.ErrStopped) {
+		return blameDrive // nothing is wrong with the volume, and only a restart helps
+	}
 	switch tape.KindOf(err) {
 	case tape.HardwareError, tape.NotReady, tape.Disconnected, tape.CleaningNeeded, tape.IllegalRequest, tape.RemovalPrevented:
 		return blameDrive
@@ -40,6 +46,21 @@ func blameFor(err error) blame {
 	}
 	return blameVolume
 }
+
+// faultError is what the waiters of a failed fault get: an error of the tape, or of
+// the catalog, is EIO to a client, whatever it is made of. The cache's ENOSPC stays.
+func faultError(err error) error {
+	if stderrors.Is(err, linux.ENOSPC) {
+		return err
+	}
+	return &eio{err}
+}
+
+// eio is err, and EIO.
+type eio struct{ err error }
+
+func (e *eio) Error() string   { return e.err.Error() }
+func (e *eio) Unwrap() []error { return []error{linux.EIO, e.err} }
 
 // TapeError is one of the last errors of the library.
 type TapeError struct {

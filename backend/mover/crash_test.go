@@ -57,3 +57,22 @@ func TestCrashAtEachCommand(t *testing.T) {
 		})
 	}
 }
+
+// TestVolumeInAnotherDrive restarts with a cartridge in one of two drives. The
+// other must not try to fetch it from there: the changer cannot take a cartridge
+// that is not unloaded, and two such failures put a drive out of service.
+func TestVolumeInAnotherDrive(t *testing.T) {
+	r := newRig(t, setup{drives: 2})
+	f := r.fill(1, mib+100)[0]
+	if err := r.archiveErr(f); err != nil {
+		t.Fatal(err)
+	}
+	for range 12 {
+		r.crash()
+		r.start()
+		r.check(f)
+		if errs := r.m.Status().Errors; len(errs) > 0 {
+			t.Fatal(errs)
+		}
+	}
+}

@@ -108,7 +108,7 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedu
 	var ds []schedule.Demand
 	var vs []*volume
 	for _, v := range m.volumes {
-		if v.drive == nil && !v.away && v.queue.Len() > 0 && m.mayMountLocked(d, v) {
+		if v.drive == nil && !v.away && v.queue.Len() > 0 && m.mayMountLocked(d, v) && !m.liesElsewhereLocked(d, v) {
 			ds, vs = append(ds, recallDemand(v)), append(vs, v)
 		}
 	}
@@ -155,12 +155,24 @@ func (m *Mover) mayMountLocked(d *drive, v *volume) bool {
 	return true
 }
 
+// liesElsewhereLocked says whether v, which no drive has claimed, lies in another
+// drive than d, from before the start: that one has to unload it, so it is the one
+// to mount it or to bring it home.
+func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
+	for _, e := range m.drives {
+		if e != d && e.hasElement && v.at == e.element && !e.failed && !e.blamed[v.rec.No] {
+			return true
+		}
+	}
+	return false
+}
+
 // targetLocked returns the volume that d would fetch to append to: the fullest
 // with room, else a scratch volume; nil if there is none.
 func (m *Mover) targetLocked(d *drive) *volume {
 	var best *volume
 	for _, v := range m.volumes {
-		if v.drive != nil || !v.isTarget() || d.blamed[v.rec.No] {
+		if v.drive != nil || !v.isTarget() || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
 			continue
 		}
 		if best == nil || betterTarget(v, best) {

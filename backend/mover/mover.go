@@ -163,5 +163,10 @@ func (m *Mover) publishTapeSpace() {
 	if no != m.published {
 		m.published = no
 		m.cache.SetNoTapeSpace(no)
+		// Recalls that were put aside may wait for space that will never come.
+		m.mu.Lock()
+		m.spaceGen++
+		m.retryAsideLocked(len(m.aside))
+		m.mu.Unlock()
 	}
 }

@@ -3,7 +3,11 @@ package mover
 import (
 	"testing"
 
+	"github.com/pkg/errors"
+
+	"sliod/backend/catalog"
 	"sliod/backend/sliver"
+	"sliod/tape"
 )
 
 func TestArchiveEvictRecall(t *testing.T) {
@@ -72,5 +76,35 @@ func TestManyFilesOnSeveralVolumes(t *testing.T) {
 	}
 	if full < 1 {
 		t.Errorf("no volume is full: %+v", r.m.Status().Volumes)
+	}
+}
+
+// TestCatalogIsNobodysVolume: that the catalog has stopped is no reason to suspect a volume.
+func TestCatalogIsNobodysVolume(t *testing.T) {
+	if b := blameFor(errors.WithMessage(catalog.ErrStopped, "update volume A00001L9")); b != blameDrive {
+		t.Errorf("a stopped catalog is blamed on %d", b)
+	}
+}
+
+// TestVolumesBeforeUse: where volumes are, as people count, and how large, is known
+// before one has been in a drive.
+func TestVolumesBeforeUse(t *testing.T) {
+	r := newRig(t, setup{capacity: 48 * mib, slots: 3})
+	for i, v := range r.m.Status().Volumes {
+		if want := []string{"slot 1", "slot 2", "slot 3"}[i]; v.Where != want || v.Capacity != 48*mib || !v.Room {
+			t.Errorf("%+v, want it in %s", v, want)
+		}
+	}
+}
+
+func TestPlaceNames(t *testing.T) {
+	places := placeNames([]tape.Element{
+		{Address: 2001, Kind: tape.Slot}, {Address: 2000, Kind: tape.Slot}, {Address: 1, Kind: tape.Arm},
+		{Address: 16, Kind: tape.ImportExport}, {Address: 300, Kind: tape.DriveElement, Drive: "D7"},
+	})
+	for address, want := range map[uint16]string{2000: "slot 1", 2001: "slot 2", 16: "mail slot 1", 300: "drive D7", 1: ""} {
+		if places[address] != want {
+			t.Errorf("element %d is %q, want %q", address, places[address], want)
+		}
 	}
 }

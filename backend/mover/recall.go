@@ -228,6 +228,9 @@ func (m *Mover) locateNow(k sliver.Key) {
 	defer m.mu.Unlock()
 	if r := m.recalls[k]; r != nil {
 		m.beginLocateLocked(r)
+		if m.locating == 0 {
+			m.wakeLocked() // as in clearInbox
+		}
 	}
 }
 
@@ -349,7 +352,7 @@ func (m *Mover) fail(r *recall, seq uint64, err error) {
 	m.forgetLocked(r, seq)
 	m.stats.Failed++
 	m.mu.Unlock()
-	m.cache.Fail(r.key, seq, err)
+	m.cache.Fail(r.key, seq, faultError(err))
 }
 
 // failover looks for another way to read r after err, blaming the volume or the

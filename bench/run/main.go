@@ -1,9 +1,10 @@
 // Run compares sliod with null9p (the limit: a server with nothing behind it)
 // and with diod (a C server that exports a directory) on this machine, now:
 // every server gets the same load from ninebench, in turn, round after round,
-// and the medians are compared. Absolute figures say little; the ratios do.
+// and the medians are compared. Absolute figures say little; the ratios do. Then
+// sliod alone takes files to tape and back, in a virtual library without delays.
 //
-//	go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--json] [--check]
+//	go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--tape=false] [--json] [--check]
 //
 // Run it from the project's top directory. Progress goes to standard error,
 // the table or the JSON object to standard output. Exit status: 0 done, 1
@@ -32,6 +33,7 @@ type options struct {
 	json, check bool
 	fileBytes   int64
 	servers     string
+	tape        bool
 }
 
 // wants says whether a server is to be measured.
@@ -48,9 +50,10 @@ func main() {
 	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
 	flag.Int64Var(&o.fileBytes, "size", 256<<20, "size of the file that is read and written, in bytes")
 	flag.StringVar(&o.servers, "servers", "null9p,diod,sliod", "which servers to measure")
+	flag.BoolVar(&o.tape, "tape", true, "measure archive and recall of sliod too")
 	flag.Parse()
 	if flag.NArg() != 0 || o.rounds < 1 || o.secs <= 0 || o.secs > 60 || o.fileBytes < 1<<20 {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--json] [--check]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--tape=false] [--json] [--check]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -99,19 +102,32 @@ func run(ctx context.Context, o options) (missed bool, err error) {
 		}
 	}
 	figures := map[string]map[string][]float64{} // measurement -> server -> a figure a round
+	order := slices.Clone(servers)
 	for round := range o.rounds {
+		order = append(order[1:], order[0]) // nobody is always first
 		for _, m := range measurements {
 			if figures[m.Name] == nil {
 				figures[m.Name] = map[string][]float64{}
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, o.rounds, m.Name)
-			for _, s := range servers {
+			for _, s := range order {
+				if err := settle(dir); err != nil {
+					return false, err
+				}
 				f, err := load.measure(ctx, s, m)
 				if err != nil {
 					return false, err
 				}
 				figures[m.Name][s.name] = append(figures[m.Name][s.name], f)
 			}
+		}
+	}
+	for _, s := range servers {
+		s.stop()
+	}
+	if o.tape && o.wants("sliod") {
+		if err := load.tape(ctx, dir, figures); err != nil {
+			return false, err
 		}
 	}
 	r := newReport(figures, servers, o)

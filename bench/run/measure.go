@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -10,17 +11,18 @@ import (
 	"time"
 
 	"github.com/pkg/errors"
+	"golang.org/x/sys/unix"
 )
 
-// measurement is one row of the table. All have one connection and eight
-// requests in flight.
+// measurement is one row of the table. Those of several servers have one connection
+// and eight requests in flight.
 type measurement struct {
 	Name   string
 	op     string
 	msize  int
-	unit   string // "MB/s" or "ops/s", as ninebench names them
-	versus string // the server that the target is held against
-	target float64
+	unit   string  // "MB/s" or "ops/s", as ninebench names them
+	versus string  // the server that the target is held against
+	target float64 // 0: none
 }
 
 var measurements = []measurement{
@@ -31,6 +33,7 @@ var measurements = []measurement{
 	{"getattr", "getattr", 64 << 10, "ops/s", "null9p", 0.70},
 	{"walk+open+clunk", "walkopen", 64 << 10, "ops/s", "null9p", 0.60},
 	{"create", "create", 64 << 10, "ops/s", "diod", 2},
+	{"write and fsync 1 MiB", "fsync", 1 << 20, "MB/s", "diod", 0},
 }
 
 // patience is how long one run of ninebench may take.
@@ -50,15 +53,29 @@ func (l loader) prepare(ctx context.Context, s *server) error {
 
 // measure returns one figure.
 func (l loader) measure(ctx context.Context, s *server, m measurement) (float64, error) {
-	file := "big.0"
-	if m.op == "write" {
-		file = "written"
+	args := []string{"-op", m.op, "-file", "big.0", "-msize", strconv.Itoa(m.msize), "-secs", fmt.Sprint(l.o.secs)}
+	switch m.op {
+	case "write":
+		args[3] = "written"
+	case "fsync": // one pass over the file and one fsync
+		args = []string{"-op", "write", "-file", "synced", "-msize", strconv.Itoa(m.msize), "-secs", "100", "-once", "-fsync"}
 	}
-	out, err := l.ninebench(ctx, s, "-op", m.op, "-file", file, "-msize", strconv.Itoa(m.msize), "-secs", fmt.Sprint(l.o.secs))
+	out, err := l.ninebench(ctx, s, args...)
 	if err != nil {
 		return 0, err
 	}
 	return figure(out, m.unit)
+}
+
+// settle lets the disk finish what earlier measurements wrote, so that no server
+// pays for another one's data.
+func settle(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return errors.Wrap(err, "open the directory of the servers")
+	}
+	defer d.Close()
+	return errors.Wrap(unix.Syncfs(int(d.Fd())), "sync the disk between measurements")
 }
 
 // figure finds "unit=1234" in ninebench's line.
@@ -72,7 +89,8 @@ func figure(out, unit string) (float64, error) {
 }
 
 func (l loader) ninebench(ctx context.Context, s *server, args ...string) (string, error) {
-	args = append(args, "-addr", "unix:"+s.sock, "-aname", s.aname, "-depth", "8", "-conns", "1", "-size", strconv.FormatInt(l.o.fileBytes, 10))
+	// A flag that is given twice has its last value.
+	args = append([]string{"-addr", "unix:" + s.sock, "-aname", s.aname, "-depth", "8", "-conns", "1", "-size", strconv.FormatInt(l.o.fileBytes, 10)}, args...)
 	// A server that stops answering must not stop the comparison.
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.Errorf("no end within %v: the server stopped answering", patience))
 	defer cancel()
@@ -81,7 +99,7 @@ func (l loader) ninebench(ctx context.Context, s *server, args ...string) (strin
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return "", errors.Wrapf(err, "ninebench %s on %s: %s(%s said: %s)", args[1], s.name, out, s.name, strings.TrimSpace(s.logEnd()))
+		return "", errors.Wrapf(err, "ninebench %s on %s: %s(%s said: %s)", strings.Join(args, " "), s.name, out, s.name, strings.TrimSpace(s.logEnd()))
 	}
 	return string(out), nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/pkg/errors"
 )
@@ -24,7 +24,7 @@ type row struct {
 	Medians map[string]float64 `json:"medians"` // by server
 	Versus  string             `json:"versus"`  // the server that sliod is held against
 	Ratio   float64            `json:"ratio"`   // sliod divided by versus; 0 if versus was not measured
-	Target  float64            `json:"target"`
+	Target  float64            `json:"target"`  // 0: none
 	Met     bool               `json:"met"`
 }
 
@@ -33,10 +33,13 @@ func newReport(figures map[string]map[string][]float64, servers []*server, o opt
 	for _, s := range servers {
 		r.Servers = append(r.Servers, s.name)
 	}
-	for _, m := range measurements {
+	for _, m := range slices.Concat(measurements, tapeRows) {
 		row := row{Name: m.Name, Unit: m.unit, Medians: map[string]float64{}, Versus: m.versus, Target: m.target}
 		for name, f := range figures[m.Name] {
 			row.Medians[name] = median(f)
+		}
+		if len(row.Medians) == 0 {
+			continue
 		}
 		if base := row.Medians[m.versus]; base > 0 {
 			row.Ratio = row.Medians["sliod"] / base
@@ -56,7 +59,7 @@ func median(f []float64) float64 {
 
 // missed says whether a target that could be measured was not reached.
 func (r report) missed() bool {
-	return slices.ContainsFunc(r.Rows, func(w row) bool { return w.Ratio > 0 && !w.Met })
+	return slices.ContainsFunc(r.Rows, func(w row) bool { return w.Ratio > 0 && w.Target > 0 && !w.Met })
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -65,29 +68,70 @@ func (r report) printJSON(w io.Writer) error {
 	return errors.Wrap(e.Encode(r), "print the report")
 }
 
+// printTable prints a table that is Markdown too.
 func (r report) printTable(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "measurement\tunit\t")
-	for _, s := range r.Servers {
-		fmt.Fprintf(t, "%s\t", s)
-	}
-	fmt.Fprintln(t, "ratio\ttarget\t\t")
+	head := slices.Concat([]string{"measurement", "unit"}, r.Servers, []string{"ratio", "target", ""})
+	lines := [][]string{head}
 	for _, row := range r.Rows {
-		fmt.Fprintf(t, "%s\t%s\t", row.Name, row.Unit)
+		line := []string{row.Name, row.Unit}
 		for _, s := range r.Servers {
-			fmt.Fprintf(t, "%.0f\t", row.Medians[s])
+			line = append(line, number(row.Medians[s]))
 		}
-		switch verdict := map[bool]string{true: "met", false: "MISSED"}[row.Met]; row.Ratio {
-		case 0:
-			fmt.Fprintf(t, "-\t%.2f of %s\tnot measured\t\n", row.Target, row.Versus)
-		default:
-			fmt.Fprintf(t, "%.2f\t%.2f of %s\t%s\t\n", row.Ratio, row.Target, row.Versus, verdict)
+		ratio, target, mark := "", "", ""
+		if row.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f of %s", row.Ratio, row.Versus)
+		}
+		if row.Target > 0 {
+			target = fmt.Sprintf("%.2f", row.Target)
+			switch {
+			case row.Ratio == 0:
+				mark = "not measured"
+			case row.Met:
+				mark = "met"
+			default:
+				mark = "MISSED"
+			}
+		}
+		lines = append(lines, append(line, ratio, target, mark))
+	}
+	width := make([]int, len(head))
+	for _, line := range lines {
+		for i, cell := range line {
+			width[i] = max(width[i], len(cell))
 		}
 	}
-	fmt.Fprintf(t, "\n")
-	if err := t.Flush(); err != nil {
-		return errors.Wrap(err, "print the report")
+	var b strings.Builder
+	for n, line := range lines {
+		for i, cell := range line {
+			if numbers := i >= 2 && i < 2+len(r.Servers); numbers {
+				fmt.Fprintf(&b, "| %*s ", width[i], cell)
+			} else {
+				fmt.Fprintf(&b, "| %-*s ", width[i], cell)
+			}
+		}
+		b.WriteString("|\n")
+		if n > 0 {
+			continue
+		}
+		for i := range line {
+			rule := strings.Repeat("-", width[i]+1)
+			if i >= 2 && i < 2+len(r.Servers) {
+				b.WriteString("|" + rule + ":")
+			} else {
+				b.WriteString("|-" + rule)
+			}
+		}
+		b.WriteString("|\n")
 	}
-	_, err := fmt.Fprintf(w, "Medians of %d rounds of %g s, one connection, 8 requests in flight, unix sockets.\n", r.Rounds, r.Seconds)
+	fmt.Fprintf(&b, "\nMedians of %d rounds of %g s, one connection, 8 requests in flight, unix sockets.\n", r.Rounds, r.Seconds)
+	_, err := io.WriteString(w, b.String())
 	return errors.Wrap(err, "print the report")
+}
+
+// number is a figure without digits that mean nothing; 0 was not measured.
+func number(f float64) string {
+	if f == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", f)
 }

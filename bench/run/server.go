@@ -105,7 +105,7 @@ func startServer(ctx context.Context, dir, name string, command []string) (*serv
 	}
 }
 
-// stop ends the server: politely, then by force.
+// stop ends the server: politely, then by force. It may be called again.
 func (s *server) stop() {
 	if polite, _ := s.proc.Stop(stopTime); !polite {
 		fmt.Fprintf(os.Stderr, "%s does not end after SIGTERM: killed\n", s.name)

@@ -29,6 +29,9 @@ func (a *app) report(err error) int {
 		return exitFailed
 	}
 	_, _ = fmt.Fprintln(a.err, "sliod:", strings.TrimRight(err.Error(), "\n"))
+	if stderrors.Is(err, syscall.ENOSPC) && !strings.Contains(err.Error(), "room") {
+		_, _ = fmt.Fprintln(a.err, "The disk is full: make room on it, and start again.")
+	}
 	var usage *usageError
 	if !a.began || stderrors.As(err, &usage) {
 		_, _ = fmt.Fprintln(a.err, `Try "sliod help" or "sliod COMMAND --help".`)

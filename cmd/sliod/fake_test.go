@@ -187,7 +187,7 @@ func startServer(t *testing.T, a *fakeAdmin) (stateDir string, s *serving) {
 		t.Fatal(err)
 	}
 	f := newFake(a)
-	s, err = startServing(f, f, 1<<20, []net.Listener{l}, quiet())
+	s, err = startServing(f, f, config.Default(), []net.Listener{l}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"sliod/backend"
+	"sliod/backend/config"
+	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 	"sliod/server"
 	"sliod/server/ctl"
@@ -49,6 +51,10 @@ func closeListener(l net.Listener) error {
 	return nil
 }
 
+// pinnedShare is the part of the cache that replies may pin which their clients do
+// not read: one in so many.
+const pinnedShare = 4
+
 // serving is a 9P server at work on its listeners.
 type serving struct {
 	srv    *server.Server
@@ -59,9 +65,9 @@ type serving struct {
 
 // startServing serves the data tree and its control tree on the listeners. The
 // listener that fails sends its error to failed.
-func startServing(data vfs.FS, admin backend.Admin, msize int64, listeners []net.Listener, log *logrus.Entry) (*serving, error) {
+func startServing(data vfs.FS, admin backend.Admin, cfg *config.Config, listeners []net.Listener, log *logrus.Entry) (*serving, error) {
 	srv, err := server.New(server.Config{
-		Log: log, MaxMsize: uint32(msize),
+		Log: log, MaxMsize: uint32(cfg.Server.MsizeBytes), MaxPinned: int(cfg.Cache.SizeBytes / sliver.Size / pinnedShare),
 		Trees: map[string]vfs.FS{"": data, server.CtlTree: ctl.New(admin, ctl.Options{Log: log})},
 	})
 	if err != nil {

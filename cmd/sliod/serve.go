@@ -63,6 +63,12 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	}
 	log := a.newLog(cfg)
 
+	stopped := func() error {
+		if err == nil {
+			log.Info("stopped")
+		}
+		return nil
+	}
 	var undo []func() error
 	defer func() {
 		for i := len(undo) - 1; i >= 0; i-- {
@@ -71,12 +77,6 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 			}
 		}
 	}()
-	lock, err := lockState(dir)
-	if err != nil {
-		return err
-	}
-	undo = append(undo, lock.release)
-
 	var web net.Listener
 	if o.http != "" {
 		if web, err = listenHTTP(o.http); err != nil {
@@ -84,6 +84,12 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		}
 		undo = append(undo, func() error { return closeListener(web) })
 	}
+	lock, err := lockState(dir)
+	if err != nil {
+		return err
+	}
+	undo = append(undo, lock.release)
+
 	var listeners []net.Listener
 	var names []string
 	for _, addr := range addrs {
@@ -108,7 +114,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		undo = append(undo, serveHTTP(web, archive, log))
 		names = append(names, "http://"+web.Addr().String())
 	}
-	s, err := startServing(archive, archive, cfg.Server.MsizeBytes, listeners, log)
+	s, err := startServing(archive, archive, cfg, listeners, log)
 	if err != nil {
 		return err
 	}
@@ -117,6 +123,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	select {
 	case <-ctx.Done():
 		log.Info("stopping: volumes go back to their slots; a second signal exits at once, and loses nothing that was confirmed")
+		undo = append([]func() error{stopped}, undo...)
 		return nil
 	case err := <-s.failed:
 		return err

@@ -26,11 +26,19 @@ type sumOptions struct{ noTimes, noXattrs bool }
 // same-as with the first one.
 func sumTree(w io.Writer, dir string, o sumOptions) error {
 	var names []string
-	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && path != dir {
+	var dirs held
+	defer dirs.release()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != dir {
 			names = append(names, path)
 		}
-		return err
+		if d.IsDir() {
+			return dirs.hold(path)
+		}
+		return nil
 	})
 	if err != nil {
 		return errors.Wrapf(err, "walk %s", dir)
@@ -39,7 +47,12 @@ func sumTree(w io.Writer, dir string, o sumOptions) error {
 	type inode struct{ dev, ino uint64 }
 	type first struct{ name, sum string }
 	seen := map[inode]first{}
-	for _, path := range names {
+	sumOne := func(path string) error {
+		var this held
+		defer this.release()
+		if err := this.hold(path); err != nil {
+			return err
+		}
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil {
 			return errors.Wrapf(err, "stat %q", path)
@@ -82,8 +95,12 @@ func sumTree(w io.Writer, dir string, o sumOptions) error {
 			}
 			line = append(line, "target="+strconv.QuoteToASCII(target))
 		}
-		if _, err := fmt.Fprintln(w, strings.Join(line, " ")); err != nil {
-			return errors.Wrap(err, "print the sums")
+		_, err := fmt.Fprintln(w, strings.Join(line, " "))
+		return errors.Wrap(err, "print the sums")
+	}
+	for _, path := range names {
+		if err := sumOne(path); err != nil {
+			return err
 		}
 	}
 	return nil

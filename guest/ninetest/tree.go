@@ -32,10 +32,20 @@ func makeTree(dir string, o treeOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return errors.Wrap(err, "make the tree's root")
 	}
+	var dirs held
+	defer dirs.release()
+	if err := dirs.hold(dir); err != nil {
+		return err
+	}
 	var bytes int64
 	for _, e := range plan {
 		if err := makeEntry(dir, e); err != nil {
 			return err
+		}
+		if e.kind == kindDir {
+			if err := dirs.hold(filepath.Join(dir, e.path)); err != nil {
+				return err
+			}
 		}
 		bytes += dataBytes(e)
 	}
@@ -112,6 +122,11 @@ func fill(p []byte, seed uint64) {
 func setAttributes(path string, e entry, o treeOptions) error {
 	if e.kind == kindHardLink {
 		return nil // its file has them
+	}
+	var this held
+	defer this.release()
+	if err := this.hold(path); err != nil {
+		return err
 	}
 	if os.Geteuid() == 0 {
 		if err := os.Lchown(path, e.uid, e.gid); err != nil {

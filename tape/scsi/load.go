@@ -163,9 +163,17 @@ func (d *Drive) TapeAlerts(ctx context.Context) ([]int, error) {
 	return set, nil
 }
 
-// Unload implements tape.Drive.
+// Unload implements tape.Drive. For a cartridge that was not loaded by this Drive,
+// such as one that the last run left, unit attentions tell nothing that matters.
 func (d *Drive) Unload(ctx context.Context) error {
-	if _, err := d.run(ctx, absolute, call{"unload", LoadUnload{}, None, nil, d.times.Load}); err != nil {
+	c := call{"unload", LoadUnload{}, None, nil, d.times.Load}
+	var err error
+	if d.loaded {
+		_, err = d.run(ctx, absolute, c)
+	} else if _, err = d.patient(ctx, c); err != nil {
+		err = d.place(err)
+	}
+	if err != nil {
 		return err
 	}
 	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written = false, false, false, false, tape.Limits{}, 0

@@ -122,6 +122,18 @@ func TestAttention(t *testing.T) {
 	noError(t, d.WriteBlock(ctx, []byte("a")))
 }
 
+// TestUnloadWithAttention: a cartridge that the last run left in a drive can be
+// unloaded at once. The drive still has to tell of a reset and of its medium;
+// neither means anything to who has not loaded it.
+func TestUnloadWithAttention(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	mount(t, l)
+	noError(t, l.Kill())
+	l = open(t, dir)
+	noError(t, l.Tape().Drives[0].Unload(t.Context()))
+}
+
 func TestSeparateInventory(t *testing.T) {
 	l := open(t, t.TempDir())
 	want, err := l.Tape().Changer.Inventory(t.Context())

@@ -33,9 +33,7 @@ func (m *model) write(o object) {
 }
 
 func (m *model) flush() {
-	for i := range m.parts {
-		m.durable[i] = m.parts[i]
-	}
+	copy(m.durable, m.parts)
 }
 
 func TestModel(t *testing.T) {
