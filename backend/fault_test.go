@@ -136,9 +136,9 @@ func (w *world) readReq(f vfs.File, off uint64, n int) *pend {
 func (w *world) writeReq(f vfs.File, off uint64, data []byte) *pend {
 	w.t.Helper()
 	p := &pend{waiter: newWaiter(), t: w.t, f: f, off: off, count: len(data)}
-	p.n, p.err = f.WriteAt(off, data, &p.Waiter)
-	if p.parked = p.err == vfs.ErrParked; p.parked {
-		p.err = nil
+	n, err := f.WriteAt(off, data, &p.Waiter)
+	if p.parked = err == vfs.ErrParked; !p.parked {
+		p.n, p.err = n, err // else the wake brings them, and may have done so by now
 	}
 	return p
 }

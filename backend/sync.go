@@ -93,8 +93,11 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 		current = append(current, ref)
 	}
 	r := ino.record()
+	durable := r.Size
 	r.Size = max(r.Size, min(size, ino.size()))
-	if r.NLink > 0 {
+	// All of it may have come to tape meanwhile, as it is in the catalog by now.
+	pending := r.NLink > 0 && (len(current) > 0 || r.Size != durable)
+	if pending {
 		r.Flags |= catalog.FlagMetaDirty
 	}
 	err := fs.cat.Update(func(tx *catalog.Tx) error {
@@ -106,7 +109,7 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 		if err := firstError(addDead(tx, dead), tx.PutInode(&r)); err != nil {
 			return err
 		}
-		if r.NLink > 0 {
+		if pending {
 			return tx.PutPending(ino.id)
 		}
 		return nil
@@ -122,7 +125,7 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 	ino.durableSize = max(ino.durableSize, r.Size)
 	ino.rec.Flags = r.Flags
 	ino.am.Unlock()
-	if r.NLink > 0 {
+	if pending {
 		fs.pending.add(ino.id)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -126,6 +127,20 @@ func TestBanner(t *testing.T) {
 	// The guest's name for the loopback of the host.
 	m.Must(t, "mkdir -p "+mountpoint+"; "+options+" 10.0.2.2 "+mountpoint)
 	m.Must(t, "echo hello >"+mountpoint+"/file && cat "+mountpoint+"/file && umount "+mountpoint)
+	commands := regexp.MustCompile(`(?m)^ +((?:\S*/)?(?:sliod|diodls|diodcat)) .*$`).FindAllStringSubmatch(s.out.String(), -1)
+	if len(commands) == 0 {
+		t.Errorf("no command to try in\n%s", s.out)
+	}
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:"+filepath.Dir(program)) // as root has it, and where sliod is installed
+	for _, c := range commands {
+		if _, err := exec.LookPath(c[1]); err != nil {
+			guest.SkipOrFail(t, "no "+c[1]+": install the package diod")
+		}
+		line := strings.TrimSpace(strings.ReplaceAll(c[0], "FILE", "file"))
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", line, err, out)
+		}
+	}
 	if out := s.must("ls", "/"); !strings.Contains(out, " file\n") {
 		t.Errorf("ls:\n%s", out)
 	}

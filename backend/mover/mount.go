@@ -3,6 +3,7 @@ package mover
 import (
 	stderrors "errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pkg/errors"
@@ -43,10 +44,13 @@ func (d *drive) exchange(v *volume) {
 	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("volume mounted")
 	if err := d.adopt(); err != nil {
 		_ = m.note("adopt", v, d, "", err)
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Error("the index of the volume could not be brought up to date; it is tried again at the next mount")
-		if d.failed || v.rec.State == catalog.VolSuspect {
-			_ = d.dismount(true) // noted; what can be read is read at the next mount
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Error("the index of the volume could not be brought up to date; it is only read from now on")
+		// No index may be written that lacks what the catalog has on the volume, and
+		// nothing appended: from its next mount on it is only read.
+		if m.ctx.Err() == nil && !d.failed {
+			m.setState(v, catalog.VolSuspect, "its index could not be brought up to date")
 		}
+		_ = d.dismount(true) // noted
 	}
 }
 
@@ -88,8 +92,8 @@ func (d *drive) mount(v *volume) error {
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
 	switch {
-	case v.rec.State == catalog.VolScratch && v.rec.UUID != "" && (not != nil || stderrors.Is(err, ltfs.ErrInconsistent)):
-		lv, err = d.format(v) // formatting it was cut off
+	case v.rec.State == catalog.VolScratch && v.rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent)):
+		lv, err = d.format(v)
 	case not != nil:
 		if v.rec.State != catalog.VolScratch || !not.Blank {
 			return errors.WithMessage(errForeign, not.Found)
@@ -106,6 +110,13 @@ func (d *drive) mount(v *volume) error {
 	}
 	d.lv = lv
 	return nil
+}
+
+// cutOff says whether not, of a cartridge that was about to be formatted, is what
+// a format leaves that was cut off: nothing, or the volume's own VOL1 label and not
+// all that follows it.
+func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
+	return not != nil && (not.Blank || not.Serial != "" && strings.HasPrefix(v.rec.Barcode, not.Serial))
 }
 
 // reuse decides about an LTFS volume that the catalog calls scratch: one that was

@@ -26,8 +26,9 @@ var (
 
 // NotLTFSError says what Mount found instead of a label.
 type NotLTFSError struct {
-	Blank bool   // nothing is recorded at all
-	Found string // what was found, for a person
+	Blank  bool   // nothing is recorded at all
+	Found  string // what was found, for a person
+	Serial string // of an LTFS VOL1 label whose volume is incomplete, else ""
 }
 
 func (e *NotLTFSError) Error() string {

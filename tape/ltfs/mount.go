@@ -179,7 +179,7 @@ func (v *Volume) readLabel(ctx context.Context, p tape.Partition) (string, *Labe
 		return "", nil, errors.WithStack(err)
 	}
 	notLTFS := func(what string) error {
-		return errors.WithStack(&NotLTFSError{Found: fmt.Sprintf("partition %d has a VOL1 label of %q, then %s", p, serial, what)})
+		return errors.WithStack(&NotLTFSError{Serial: serial, Found: fmt.Sprintf("partition %d has a VOL1 label of %q, then %s", p, serial, what)})
 	}
 	if n, err = v.readRecord(ctx, buf); err == nil {
 		return "", nil, notLTFS(describe(buf[:n]) + " where a filemark should be")
