@@ -156,6 +156,12 @@ func (c *content) check(off int, p []byte) error {
 	for i := 0; i+1 < len(cuts); i++ {
 		from, to := cuts[i], cuts[i+1]
 		may, base := c.candidates(from)
+		switch got := p[from-off : to-off]; {
+		case base && to <= len(c.base) && bytes.Equal(got, c.base[from:to]):
+			continue
+		case len(may) == 1 && !may[0].cut && bytes.Equal(got, may[0].data[from-may[0].off:to-may[0].off]):
+			continue
+		}
 		for at := from; at < to; at++ {
 			got := p[at-off]
 			ok := false

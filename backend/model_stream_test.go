@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,6 +102,13 @@ func (s *stream) run(ops int) error {
 		for range 3 {
 			s.createFile()
 		}
+		for range 3 {
+			s.writeFile()
+		}
+		s.archiveAndEvict()
+		if s.choose.n("hold at first", 2) == 0 {
+			s.hold()
+		}
 		for range 5 + s.choose.n("operations", ops) {
 			s.step()
 		}
@@ -156,7 +164,7 @@ func (s *stream) step() {
 		{3, s.openFile}, {2, s.closeOne}, {2, s.fsyncFile},
 		{4, func() { s.jobOn(JobArchive) }}, {5, func() { s.jobOn(JobEvict) }}, {1, func() { s.jobOn(JobRecall) }},
 		{1, func() { s.jobOn(JobPin) }}, {1, func() { s.jobOn(JobUnpin) }},
-		{4, s.hold}, {4, s.settleAll}, {2, s.cancelOne}, {1, s.archiveAndEvict}, {1, s.verify}, {1, s.restart},
+		{6, s.hold}, {3, s.settleAll}, {3, s.cancelOne}, {4, s.archiveAndEvict}, {1, s.verify}, {1, s.restart},
 	}
 	total := 0
 	for _, o := range ops {
@@ -271,7 +279,15 @@ func (s *stream) createFile() {
 // data is content that no other write has.
 func (s *stream) data(n int) []byte {
 	s.seed++
-	return pattern(int(s.seed&0xffffffff), n)
+	b := make([]byte, (n+7)&^7)
+	x := s.seed*0x9E3779B97F4A7C15 | 1
+	for i := 0; i < len(b); i += 8 {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		binary.LittleEndian.PutUint64(b[i:], x)
+	}
+	return b[:n]
 }
 
 // extent chooses where a write goes: often around the boundaries of slivers.

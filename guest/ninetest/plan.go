@@ -74,7 +74,7 @@ func planTree(seed uint64, files int, total int64) []entry {
 		case n < 16:
 			e.kind = kindFifo
 		case n < 19:
-			e.kind, e.size = kindSparse, r.Int64N(32<<20)
+			e.kind, e.size = kindSparse, r.Int64N(8<<20)
 		default:
 			e.kind, e.size = kindFile, fileSize(r, i)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +19,7 @@ type sumOptions struct{ noTimes, noXattrs bool }
 
 // sumTree prints one line for each name below dir, sorted by name:
 //
-//	NAME TYPE mode=… uid=… gid=… size=… mtime=… nlink=… xattrs=… sha256=… target=… same-as=…
+//	NAME TYPE mode=… uid=… gid=… size=… mtime=… nlink=… xattrs=… xxh64=… target=… same-as=…
 //
 // Names are quoted Go strings. What differs between file systems by right (the
 // size and links of a directory) is left out. A second name of a file says
@@ -84,7 +84,7 @@ func sumTree(w io.Writer, dir string, o sumOptions) error {
 				f.name = name
 				seen[id] = f
 			}
-			line = append(line, "sha256="+f.sum)
+			line = append(line, "xxh64="+f.sum)
 			if again {
 				line = append(line, "same-as="+f.name)
 			}
@@ -126,11 +126,11 @@ func fileSum(path string) (string, error) {
 		return "", errors.Wrap(err, "open a file")
 	}
 	defer f.Close()
-	h := sha256.New()
+	h := xxhash.New() // SHA-256 takes ten times as long as all the rest under emulation
 	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, make([]byte, 1<<20)); err != nil {
 		return "", errors.Wrapf(err, "read %q", path)
 	}
-	return fmt.Sprintf("%x", h.Sum(nil)), nil
+	return fmt.Sprintf("%016x", h.Sum64()), nil
 }
 
 // xattrs lists the attributes that make-tree sets, with their values. The
