@@ -180,7 +180,11 @@ func (f *file) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
 		put = ino.appendLocked
 	}
 	n, err := put(k, in, p[:min(len(p), sliver.Size-in)], w)
+	if err == vfs.ErrParked {
+		return 0, err
+	}
 	if err != nil {
+		ino.grow(0) // the sliver may have become dirty all the same
 		return 0, err
 	}
 	// Only whole parts go on: a short one ends the answer.
