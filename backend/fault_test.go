@@ -391,6 +391,25 @@ func TestSpanningRequests(t *testing.T) {
 	w.quiet()
 }
 
+// scene is a file with a read and a write parked on one of its slivers.
+type scene struct {
+	w    *world
+	n    vfs.Node
+	f    vfs.File
+	rd   *pend // a read of the whole sliver
+	wr   *pend // a write into its middle
+	late bool  // the tape runs already: the write may be done
+	open func()
+}
+
+// closeFile gives the file back, when the requests that were parked on it have
+// ended: not before, as vfs.File demands.
+func (s *scene) closeFile() {
+	s.f.Close()
+	s.n.Release()
+	s.f, s.n = nil, nil
+}
+
 // What happens to a file while a fault of it stands at each point: the requests
 // that are parked on it get what is right, and nothing is left over.
 func TestInterference(t *testing.T) {
@@ -401,15 +420,6 @@ func TestInterference(t *testing.T) {
 	)
 	old, wdata := pattern(1, size), pattern(2, 50_000)
 	written := overlay(old, woff, wdata)
-	type scene struct {
-		w    *world
-		n    vfs.Node
-		f    vfs.File
-		rd   *pend // a read of the whole sliver
-		wr   *pend // a write into its middle
-		late bool  // the tape runs already: the write may be done
-		open func()
-	}
 	truncate := func(to int) func(*testing.T, *scene) [][]byte {
 		return func(t *testing.T, s *scene) [][]byte {
 			if err := s.n.Setattr(rootCred, p9.SetAttrMask{Size: true}, p9.SetAttr{Size: uint64(to)}, true); err != nil {
@@ -538,9 +548,7 @@ func TestInterference(t *testing.T) {
 					soon(t, p.woken, "a request was neither cancelled nor answered")
 				}
 			}
-			s.f.Close()
-			s.n.Release()
-			s.f, s.n = nil, nil
+			s.closeFile()
 			s.open()
 			return nil
 		}},
@@ -567,9 +575,6 @@ func TestInterference(t *testing.T) {
 			return may
 		}},
 		{"shutdown", func(t *testing.T, s *scene) [][]byte {
-			s.f.Close()
-			s.n.Release()
-			s.f, s.n = nil, nil
 			closed := make(chan struct{})
 			go func() {
 				defer close(closed)
@@ -583,6 +588,7 @@ func TestInterference(t *testing.T) {
 				t.Errorf("the parked write gets %d, %v at shutdown", n, err)
 			}
 			soon(t, s.rd.woken, "the parked read is not answered at shutdown")
+			s.closeFile()
 			s.open()
 			soon(t, closed, "the archive does not close")
 			s.w.open()
@@ -592,9 +598,6 @@ func TestInterference(t *testing.T) {
 			return [][]byte{old}
 		}},
 		{"shutdown cut short", func(t *testing.T, s *scene) [][]byte {
-			s.f.Close()
-			s.n.Release()
-			s.f, s.n = nil, nil
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			closed := make(chan struct{})
@@ -606,6 +609,7 @@ func TestInterference(t *testing.T) {
 			}()
 			_, err := s.wr.wrote()
 			soon(t, s.rd.woken, "the parked read is not answered at shutdown")
+			s.closeFile()
 			s.open()
 			soon(t, closed, "the archive does not close")
 			s.w.open()
