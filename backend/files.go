@@ -198,10 +198,13 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 	}
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
+	var bytes int64
 	for i, d := range done {
 		ok := fs.cache.EndArchive(sliver.Key{File: id, No: d.No}, d.Version, d.Sum, kept[i])
 		kept[i] = kept[i] && ok
+		bytes += int64(d.Len)
 	}
+	fs.jobs.archived(id, bytes)
 	return kept, nil
 }
 

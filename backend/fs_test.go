@@ -302,7 +302,9 @@ func TestArchiveEvictFault(t *testing.T) {
 	for name, n := range sizes {
 		w.put(name, pattern(n, n))
 	}
-	w.job(JobArchive, "/")
+	if s := w.job(JobArchive, "/"); s.Bytes == 0 || s.BytesDone != s.Bytes || s.FilesDone != s.Files {
+		t.Errorf("the job's progress at its end: %+v", s)
+	}
 	for name, want := range map[string]string{"one": "premigrated", "long": "premigrated", "empty": "resident"} {
 		if got := w.state(name); got != want {
 			t.Errorf("%s is %s after archive, want %s", name, got, want)

@@ -38,6 +38,8 @@ type jobTable struct {
 	last uint64
 	m    map[uint64]*job
 	ids  []uint64
+	// archiving has the jobs that wait for a file to be archived.
+	archiving map[sliver.FileID][]*archiveWatch
 }
 
 var rootCred = &vfs.Cred{}
@@ -219,11 +221,53 @@ func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 	bytes := min(cached, int64(dirty)*sliver.Size)
 	j.found(bytes)
 	wait.Add(1)
+	watch := fs.jobs.watchArchive(ino.id, j, bytes)
 	fs.mover.Archive([]sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
 		defer wait.Done()
-		j.moved(bytes)
+		fs.jobs.unwatchArchive(id, watch)
 		j.done(id, err)
 	})
+}
+
+// archiveWatch counts the bytes of one file as they come to tape, for a job's
+// progress.
+type archiveWatch struct {
+	job  *job
+	left int64 // bytes that have not been counted yet; guarded by jobTable.mu
+}
+
+func (t *jobTable) watchArchive(id sliver.FileID, j *job, bytes int64) *archiveWatch {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.archiving == nil {
+		t.archiving = make(map[sliver.FileID][]*archiveWatch)
+	}
+	w := &archiveWatch{j, bytes}
+	t.archiving[id] = append(t.archiving[id], w)
+	return w
+}
+
+// archived notes that bytes of a file have come to tape.
+func (t *jobTable) archived(id sliver.FileID, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.archiving[id] {
+		n := min(bytes, w.left)
+		w.left -= n
+		w.job.moved(n)
+	}
+}
+
+// unwatchArchive ends a watch; what is left counts as done: it was cut, or is
+// being written again.
+func (t *jobTable) unwatchArchive(id sliver.FileID, w *archiveWatch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w.job.moved(w.left)
+	t.archiving[id] = slices.DeleteFunc(t.archiving[id], func(x *archiveWatch) bool { return x == w })
+	if len(t.archiving[id]) == 0 {
+		delete(t.archiving, id)
+	}
 }
 
 func (j *job) evict(_ context.Context, ino *inode, _ *sync.WaitGroup) {
