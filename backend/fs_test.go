@@ -305,7 +305,7 @@ func TestArchiveEvictFault(t *testing.T) {
 	if s := w.job(JobArchive, "/"); s.Bytes == 0 || s.BytesDone != s.Bytes || s.FilesDone != s.Files {
 		t.Errorf("the job's progress at its end: %+v", s)
 	}
-	for name, want := range map[string]string{"one": "premigrated", "long": "premigrated", "empty": "resident"} {
+	for name, want := range map[string]string{"one": "premigrated", "long": "premigrated", "empty": "migrated"} {
 		if got := w.state(name); got != want {
 			t.Errorf("%s is %s after archive, want %s", name, got, want)
 		}

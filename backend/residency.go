@@ -26,6 +26,7 @@ const (
 // census counts a file's slivers by where they are.
 type census struct {
 	dirty, clean, absent int
+	archived             bool // what a file without data has is on tape
 	volumes              map[catalog.VolumeNo]bool
 	checksums            []string
 }
@@ -36,17 +37,22 @@ func (c *census) residency() Residency {
 		return Partial
 	case c.absent > 0:
 		return Migrated
-	case c.dirty > 0 || c.clean == 0:
+	case c.dirty > 0:
 		return Resident
+	case c.clean > 0:
+		return Premigrated
+	case c.archived: // no data at all: empty, or one hole
+		return Migrated
 	}
-	return Premigrated
+	return Resident
 }
 
-// take counts the slivers of a file. Those that the catalog does not know yet are
+// census counts the slivers of a file. Those that the catalog does not know yet are
 // dirty in the cache.
 func (ino *inode) census() (*census, error) {
 	fs := ino.fs
-	c := &census{volumes: map[catalog.VolumeNo]bool{}}
+	r := ino.attr()
+	c := &census{volumes: map[catalog.VolumeNo]bool{}, archived: r.Flags&catalog.FlagMetaDirty == 0 && r.Archived != catalog.Time{}}
 	known := map[sliver.No]bool{}
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Bmaps(ino.id, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
