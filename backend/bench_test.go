@@ -35,3 +35,14 @@ func BenchmarkSmallFiles(b *testing.B) {
 		b.ReportMetric(rate, "archived-files/s")
 	})
 }
+
+func BenchmarkCreate(b *testing.B) {
+	w := newWorld(b)
+	i := 0
+	for b.Loop() {
+		n, f := w.create(fmt.Sprintf("c%d", i))
+		f.Close()
+		n.Release()
+		i++
+	}
+}
