@@ -188,7 +188,7 @@ func (c *conn) setUp(mine string) {
 	c.walk(fidRoot, fidMine, mine)
 }
 
-// TestNothingWaits has a read wait for a library that takes many minutes. All other
+// TestNothingWaits has a read wait for a library with a real one's times. All other
 // operations are done meanwhile, on the connection of that read and on another, and
 // none may wait for it: the read is still parked at the end, when it is cancelled.
 func TestNothingWaits(t *testing.T) {
@@ -206,7 +206,7 @@ func TestNothingWaits(t *testing.T) {
 	s.toTape("/dir")
 	s.stop()
 
-	s = start(t, dir, settings{speed: "0.01"})
+	s = start(t, dir, settings{speed: tapeSpeed})
 	if st := s.status(); st.Cache.UsedBytes != 0 {
 		t.Errorf("%d bytes are in the cache", st.Cache.UsedBytes)
 	}
