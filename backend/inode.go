@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -246,4 +247,22 @@ func (ino *inode) keepBmapLocked(no sliver.BmapNo, b *catalog.Bmap) {
 		}
 	}
 	ino.bmaps[no] = b
+}
+
+// lockInodes takes the locks of all inodes that a change of the tree writes, so
+// that no other commit of one of them comes between reading and applying. Only a
+// holder of fs.ns may hold more than one, so their order does not matter.
+func lockInodes(inodes ...*inode) (unlock func()) {
+	var held []*inode
+	for _, ino := range inodes {
+		if ino != nil && !slices.Contains(held, ino) {
+			ino.mu.Lock()
+			held = append(held, ino)
+		}
+	}
+	return func() {
+		for _, ino := range held {
+			ino.mu.Unlock()
+		}
+	}
 }
