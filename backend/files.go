@@ -253,6 +253,8 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 	same := r.DataVersion == dataVersion && dirty == archiving
 	r.Archived = fs.now()
 	if same {
+		// All there is of the file is on tape: no sync has to come for its size.
+		r.Size = max(r.Size, size)
 		r.Flags &^= catalog.FlagMetaDirty
 	}
 	err := fs.cat.Update(func(tx *catalog.Tx) error {

@@ -425,3 +425,27 @@ func TestWritersWaitForTheMover(t *testing.T) {
 		}
 	}
 }
+
+// A file that is one hole has nothing to sync and nothing in the cache: once it has
+// been archived it stays so.
+func TestHoleStaysArchived(t *testing.T) {
+	w := newWorld(t)
+	w.put("f", nil)
+	n := w.node("f")
+	defer n.Release()
+	if err := n.Setattr(rootCred, p9.SetAttrMask{Size: true}, p9.SetAttr{Size: 3<<20 + 5}, false); err != nil {
+		t.Fatal(err)
+	}
+	w.job(JobArchive, "/f")
+	for range 2 {
+		if got := w.state("f"); got != "migrated" {
+			t.Errorf("the file is %s", got)
+		}
+		if err := w.fs.syncAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(w.content("f"), make([]byte, 3<<20+5)) {
+		t.Error("differs")
+	}
+}
