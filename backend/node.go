@@ -105,6 +105,16 @@ func (fs *FS) lookup(dir sliver.FileID, name string) (sliver.FileID, error) {
 	return id, err
 }
 
+// child returns the file that name stands for in a directory, with a reference.
+// fs.ns must be held, or the file may go between the two steps.
+func (fs *FS) child(dir sliver.FileID, name string) (*inode, error) {
+	id, err := fs.lookup(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return fs.get(id)
+}
+
 func (n *node) Getattr(*vfs.Cred) (p9.Attr, error) {
 	r := n.ino.attr()
 	a := p9.Attr{

@@ -36,11 +36,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	if err := access(c, &d, mayExec); err != nil {
 		return err
 	}
-	id, err := fs.lookup(dir.id, name)
-	if err != nil {
-		return err
-	}
-	ino, err := fs.get(id)
+	ino, err := fs.child(dir.id, name)
 	if err != nil {
 		return err
 	}

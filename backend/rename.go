@@ -53,14 +53,11 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 	if err := firstError(access(c, &fd, mayExec), access(c, &td, mayExec)); err != nil {
 		return err
 	}
-	id, err := fs.lookup(from.id, oldName)
+	ino, err := fs.child(from.id, oldName)
 	if err != nil {
 		return err
 	}
-	ino, err := fs.get(id)
-	if err != nil {
-		return err
-	}
+	id := ino.id
 	defer ino.release()
 	r := ino.attr()
 	if err := mayDelete(c, &fd, &r); err != nil {
