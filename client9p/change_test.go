@@ -35,16 +35,17 @@ func TestChanges(t *testing.T) {
 	}()
 	root, err := c.Attach(ctx, "nobody", 65534, "")
 	must("attach", err)
-	must("mkdir", root.Mkdir(ctx, "d", 0o755))
+	_, err = root.Mkdir(ctx, "d", 0o755, 0)
+	must("mkdir", err)
 	d, err := root.Walk(ctx, "d")
 	must("walk", err)
-	f, err := d.Create(ctx, "new", p9.ReadWrite, 0o600)
+	f, err := d.Create(ctx, "new", p9.ReadWrite, 0o600, 0)
 	must("create", err)
 	if n, err := f.Write(ctx, []byte("hello world"), 0); err != nil || n != 11 {
 		t.Fatalf("write: %d, %v", n, err)
 	}
 	must("truncate", f.Truncate(ctx, 5))
-	must("fsync", f.Fsync(ctx))
+	must("fsync", f.Fsync(ctx, false))
 	must("clunk", f.Clunk(ctx))
 	must("rename", d.Rename(ctx, "new", root, "old"))
 	if got, err := os.ReadFile(filepath.Join(dir, "old")); err != nil || string(got) != "hello" {
@@ -54,7 +55,7 @@ func TestChanges(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "old")); !os.IsNotExist(err) {
 		t.Errorf("after unlink: %v", err)
 	}
-	if _, err := d.Create(ctx, "no/name", p9.ReadWrite, 0o600); err == nil {
+	if _, err := d.Create(ctx, "no/name", p9.ReadWrite, 0o600, 0); err == nil {
 		t.Error("a name with a slash was taken")
 	}
 }

@@ -1,16 +1,20 @@
 package client9p
 
 import (
+	"bufio"
 	"context"
-	"encoding/binary"
 	stderrors "errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
+
+	"sliod/server/wire"
 )
 
 // ErrClosed is in every error of a connection that is gone.
@@ -30,43 +34,48 @@ func (e *Error) Error() string { return e.Op + ": " + e.Errno.Error() }
 // Unwrap returns the linux.Errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
+// opNames are the operations whose messages have a name that people do not use.
+var opNames = map[wire.Type]string{
+	wire.Tlopen: "open", wire.Tlcreate: "create", wire.Trenameat: "rename", wire.Tunlinkat: "unlink",
+}
+
+// opName names a request for people.
+func opName(t wire.Type) string {
+	if s, ok := opNames[t]; ok {
+		return s
+	}
+	return strings.TrimPrefix(t.String(), "T")
+}
+
 const (
 	// DefaultMsize is what New asks for if it is told 0: data of 1 MiB is read in
 	// one message where the server allows it.
 	DefaultMsize = 1<<20 + 4096
 	minMsize     = 4096
-	// maxCalls leaves as many tags for flushes.
-	maxCalls = 1 << 15
+	// maxTags is the number of tags; as many again must not be open for flushes, so
+	// calls get half of them.
+	maxTags  = wire.NoTag
+	maxCalls = maxTags / 2
+	// readBuffer takes in small answers several at a time; file data goes past it.
+	readBuffer = 64 << 10
 )
 
 // Client is a connection to a 9P2000.L server. Its methods are safe for
 // concurrent use.
 type Client struct {
 	conn  net.Conn
-	msize uint32
-
-	// sending is held by who writes a frame. A channel, so that a context can end
-	// the wait for it.
-	sending chan struct{}
-	done    chan struct{} // closed when the reader has ended
+	msize uint32        // changed only before New returns
+	done  chan struct{} // closed when both goroutines have ended
+	wake  chan struct{} // capacity 1: something is queued, or the connection is gone
 
 	mu       sync.Mutex
-	calls    map[uint16]*call // by tag
-	nextTag  uint16
+	queue    []*call // to be written, in order
+	calls    []*call // in flight, by tag; nil: the tag is free, or kept by a flush
+	inflight int     // calls, flushes apart
+	freeTags []uint16
 	freeFids []uint32
 	nextFid  uint32
 	err      error // why the connection is gone; nil: it is not
-}
-
-// call is one request in flight.
-type call struct {
-	typ uint8
-	dst []byte // where the data of Rread goes
-	// The answer. Written by the reader before ready is closed.
-	body  []byte
-	n     int // bytes in dst
-	err   error
-	ready chan struct{}
 }
 
 // Dial connects to a server and agrees on the protocol. network and addr are as
@@ -87,303 +96,252 @@ func New(ctx context.Context, conn net.Conn, msize uint32) (*Client, error) {
 	if msize == 0 {
 		msize = DefaultMsize
 	}
-	c := &Client{
-		conn: conn, msize: max(msize, minMsize), sending: make(chan struct{}, 1), done: make(chan struct{}),
-		calls: make(map[uint16]*call),
-	}
-	go c.read()
+	c := &Client{conn: conn, msize: max(msize, minMsize), done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	if err := c.version(ctx); err != nil {
-		_ = c.Close() // the error to tell is that of the agreement
+		_ = conn.Close() // the error to tell is that of the agreement
 		return nil, err
 	}
+	var wg sync.WaitGroup
+	wg.Add(2)
+	go func() { defer wg.Done(); c.read() }()
+	go func() { defer wg.Done(); c.write() }()
+	go func() { wg.Wait(); c.endCalls(); close(c.done) }()
 	return c, nil
 }
 
+// version is the first exchange, before there are goroutines. It cannot be
+// flushed: the end of ctx closes the connection.
 func (c *Client) version(ctx context.Context) error {
-	var e encoder
-	e.u32(c.msize)
-	e.str("9P2000.L")
-	// The context cannot be turned into a flush before there is an agreement: it
-	// closes the connection instead.
 	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
 	defer stop()
-	cl, err := c.send(ctx, msgTversion, noTag, &e, nil, nil)
-	if err != nil {
-		return err
-	}
-	<-cl.ready
-	if cl.err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return cl.err
-	}
-	d := decoder{b: cl.body}
-	msize, version := d.u32(), d.str()
+	msize, version, err := c.agree()
 	switch {
-	case d.err != nil:
-		return errors.Wrap(d.err, "answer to version")
-	case version != "9P2000.L":
-		return errors.Errorf("the server answers with protocol %q; this client needs 9P2000.L", version)
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return err
+	case version != wire.Version:
+		return errors.Errorf("the server answers with protocol %q; this client needs %s", version, wire.Version)
 	case msize < minMsize || msize > c.msize:
 		return errors.Errorf("the server wants messages of %d bytes; from %d to %d were possible", msize, minMsize, c.msize)
 	}
-	c.mu.Lock()
 	c.msize = msize
-	c.mu.Unlock()
 	return nil
+}
+
+func (c *Client) agree() (msize uint32, version string, err error) {
+	var codec wire.Codec
+	frame := codec.Append(nil, wire.NoTag, &wire.MsgTversion{Msize: c.msize, Version: []byte(wire.Version)})
+	if _, err := c.conn.Write(frame); err != nil {
+		return 0, "", fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err))
+	}
+	head := make([]byte, wire.HeaderSize)
+	if _, err := io.ReadFull(c.conn, head); err != nil {
+		return 0, "", fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err))
+	}
+	h := wire.ParseHeader(head)
+	if h.Size < wire.HeaderSize || h.Size > minMsize || h.Tag != wire.NoTag {
+		return 0, "", fmt.Errorf("%w: the answer to version is no 9P message", ErrClosed)
+	}
+	body := make([]byte, h.Size-wire.HeaderSize)
+	if _, err := io.ReadFull(c.conn, body); err != nil {
+		return 0, "", fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err))
+	}
+	switch h.Type {
+	case wire.Rversion:
+		var m wire.MsgRversion
+		if err := codec.Decode(body, &m); err != nil {
+			return 0, "", errors.Wrap(err, "answer to version")
+		}
+		return m.Msize, string(m.Version), nil
+	case wire.Rlerror:
+		var m wire.MsgRlerror
+		if err := codec.Decode(body, &m); err != nil {
+			return 0, "", errors.Wrap(err, "answer to version")
+		}
+		return 0, "", &Error{Op: opName(wire.Tversion), Errno: linux.Errno(m.Errno)}
+	}
+	return 0, "", errors.Errorf("the server answers version with message type %v", h.Type)
 }
 
 // Msize returns the message size that was agreed on, in bytes.
-func (c *Client) Msize() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return int(c.msize)
-}
+func (c *Client) Msize() int { return int(c.msize) }
 
 // maxIO is the number of bytes that fit in one Rread or Twrite.
-func (c *Client) maxIO() int { return c.Msize() - ioHeader }
+func (c *Client) maxIO() int { return c.Msize() - wire.WriteOverhead }
 
-// Close ends the connection and waits for the reader. Calls in flight get
+// Done is closed when the connection is gone and no call is in flight any more.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err says why the connection is gone, nil if it is not.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close ends the connection and waits for its goroutines. Calls in flight get
 // ErrClosed. It may be called again.
 func (c *Client) Close() error {
 	c.fail(ErrClosed)
-	err := c.conn.Close()
 	<-c.done
-	if err != nil && !stderrors.Is(err, net.ErrClosed) {
-		return errors.Wrap(err, "close the connection")
-	}
 	return nil
 }
 
-// fail notes why the connection is gone; the first reason stays.
+// fail ends the connection; the first reason stays.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = err
 	}
+	c.mu.Unlock()
+	_ = c.conn.Close() // a connection that failed is of no use to anyone
+	c.wakeWriter()
+}
+
+func (c *Client) wakeWriter() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// endCalls tells every call in flight that the connection is gone. Both
+// goroutines have ended, so nobody touches the callers' slices any more.
+func (c *Client) endCalls() {
+	c.mu.Lock()
+	why := c.err
+	calls := c.calls
+	c.calls, c.queue = nil, nil
+	c.mu.Unlock()
+	for _, cl := range calls {
+		if cl != nil {
+			cl.err = why
+			cl.ready <- struct{}{}
+		}
+	}
+}
+
+// coalesce is up to which size frames are copied together; what is larger goes
+// to writev from where it lies.
+const coalesce = 4 << 10
+
+// write is the writer goroutine.
+func (c *Client) write() {
+	var batch []*call
+	var small []byte
+	var bufs net.Buffers
+	for {
+		c.mu.Lock()
+		batch, c.queue = c.queue, batch[:0]
+		small, bufs = gather(batch, small[:0], bufs[:0])
+		gone := c.err != nil
+		c.mu.Unlock()
+		if gone {
+			return
+		}
+		if len(batch) == 0 {
+			<-c.wake
+			continue
+		}
+		clear(batch)
+		out := bufs // WriteTo eats its receiver
+		if _, err := out.WriteTo(c.conn); err != nil {
+			c.fail(fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err)))
+			return
+		}
+	}
+}
+
+// gather makes of a batch what writev takes: heads and small data are copied
+// together into small. Client.mu is held: from here on a call may be answered, and
+// its frame used for the next.
+func gather(batch []*call, small []byte, bufs net.Buffers) ([]byte, net.Buffers) {
+	need := 0
+	for _, cl := range batch {
+		need += len(cl.frame) + min(len(cl.data), coalesce)
+	}
+	if cap(small) < need {
+		small = make([]byte, 0, need) // it must not move once bufs points into it
+	}
+	start := 0
+	for _, cl := range batch {
+		cl.sent = true
+		small = append(small, cl.frame...)
+		if len(cl.data) <= coalesce {
+			small = append(small, cl.data...)
+			continue
+		}
+		bufs = append(bufs, small[start:], cl.data)
+		start = len(small)
+	}
+	if start < len(small) {
+		bufs = append(bufs, small[start:])
+	}
+	return small, bufs
 }
 
 // read is the reader goroutine.
 func (c *Client) read() {
-	defer close(c.done)
-	var err error
-	for err == nil {
-		err = c.readFrame()
-	}
-	c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
-	_ = c.conn.Close() // a broken stream is of no use to anyone
-	c.mu.Lock()
-	why := c.err
-	calls := c.calls
-	c.calls = nil
-	c.mu.Unlock()
-	for _, cl := range calls {
-		cl.err = why
-		close(cl.ready)
+	in := bufio.NewReaderSize(c.conn, readBuffer)
+	head := make([]byte, wire.HeaderSize)
+	for {
+		if err := c.readFrame(in, head); err != nil {
+			c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
+			return
+		}
 	}
 }
 
 // readFrame reads one message and hands it to its call. An error ends the
 // connection.
-func (c *Client) readFrame() error {
-	var h [headerSize]byte
-	if _, err := io.ReadFull(c.conn, h[:]); err != nil {
+func (c *Client) readFrame(in *bufio.Reader, head []byte) error {
+	if _, err := io.ReadFull(in, head); err != nil {
 		return errors.WithStack(err)
 	}
-	size, typ, tag := binary.LittleEndian.Uint32(h[:]), h[4], binary.LittleEndian.Uint16(h[5:])
-	if size < headerSize || int64(size) > int64(c.Msize()) {
-		return errors.Errorf("the server sent a message of %d bytes", size)
+	h := wire.ParseHeader(head)
+	if h.Size < wire.HeaderSize || h.Size > c.msize {
+		return errors.Errorf("the server sent a message of %d bytes", h.Size)
 	}
-	n := int(size) - headerSize
+	n := int(h.Size) - wire.HeaderSize
 	c.mu.Lock()
-	cl := c.calls[tag]
+	var cl *call
+	if int(h.Tag) < len(c.calls) {
+		cl = c.calls[h.Tag]
+	}
+	if cl != nil && !cl.sent {
+		cl = nil
+	}
 	c.mu.Unlock()
 	if cl == nil {
-		return errors.Errorf("the server answered tag %d, which asks for nothing", tag)
+		return errors.Errorf("the server answered tag %d, which asks for nothing", h.Tag)
 	}
-	switch {
-	case typ == cl.typ+1 && typ == msgTread+1:
-		if err := c.readData(cl, n); err != nil {
-			return err
+	switch h.Type {
+	case cl.typ.Reply():
+		if cl.dst != nil {
+			if err := cl.readData(in, n); err != nil {
+				return err
+			}
+			break
 		}
-	case typ == cl.typ+1, typ == msgRlerror:
-		cl.body = make([]byte, n)
-		if _, err := io.ReadFull(c.conn, cl.body); err != nil {
+		cl.body = slices.Grow(cl.body[:0], n)[:n]
+		if _, err := io.ReadFull(in, cl.body); err != nil {
 			return errors.WithStack(err)
 		}
-		if typ == msgRlerror {
-			d := decoder{b: cl.body}
-			cl.err = &Error{Op: msgNames[cl.typ], Errno: linux.Errno(d.u32())}
-			if d.err != nil {
-				return errors.Wrap(d.err, "error message of the server")
-			}
+	case wire.Rlerror:
+		body := make([]byte, n)
+		if _, err := io.ReadFull(in, body); err != nil {
+			return errors.WithStack(err)
 		}
+		var m wire.MsgRlerror
+		if err := new(wire.Codec).Decode(body, &m); err != nil {
+			return errors.Wrap(err, "error message of the server")
+		}
+		cl.err = &Error{Op: opName(cl.typ), Errno: linux.Errno(m.Errno)}
 	default:
-		return errors.Errorf("the server answered %s with message type %d", msgNames[cl.typ], typ)
+		return errors.Errorf("the server answered %s with message type %v", opName(cl.typ), h.Type)
 	}
-	c.mu.Lock()
-	delete(c.calls, tag)
-	c.mu.Unlock()
-	close(cl.ready)
+	c.release(cl)
+	cl.ready <- struct{}{}
 	return nil
-}
-
-// readData reads the n bytes of an Rread into the slice of the call.
-func (c *Client) readData(cl *call, n int) error {
-	var count [4]byte
-	if n < len(count) {
-		return errors.WithStack(errShort)
-	}
-	if _, err := io.ReadFull(c.conn, count[:]); err != nil {
-		return errors.WithStack(err)
-	}
-	cl.n = int(binary.LittleEndian.Uint32(count[:]))
-	if cl.n != n-len(count) || cl.n > len(cl.dst) {
-		return errors.Errorf("the server answered a read of %d bytes with %d", len(cl.dst), cl.n)
-	}
-	_, err := io.ReadFull(c.conn, cl.dst[:cl.n])
-	return errors.WithStack(err)
-}
-
-// send registers a call and writes its message: the body e and then data, which
-// is not copied. tag is noTag for Tversion; any other value is ignored, and a free
-// one is taken.
-func (c *Client) send(ctx context.Context, typ uint8, tag uint16, e *encoder, data, dst []byte) (*call, error) {
-	cl, _, err := c.sendTag(ctx, typ, tag == noTag, e, data, dst)
-	return cl, err
-}
-
-func (c *Client) sendTag(ctx context.Context, typ uint8, versionTag bool, e *encoder, data, dst []byte) (*call, uint16, error) {
-	if e.err != nil {
-		return nil, 0, &Error{Op: msgNames[typ], Errno: linux.ENAMETOOLONG}
-	}
-	size := headerSize + len(e.b) + len(data)
-	if size > c.Msize() {
-		return nil, 0, &Error{Op: msgNames[typ], Errno: linux.EMSGSIZE}
-	}
-	select {
-	case c.sending <- struct{}{}:
-	case <-ctx.Done():
-		return nil, 0, ctx.Err()
-	}
-	defer func() { <-c.sending }()
-
-	cl := &call{typ: typ, dst: dst, ready: make(chan struct{})}
-	tag, err := c.register(cl, versionTag)
-	if err != nil {
-		return nil, 0, err
-	}
-	frame := make([]byte, headerSize, headerSize+len(e.b))
-	binary.LittleEndian.PutUint32(frame, uint32(size))
-	frame[4] = typ
-	binary.LittleEndian.PutUint16(frame[5:], tag)
-	bufs := net.Buffers{append(frame, e.b...)}
-	if len(data) > 0 {
-		bufs = append(bufs, data)
-	}
-	if _, err := bufs.WriteTo(c.conn); err != nil {
-		// Half a frame may be out. The reader ends the call with this reason.
-		c.fail(fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err)))
-		_ = c.conn.Close()
-	}
-	return cl, tag, nil
-}
-
-// register gives the call a tag.
-func (c *Client) register(cl *call, versionTag bool) (uint16, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil || c.calls == nil {
-		return 0, c.err
-	}
-	if versionTag {
-		c.calls[noTag] = cl
-		return noTag, nil
-	}
-	if len(c.calls) >= maxCalls && cl.typ != msgTflush {
-		return 0, ErrBusy
-	}
-	for {
-		tag := c.nextTag
-		c.nextTag++
-		if tag == noTag {
-			continue
-		}
-		if _, used := c.calls[tag]; !used {
-			c.calls[tag] = cl
-			return tag, nil
-		}
-	}
-}
-
-// do sends one request and waits for its answer; see the package comment for
-// what the end of ctx does.
-func (c *Client) do(ctx context.Context, typ uint8, e *encoder, data, dst []byte) (*call, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	cl, tag, err := c.sendTag(ctx, typ, false, e, data, dst)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-cl.ready:
-	case <-ctx.Done():
-		if !c.flush(cl, tag) {
-			return nil, ctx.Err()
-		}
-	}
-	if cl.err != nil {
-		return nil, cl.err
-	}
-	return cl, nil
-}
-
-// flush cancels a call and says whether its answer came all the same.
-func (c *Client) flush(cl *call, tag uint16) (answered bool) {
-	var e encoder
-	e.u16(tag)
-	// Without a context: the tag, and the caller's slice, are free only after Rflush.
-	fl, _, err := c.sendTag(context.Background(), msgTflush, false, &e, nil, nil)
-	if err != nil {
-		<-cl.ready // the connection is gone: the reader ends the call
-		return true
-	}
-	<-fl.ready
-	select {
-	case <-cl.ready:
-		return true
-	default:
-	}
-	if fl.err != nil {
-		// The server refused a flush, which it must not: nothing more can be relied on.
-		c.fail(fmt.Errorf("%w: %w", ErrClosed, fl.err))
-		_ = c.conn.Close()
-		<-cl.ready
-		return true
-	}
-	c.mu.Lock()
-	delete(c.calls, tag)
-	c.mu.Unlock()
-	return false
-}
-
-func (c *Client) takeFid() uint32 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := len(c.freeFids); n > 0 {
-		f := c.freeFids[n-1]
-		c.freeFids = c.freeFids[:n-1]
-		return f
-	}
-	c.nextFid++
-	return c.nextFid
-}
-
-func (c *Client) giveFid(f uint32) {
-	c.mu.Lock()
-	c.freeFids = append(c.freeFids, f)
-	c.mu.Unlock()
 }

@@ -19,9 +19,27 @@ import (
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 	"go.uber.org/goleak"
+
+	"sliod/server/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Numbers of messages, as a peer sees them.
+const (
+	headerSize  = wire.HeaderSize
+	noTag       = wire.NoTag
+	msgRlerror  = uint8(wire.Rlerror)
+	msgTclunk   = uint8(wire.Tclunk)
+	msgTflush   = uint8(wire.Tflush)
+	msgTgetattr = uint8(wire.Tgetattr)
+	msgTread    = uint8(wire.Tread)
+	msgTreaddir = uint8(wire.Treaddir)
+	msgTversion = uint8(wire.Tversion)
+	msgTwalk    = uint8(wire.Twalk)
+	msgTwrite   = uint8(wire.Twrite)
+	msgTxattr   = uint8(wire.Txattrwalk)
+)
 
 // peer is the other end of a Client: a server that the test plays.
 type peer struct {
@@ -77,16 +95,16 @@ func (p *peer) send(typ uint8, tag uint16, body []byte) {
 }
 
 func (p *peer) version(msize uint32) {
-	var e encoder
-	e.u32(msize)
-	e.str("9P2000.L")
-	p.send(msgTversion+1, noTag, e.b)
+	p.agree(msize, "9P2000.L")
+}
+
+func (p *peer) agree(msize uint32, version string) {
+	m := wire.MsgRversion{Msize: msize, Version: []byte(version)}
+	_, _ = p.conn.Write(new(wire.Codec).Append(nil, noTag, &m))
 }
 
 func (p *peer) read(tag uint16, data string) {
-	var e encoder
-	e.u32(uint32(len(data)))
-	p.send(msgTread+1, tag, append(e.b, data...))
+	p.send(msgTread+1, tag, append(binary.LittleEndian.AppendUint32(nil, uint32(len(data))), data...))
 }
 
 func (p *peer) errno(tag uint16, e linux.Errno) {
@@ -241,11 +259,11 @@ func TestBadServer(t *testing.T) {
 		want string
 	}{
 		{"unknown tag", func(p *peer, tag uint16) { p.read(tag+1, "x") }, "which asks for nothing"},
-		{"other type", func(p *peer, tag uint16) { p.send(msgTclunk+1, tag, nil) }, "answered read with message type 121"},
+		{"other type", func(p *peer, tag uint16) { p.send(msgTclunk+1, tag, nil) }, "answered read with message type Rclunk"},
 		{"too much data", func(p *peer, tag uint16) { p.read(tag, strings.Repeat("x", 11)) }, "a read of 10 bytes with 11"},
 		{"count lies", func(p *peer, tag uint16) { p.send(msgTread+1, tag, []byte{5, 0, 0, 0, 'x'}) }, "a read of 10 bytes with 5"},
-		{"short read", func(p *peer, tag uint16) { p.send(msgTread+1, tag, []byte{5}) }, "shorter than its fields"},
-		{"short error", func(p *peer, tag uint16) { p.send(msgRlerror, tag, []byte{5}) }, "shorter than its fields"},
+		{"short read", func(p *peer, tag uint16) { p.send(msgTread+1, tag, []byte{5}) }, "malformed 9P message"},
+		{"short error", func(p *peer, tag uint16) { p.send(msgRlerror, tag, []byte{5}) }, "malformed 9P message"},
 		{"tiny frame", func(p *peer, _ uint16) { _, _ = p.conn.Write([]byte{6, 0, 0, 0, 0, 0, 0}) }, "a message of 6 bytes"},
 		{"huge frame", func(p *peer, _ uint16) { _, _ = p.conn.Write([]byte{0, 0, 0, 255, 117, 0, 0}) }, "a message of"},
 	} {
@@ -277,10 +295,7 @@ func TestVersion(t *testing.T) {
 		go func() {
 			p := &peer{t, b}
 			p.next()
-			var e encoder
-			e.u32(tc.msize)
-			e.str(tc.version)
-			p.send(msgTversion+1, noTag, e.b)
+			p.agree(tc.msize, tc.version)
 		}()
 		if _, err := New(t.Context(), a, 8192); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%v, want %s", err, tc.want)

@@ -1,9 +1,10 @@
 // Package client9p is a 9P2000.L client: what the commands use, and what the ways
-// to mount stand on.
+// to mount stand on. Frames are package server/wire's.
 //
-// A Client is one connection, a Fid is a file on it. Every call takes a context
-// and sends one request; calls of different goroutines are in flight at the
-// same time, and answers may come in any order.
+// A Client is one connection, a Fid is a file on it. Every call takes a context;
+// calls of different goroutines are in flight at the same time, and answers may
+// come in any order. Large reads and writes are cut into several requests that are
+// in flight together.
 //
 // # Cancelling
 //
@@ -21,9 +22,10 @@
 //
 // # Goroutines and locks
 //
-// One reader goroutine for each Client, which ends at Close or when the
-// connection fails. It hands each answer to its call, and copies file data
-// straight into the caller's slice: the caller gets it back when the call
-// returns, never before. Client.mu guards the tables of tags and fids and is never
-// held during I/O; Client.sending is a lock of one frame on the wire.
+// One reader and one writer goroutine for each Client, which end at Close or when
+// the connection fails. The writer sends what is queued with one writev; file data
+// goes out from the caller's slice, and the reader puts it straight into the
+// caller's slice: the caller has it back when the call returns, never before.
+// A call that waits holds nothing but its goroutine and a small object. Client.mu
+// guards the queue and the tables of tags and fids, and is never held during I/O.
 package client9p

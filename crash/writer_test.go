@@ -67,7 +67,7 @@ func (w *writer) connect(ctx context.Context, sock string) (err error) {
 	if w.ctl, err = w.c.Attach(ctx, "root", 0, "ctl"); err != nil {
 		return err
 	}
-	if err = w.root.Mkdir(ctx, w.path(), 0o755); err != nil && !stderrors.Is(err, linux.EEXIST) {
+	if _, err = w.root.Mkdir(ctx, w.path(), 0o755, client9p.NoGID); err != nil && !stderrors.Is(err, linux.EEXIST) {
 		return err
 	}
 	w.dir, err = w.root.Walk(ctx, w.path())
@@ -174,7 +174,7 @@ func (w *writer) change(ctx context.Context) error {
 		}
 	} else {
 		f.made = true
-		fid, err = w.dir.Create(ctx, f.name, readWrite, 0o644)
+		fid, err = w.dir.Create(ctx, f.name, readWrite, 0o644, client9p.NoGID)
 		if err == nil {
 			f.cur = []byte{}
 		}
@@ -226,7 +226,7 @@ func (w *writer) change(ctx context.Context) error {
 
 // fsync has more to promise than its file: the catalog up to now.
 func (w *writer) fsync(ctx context.Context, fid *client9p.Fid) error {
-	if err := fid.Fsync(ctx); err != nil {
+	if err := fid.Fsync(ctx, false); err != nil {
 		return err
 	}
 	w.counts.fsyncs.Add(1)
@@ -250,7 +250,7 @@ func (w *writer) replace(ctx context.Context) error {
 		return nil
 	}
 	f.version++
-	fid, err := w.dir.Create(ctx, "new", readWrite|truncated, 0o644)
+	fid, err := w.dir.Create(ctx, "new", readWrite|truncated, 0o644, client9p.NoGID)
 	if err != nil {
 		return err
 	}

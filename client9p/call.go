@@ -1,0 +1,265 @@
+package client9p
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+
+	"github.com/hugelgupf/p9/linux"
+	"github.com/pkg/errors"
+
+	"sliod/server/wire"
+)
+
+// call is one request in flight. Its owner is the goroutine of the caller, but
+// for the writer while the call is queued and the reader while it has the tag.
+type call struct {
+	typ   wire.Type
+	tag   uint16
+	codec wire.Codec
+	frame []byte // the message, or its head
+	data  []byte // of Twrite: follows frame, not copied
+	dst   []byte // where the data of Rread and Rreaddir goes
+	sent  bool   // out, or on its way; guarded by Client.mu
+
+	// The answer, told by ready.
+	body  []byte
+	n     int // bytes in dst
+	err   error
+	ready chan struct{} // capacity 1
+}
+
+var callPool = sync.Pool{New: func() any { return &call{ready: make(chan struct{}, 1)} }}
+
+// maxKept is the size of the buffers that a call in the pool may hold.
+const maxKept = 64 << 10
+
+// free gives a call back whose answer has been taken.
+func (cl *call) free() {
+	cl.data, cl.dst, cl.err, cl.n, cl.sent = nil, nil, nil, 0, false
+	if cap(cl.body) > maxKept || cap(cl.frame) > maxKept {
+		cl.body, cl.frame = nil, nil
+	}
+	callPool.Put(cl)
+}
+
+// readData reads the n bytes of the body of an Rread or Rreaddir into dst.
+func (cl *call) readData(in *bufio.Reader, n int) error {
+	var count [4]byte
+	if n < len(count) {
+		return errors.WithStack(wire.ErrMalformed)
+	}
+	if _, err := io.ReadFull(in, count[:]); err != nil {
+		return errors.WithStack(err)
+	}
+	size := binary.LittleEndian.Uint32(count[:])
+	if int64(size) != int64(n-len(count)) || int64(size) > int64(len(cl.dst)) {
+		return errors.Errorf("the server answered a %s of %d bytes with %d", opName(cl.typ), len(cl.dst), size)
+	}
+	cl.n = int(size)
+	_, err := io.ReadFull(in, cl.dst[:cl.n])
+	return errors.WithStack(err)
+}
+
+// start queues a request. After it, finish must be called once. dst, of a Tread or
+// Treaddir, belongs to the client until then.
+func (c *Client) start(req wire.Message, dst []byte) (*call, error) {
+	if !fits(req) {
+		return nil, &Error{Op: opName(req.Type()), Errno: linux.ENAMETOOLONG}
+	}
+	cl := callPool.Get().(*call)
+	cl.typ, cl.dst = req.Type(), dst
+	return c.register(cl, func() []byte { return cl.codec.Append(cl.frame[:0], cl.tag, req) })
+}
+
+// startWrite is start for a Twrite of data, which belongs to the client until
+// finish.
+func (c *Client) startWrite(fid uint32, off uint64, data []byte) (*call, error) {
+	cl := callPool.Get().(*call)
+	cl.typ, cl.data = wire.Twrite, data
+	return c.register(cl, func() []byte { return wire.AppendTwrite(cl.frame[:0], cl.tag, fid, off, len(data)) })
+}
+
+// register gives the call a tag and queues the message, whose head is made by
+// encode.
+func (c *Client) register(cl *call, encode func() []byte) (*call, error) {
+	c.mu.Lock()
+	err := c.takeTag(cl)
+	if err == nil {
+		cl.frame = encode()
+		if len(cl.frame)+len(cl.data) > int(c.msize) {
+			c.freeTags = append(c.freeTags, cl.tag)
+			err = &Error{Op: opName(cl.typ), Errno: linux.EMSGSIZE}
+		}
+	}
+	if err != nil {
+		c.mu.Unlock()
+		cl.free()
+		return nil, err
+	}
+	c.calls[cl.tag] = cl
+	if cl.typ != wire.Tflush {
+		c.inflight++
+	}
+	c.queue = append(c.queue, cl)
+	first := len(c.queue) == 1
+	c.mu.Unlock()
+	if first {
+		c.wakeWriter()
+	}
+	return cl, nil
+}
+
+// takeTag finds a free tag. c.mu is held.
+func (c *Client) takeTag(cl *call) error {
+	n := len(c.freeTags)
+	switch {
+	case c.err != nil:
+		return c.err
+	case cl.typ != wire.Tflush && c.inflight >= maxCalls:
+		return ErrBusy
+	case n > 0:
+		cl.tag, c.freeTags = c.freeTags[n-1], c.freeTags[:n-1]
+	case len(c.calls) < maxTags:
+		cl.tag = uint16(len(c.calls))
+		c.calls = append(c.calls, nil)
+	default:
+		return ErrBusy
+	}
+	return nil
+}
+
+// fits says whether the strings of a message fit their length fields.
+func fits(req wire.Message) bool {
+	ok := func(bs ...[]byte) bool {
+		for _, b := range bs {
+			if len(b) > math.MaxUint16 {
+				return false
+			}
+		}
+		return true
+	}
+	switch m := req.(type) {
+	case *wire.MsgTattach:
+		return ok(m.Uname, m.Aname)
+	case *wire.MsgTwalk:
+		return ok(m.Names[:m.N]...)
+	case *wire.MsgTlcreate:
+		return ok(m.Name)
+	case *wire.MsgTsymlink:
+		return ok(m.Name, m.Target)
+	case *wire.MsgTmknod:
+		return ok(m.Name)
+	case *wire.MsgTmkdir:
+		return ok(m.Name)
+	case *wire.MsgTlink:
+		return ok(m.Name)
+	case *wire.MsgTrenameat:
+		return ok(m.OldName, m.NewName)
+	case *wire.MsgTunlinkat:
+		return ok(m.Name)
+	case *wire.MsgTxattrwalk:
+		return ok(m.Name)
+	case *wire.MsgTxattrcreate:
+		return ok(m.Name)
+	case *wire.MsgTlock:
+		return ok(m.ClientID)
+	case *wire.MsgTgetlock:
+		return ok(m.ClientID)
+	}
+	return true
+}
+
+// release takes an answered or flushed call's tag back. The tag of a flush that was
+// answered is free at once; so is that of the call it cancelled, by its own release.
+func (c *Client) release(cl *call) {
+	c.mu.Lock()
+	if c.calls != nil && c.calls[cl.tag] == cl {
+		c.calls[cl.tag] = nil
+		c.freeTags = append(c.freeTags, cl.tag)
+		if cl.typ != wire.Tflush {
+			c.inflight--
+		}
+	}
+	c.mu.Unlock()
+}
+
+// finish waits for the answer of a call; see the package comment for what the end
+// of ctx does. rep, which may be nil, takes the answer; []byte fields of it are the
+// caller's. n is the number of bytes in dst.
+func (c *Client) finish(ctx context.Context, cl *call, rep wire.Message) (n int, err error) {
+	select {
+	case <-cl.ready:
+	default:
+		select {
+		case <-cl.ready:
+		case <-ctx.Done():
+			if !c.flush(cl) {
+				cl.free()
+				return 0, ctx.Err()
+			}
+		}
+	}
+	defer cl.free()
+	if cl.err != nil {
+		return 0, cl.err
+	}
+	if rep != nil {
+		if err := cl.codec.Decode(cl.body, rep); err != nil {
+			err = fmt.Errorf("%w: answer to %s: %w", ErrClosed, opName(cl.typ), err)
+			c.fail(err)
+			return 0, err
+		}
+		if cl.typ == wire.Treadlink || cl.typ == wire.Tgetlock {
+			cl.body = nil // rep has views of it
+		}
+	}
+	return cl.n, nil
+}
+
+// do sends one request and waits for its answer.
+func (c *Client) do(ctx context.Context, req, rep wire.Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	cl, err := c.start(req, nil)
+	if err != nil {
+		return err
+	}
+	_, err = c.finish(ctx, cl, rep)
+	return err
+}
+
+// flush cancels a call and says whether its answer came all the same, which then
+// has been taken from ready.
+func (c *Client) flush(cl *call) (answered bool) {
+	// Without a context: the tag, and the caller's slice, are free only after Rflush.
+	fl, err := c.start(&wire.MsgTflush{OldTag: cl.tag}, nil)
+	if err != nil {
+		if err == ErrBusy { // no tag for a flush: as many flushes as calls are under way
+			c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
+		}
+		<-cl.ready // the connection is gone, which ends the call
+		return true
+	}
+	<-fl.ready
+	ferr := fl.err
+	fl.free()
+	select {
+	case <-cl.ready:
+		return true
+	default:
+	}
+	if ferr != nil {
+		// The server refused a flush, which it must not: nothing more can be relied on.
+		c.fail(fmt.Errorf("%w: %w", ErrClosed, ferr))
+		<-cl.ready
+		return true
+	}
+	c.release(cl)
+	return false
+}
