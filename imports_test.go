@@ -30,20 +30,22 @@ var allowed = map[string][]string{
 	// The archive passes the library on to the mover; it never talks to a drive.
 	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "tape"},
 
-	"tape":          {},
-	"tape/scsi":     {"tape"},
-	"tape/sg":       {"tape", "tape/scsi"},
-	"tape/virtual":  {"tape", "tape/scsi"},
-	"tape/ltfs":     {"tape"},
-	"tape/schedule": {"tape"},
-	"tape/tapetest": {"tape"}, // the contract suites of drives and changers
+	"tape":               {},
+	"tape/scsi":          {"tape"},
+	"tape/sg":            {"tape", "tape/scsi"},
+	"tape/scsi/scsitest": {"tape/scsi"}, // the contract suite of transports
+	"tape/virtual":       {"tape", "tape/scsi"},
+	"tape/ltfs":          {"tape"},
+	"tape/schedule":      {"tape"},
+	"tape/tapetest":      {"tape"}, // the contract suites of drives and changers
 
 	"server/wire": {},
 	"server":      {"server/wire", "backend/vfs", "backend"},
 	"server/ctl":  {"backend", "backend/vfs"},
 
-	"client9p": {"server/wire"},
-	"cmd/...":  {"..."},
+	"client9p":        {"server/wire"},
+	"client9p/bridge": {"client9p"}, // FUSE over 9P
+	"cmd/...":         {"..."},
 
 	// Tools and test benches that nothing of the product imports.
 	"bench/...": {"..."},

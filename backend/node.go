@@ -44,6 +44,15 @@ func (fs *FS) Attach(c *vfs.Cred, path string) (vfs.Node, error) {
 	return n, nil
 }
 
+// Find implements vfs.Finder.
+func (fs *FS) Find(path uint64) (vfs.Node, error) {
+	ino, err := fs.get(sliver.FileID(path))
+	if err != nil {
+		return nil, err
+	}
+	return &node{ino: ino, parent: ino.attr().Parent}, nil
+}
+
 func (n *node) QID() p9.QID { return n.ino.qid() }
 
 func (n *node) Clone() vfs.Node {

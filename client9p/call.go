@@ -188,6 +188,15 @@ func (c *Client) release(cl *call) {
 	c.mu.Unlock()
 }
 
+// Doubtful is a context whose end may be a false alarm: an interrupt of the kernel,
+// say, that comes with any signal.
+type Doubtful interface {
+	context.Context
+	// Confirm is called when Done is closed and a request is in flight. It returns
+	// false when it has received from answered, true if the request is to be given up.
+	Confirm(answered <-chan struct{}) bool
+}
+
 // finish waits for the answer of a call; see the package comment for what the end
 // of ctx does. rep, which may be nil, takes the answer; []byte fields of it are the
 // caller's. n is the number of bytes in dst.
@@ -198,9 +207,12 @@ func (c *Client) finish(ctx context.Context, cl *call, rep wire.Message) (n int,
 		select {
 		case <-cl.ready:
 		case <-ctx.Done():
+			if d, ok := ctx.(Doubtful); ok && !d.Confirm(cl.ready) {
+				break
+			}
 			if !c.flush(cl) {
 				cl.free()
-				return 0, ctx.Err()
+				return 0, cancelled(ctx)
 			}
 		}
 	}
@@ -219,6 +231,14 @@ func (c *Client) finish(ctx context.Context, cl *call, rep wire.Message) (n int,
 		}
 	}
 	return cl.n, nil
+}
+
+// cancelled is why a call was given up.
+func cancelled(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return context.Canceled
 }
 
 // do sends one request and waits for its answer.

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/hugelgupf/p9/linux"
@@ -72,13 +73,37 @@ func (c *conn) attach(q *wire.MsgTattach) (wire.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := fs.Attach(cred, p)
+	n, err := c.attachTo(fs, cred, string(q.Aname), p)
 	if err != nil {
 		return nil, err
 	}
 	c.fids[q.Fid] = &fid{fs: fs, node: n, cred: cred}
 	c.rep.attach.QID = c.qid(n.QID())
 	return &c.rep.attach, nil
+}
+
+// byNumber is how an attach name begins that names a file by its FileID, which is
+// qid.path: "id:" and a decimal number.
+const byNumber = "id:"
+
+// attachTo finds the file that an attach name means. One that names it by its number
+// passes by the search permissions of the directories above, and so only root's
+// programs may: it is for a bridge that finds its files again after its connection
+// was lost, and that asks for each of its users.
+func (c *conn) attachTo(fs vfs.FS, cred *vfs.Cred, aname, p string) (vfs.Node, error) {
+	number, ok := strings.CutPrefix(aname, byNumber)
+	if !ok {
+		return fs.Attach(cred, p)
+	}
+	finder, ok := fs.(vfs.Finder)
+	id, err := strconv.ParseUint(number, 10, 64)
+	switch {
+	case !ok || err != nil:
+		return nil, linux.ENOENT
+	case c.peer.UID != 0:
+		return nil, linux.EPERM
+	}
+	return finder.Find(id)
 }
 
 // credFor decides whether the peer may act as uid in the tree, and as whom.

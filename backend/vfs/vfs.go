@@ -175,6 +175,13 @@ type FS interface {
 	Attach(c *Cred, path string) (Node, error)
 }
 
+// Finder is an FS whose files can be found by their number.
+type Finder interface {
+	// Find returns the file whose QID has this Path, ENOENT if there is none. No
+	// permission is asked for: the caller answers for that.
+	Find(path uint64) (Node, error)
+}
+
 // Node is what a fid holds: a reference to a file of the tree. It stays usable
 // after the file is unlinked. Methods are safe for concurrent use; none waits
 // for tape. Names have been checked by the server: not empty, at most 255

@@ -1,0 +1,101 @@
+package bridge
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/p9"
+)
+
+// Changes of the tree are not given up by an interrupt: they never wait for tape, and
+// half of the work would be to find out whether they had happened.
+
+// make runs what makes an entry, in the directory as the user who asks sees it.
+func (fs *FS) make(op string, in *fuse.InHeader, out *fuse.EntryOut, do func(context.Context, File) (Entry, error)) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	ctx := context.Background()
+	dir, err := fs.maker(ctx, in)
+	if err != nil {
+		return fs.status(op, err)
+	}
+	e, err := do(ctx, dir)
+	if err != nil {
+		return fs.status(op, err)
+	}
+	fs.entry(e, out)
+	return fuse.OK
+}
+
+// Mkdir serves mkdir(2).
+func (fs *FS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make("mkdir", &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
+		return dir.Mkdir(ctx, name, p9.FileMode(in.Mode&0o7777), in.Gid)
+	})
+}
+
+// Mknod serves mknod(2), for regular files too.
+func (fs *FS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make("mknod", &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
+		return dir.Mknod(ctx, name, p9.FileMode(in.Mode), major(in.Rdev), minor(in.Rdev), in.Gid)
+	})
+}
+
+// Symlink serves symlink(2).
+func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	return fs.make("symlink", in, out, func(ctx context.Context, dir File) (Entry, error) {
+		return dir.Symlink(ctx, name, target, in.Gid)
+	})
+}
+
+// Link serves link(2).
+func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	ctx := context.Background()
+	dir := fs.node(in.NodeId).file
+	if err := dir.Link(ctx, fs.node(in.Oldnodeid).file, name); err != nil {
+		return fs.status("link", err)
+	}
+	e, err := dir.Walk(ctx, name)
+	if err != nil {
+		return fs.status("link", err)
+	}
+	fs.entry(e, out)
+	return fuse.OK
+}
+
+// Rename serves rename(2). The protocol has no way to say what renameat2 adds.
+func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	if in.Flags != 0 {
+		return fuse.EINVAL
+	}
+	return fs.status("rename", fs.node(in.NodeId).file.Rename(context.Background(), oldName, fs.node(in.Newdir).file, newName))
+}
+
+// Unlink serves unlink(2).
+func (fs *FS) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	return fs.status("unlink", fs.node(in.NodeId).file.Unlink(context.Background(), name))
+}
+
+// Rmdir serves rmdir(2).
+func (fs *FS) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	return fs.status("rmdir", fs.node(in.NodeId).file.Rmdir(context.Background(), name))
+}
+
+// Tmpfile is not in the protocol; the C library falls back.
+func (fs *FS) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	return fuse.Status(syscall.EOPNOTSUPP)
+}

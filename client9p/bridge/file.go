@@ -1,0 +1,202 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/p9"
+)
+
+// handle is an open file or directory.
+type handle struct {
+	fs     *FS
+	node   *node
+	h      Handle
+	append bool
+	locked atomic.Bool // a lock may be held through it
+	list   listing     // of a directory
+
+	mu    sync.Mutex
+	plain Handle // for pages written back through a file opened with O_APPEND
+}
+
+func (fs *FS) addHandle(n *node, h Handle, flags uint32) uint64 {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.lastFH++
+	fs.handles[fs.lastFH] = &handle{fs: fs, node: n, h: h, append: flags&syscall.O_APPEND != 0}
+	return fs.lastFH
+}
+
+func (fs *FS) handle(fh uint64) *handle {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.handles[fh]
+}
+
+// release takes a handle out of the table and closes it.
+func (fs *FS) release(fh uint64) {
+	fs.mu.Lock()
+	h := fs.handles[fh]
+	delete(fs.handles, fh)
+	fs.mu.Unlock()
+	if h != nil {
+		fs.later(h.close)
+	}
+}
+
+func (h *handle) close() {
+	h.h.Close()
+	if h.plain != nil {
+		h.plain.Close()
+	}
+}
+
+// Open serves open(2). The kernel has checked permissions, and existence.
+func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if fs.ro && in.Flags&(syscall.O_ACCMODE|syscall.O_TRUNC) != syscall.O_RDONLY {
+		return fuse.EROFS
+	}
+	n := fs.node(in.NodeId)
+	h, err := n.file.Open(interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
+	if err != nil {
+		return fs.status("open", err)
+	}
+	out.Fh = fs.addHandle(n, h, in.Flags)
+	if n.unchanged(h.QID()) {
+		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
+	}
+	return fuse.OK
+}
+
+// unchanged notes the version of the file that was opened, and says whether it is
+// the one that the kernel's pages are of. Version 0 promises nothing.
+func (n *node) unchanged(q p9.QID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	same := q.Version != 0 && q.Version == n.version
+	n.version = q.Version
+	return same
+}
+
+// Create serves open(2) with O_CREAT of a new name.
+func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	ctx := interruptible(cancel, in.Pid)
+	dir, err := fs.maker(ctx, &in.InHeader)
+	if err != nil {
+		return fs.status("create", err)
+	}
+	e, h, err := dir.Create(ctx, name, toOpenFlags(in.Flags), p9.FileMode(in.Mode&0o7777), in.Gid)
+	if err != nil {
+		return fs.status("create", err)
+	}
+	n := fs.entry(e, &out.EntryOut)
+	out.Fh = fs.addHandle(n, h, in.Flags)
+	return fuse.OK
+}
+
+// Read serves read(2) and the kernel's readahead.
+func (fs *FS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	h := fs.handle(in.Fh)
+	if h == nil {
+		return nil, fuse.EBADF
+	}
+	n, err := h.h.ReadAt(interruptible(cancel, in.Pid), buf[:in.Size], in.Offset)
+	if err != nil && n == 0 {
+		return nil, fs.status("read", err)
+	}
+	// What was read before an error is good, but a short answer means end of file to
+	// the kernel: the error has to be told.
+	if err != nil {
+		return nil, fs.status("read", err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// Write serves write(2) and the writeback of mapped pages.
+func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	const writeCache = 1 // FUSE_WRITE_CACHE: from the page cache, not from who opened the file
+	h := fs.handle(in.Fh)
+	if h == nil {
+		return 0, fuse.EBADF
+	}
+	ctx := interruptible(cancel, in.Pid)
+	to := h.h
+	if h.append && in.WriteFlags&writeCache != 0 {
+		var err error
+		if to, err = h.writeback(ctx); err != nil {
+			return 0, fs.status("write", err)
+		}
+	}
+	n, err := to.WriteAt(ctx, data, in.Offset)
+	if n == 0 && len(data) > 0 {
+		return 0, fs.status("write", err)
+	}
+	return uint32(n), fuse.OK // the error of the rest comes with the next write
+}
+
+// writeback returns a handle that writes where it is told: a page has its place,
+// though the kernel writes it back through any open file, one with O_APPEND too.
+func (h *handle) writeback(ctx context.Context) (Handle, error) {
+	h.mu.Lock()
+	p := h.plain
+	h.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	p, err := h.node.file.Open(ctx, syscall.O_WRONLY)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.plain != nil {
+		p.Close()
+		return h.plain, nil
+	}
+	h.plain = p
+	return p, nil
+}
+
+// Writev is not served: go-fuse calls Write then.
+func (fs *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	return 0, fuse.ENOSYS
+}
+
+// Flush is called at each close(2): POSIX ends the process's record locks then.
+func (fs *FS) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	h := fs.handle(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	return fs.unlockAll(h, in.LockOwner)
+}
+
+// Fsync serves fsync(2).
+func (fs *FS) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	const dataSync = 1 // FUSE_FSYNC_FDATASYNC
+	h := fs.handle(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	return fs.status("fsync", h.h.Fsync(interruptible(cancel, in.Pid), in.FsyncFlags&dataSync != 0))
+}
+
+// Release ends an open file.
+func (fs *FS) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
+	if h := fs.handle(in.Fh); h != nil && in.ReleaseFlags&fuse.FUSE_RELEASE_FLOCK_UNLOCK != 0 {
+		fs.unlockAll(h, in.LockOwner)
+	}
+	fs.release(in.Fh)
+}
+
+// Ioctl has nothing to offer.
+func (fs *FS) Ioctl(cancel <-chan struct{}, in *fuse.IoctlIn, inbuf []byte, out *fuse.IoctlOut, outbuf []byte) fuse.Status {
+	return fuse.Status(syscall.ENOTTY)
+}

@@ -1,0 +1,130 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/p9"
+)
+
+// node is a file that the kernel knows by a number.
+type node struct {
+	id   uint64
+	file File   // as the user who mounts
+	path uint64 // its FileID
+
+	lookups uint64 // as the kernel counts them; guarded by FS.mu
+
+	mu     sync.Mutex
+	as     map[uint32]File   // as other users, for what they make in this directory
+	owners map[uint64]uint32 // process that first used a lock owner
+	// version is what an open found last: the kernel may keep the file's pages as
+	// long as it is the same.
+	version uint32
+}
+
+// close gives the node's files back.
+func (n *node) close() {
+	n.file.Close()
+	for _, f := range n.as {
+		f.Close()
+	}
+}
+
+// node returns the node that the kernel means. The kernel names only nodes that it
+// has been told of and has not forgotten.
+func (fs *FS) node(id uint64) *node {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.nodes[id]
+}
+
+// enter takes a found file into the table, with one lookup more, and returns its
+// node. e.File belongs to the table then.
+func (fs *FS) enter(e Entry) *node {
+	path := e.File.QID().Path
+	fs.mu.Lock()
+	n := fs.byPath[path]
+	if n != nil {
+		n.lookups++
+		fs.mu.Unlock()
+		fs.later(e.File.Close) // the file is known by another reference
+		return n
+	}
+	fs.lastID++
+	n = &node{id: fs.lastID, file: e.File, path: path, lookups: 1}
+	fs.nodes[n.id], fs.byPath[path] = n, n
+	fs.mu.Unlock()
+	return n
+}
+
+// entry is enter, and tells the kernel.
+func (fs *FS) entry(e Entry, out *fuse.EntryOut) *node {
+	n := fs.enter(e)
+	out.NodeId, out.Generation = n.id, 1 // node ids are never used again
+	fs.fillAttr(&e.Attr, n, &out.Attr)
+	out.SetEntryTimeout(fs.timeout)
+	out.SetAttrTimeout(fs.timeout)
+	return n
+}
+
+// Lookup serves the lookup of a name.
+func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	e, err := fs.node(in.NodeId).file.Walk(context.Background(), name)
+	if err != nil {
+		return fs.status("lookup", err)
+	}
+	fs.entry(e, out)
+	return fuse.OK
+}
+
+// Forget takes lookups back; with the last one the node is gone.
+func (fs *FS) Forget(id, lookups uint64) {
+	fs.mu.Lock()
+	n := fs.nodes[id]
+	if n == nil || n.lookups > lookups || id == fuse.FUSE_ROOT_ID {
+		if n != nil {
+			n.lookups -= min(lookups, n.lookups)
+		}
+		fs.mu.Unlock()
+		return
+	}
+	delete(fs.nodes, id)
+	delete(fs.byPath, n.path)
+	fs.mu.Unlock()
+	fs.later(n.close)
+}
+
+// maker returns the directory as the user who asks sees it: what is made in it
+// is that user's.
+func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
+	n := fs.node(in.NodeId)
+	if in.Uid == fs.uid {
+		return n.file, nil
+	}
+	n.mu.Lock()
+	f := n.as[in.Uid]
+	n.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	f, err := n.file.As(ctx, in.Uid)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if g := n.as[in.Uid]; g != nil {
+		fs.later(f.Close)
+		return g, nil
+	}
+	if n.as == nil {
+		n.as = make(map[uint32]File)
+	}
+	n.as[in.Uid] = f
+	return f, nil
+}
+
+// typeOf is the node's kind as in stat(2).
+func typeOf(a *p9.Attr) uint32 { return uint32(a.Mode) & 0o170000 }

@@ -1,0 +1,95 @@
+package bridge
+
+import (
+	"context"
+
+	"github.com/hugelgupf/p9/p9"
+
+	"sliod/client9p"
+)
+
+// Tree is the archive that is mounted: over a connection (Remote), or in the same
+// process.
+type Tree interface {
+	// Attach returns the root of the tree for a user.
+	Attach(ctx context.Context, uid uint32) (File, error)
+	// Close ends the tree. No File or Handle may be used after it.
+	Close() error
+}
+
+// File is a reference to a file of the tree, as one user sees it. It stays usable
+// after the file is renamed or unlinked, until Close. Errors are a linux.Errno, bare
+// or wrapped, that of the context, or anything else, which is EIO. Methods are safe
+// for concurrent use.
+type File interface {
+	// QID names the file: Path is its FileID.
+	QID() p9.QID
+	Close()
+
+	// Walk returns the entry called name of a directory, with its attributes.
+	Walk(ctx context.Context, name string) (Entry, error)
+	// WalkAll walks to each of the names. It is as if Walk was called for all of
+	// them at the same time.
+	WalkAll(ctx context.Context, names []string) []Walked
+	// As returns the file as another user sees it.
+	As(ctx context.Context, uid uint32) (File, error)
+
+	Getattr(ctx context.Context) (p9.Attr, error)
+	// Setattr sets what the bits of valid (client9p.SetMode ...) name, all or none.
+	Setattr(ctx context.Context, valid uint32, attr p9.SetAttr) error
+	Statfs(ctx context.Context) (p9.FSStat, error)
+	Readlink(ctx context.Context) (string, error)
+
+	// Xattr returns the value of an attribute, ENODATA if there is none; with name
+	// "" the names, each followed by a NUL.
+	Xattr(ctx context.Context, name string) ([]byte, error)
+	SetXattr(ctx context.Context, name string, value []byte, flags uint32) error
+	RemoveXattr(ctx context.Context, name string) error
+
+	// Open opens the file; the File stays as it is.
+	Open(ctx context.Context, flags p9.OpenFlags) (Handle, error)
+	// Create makes a regular file in a directory and opens it; without O_EXCL an
+	// existing one is opened.
+	Create(ctx context.Context, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (Entry, Handle, error)
+	Mkdir(ctx context.Context, name string, mode p9.FileMode, gid uint32) (Entry, error)
+	Symlink(ctx context.Context, name, target string, gid uint32) (Entry, error)
+	Mknod(ctx context.Context, name string, mode p9.FileMode, major, minor, gid uint32) (Entry, error)
+	// Link makes name in this directory a hard link to target, a File of the same Tree.
+	Link(ctx context.Context, target File, name string) error
+	// Rename moves an entry to newName in dir, a File of the same Tree.
+	Rename(ctx context.Context, oldName string, dir File, newName string) error
+	Unlink(ctx context.Context, name string) error
+	Rmdir(ctx context.Context, name string) error
+}
+
+// Entry is a file that was found or made, and its attributes then.
+type Entry struct {
+	File File
+	Attr p9.Attr
+}
+
+// Walked is one answer of WalkAll.
+type Walked struct {
+	Entry
+	Err error
+}
+
+// Handle is an open file. Methods are safe for concurrent use.
+type Handle interface {
+	// QID is what the server said when the file was opened: Version is that of the
+	// content then.
+	QID() p9.QID
+	// ReadAt fills p from off. It is short only at the end of the file, without an
+	// error.
+	ReadAt(ctx context.Context, p []byte, off uint64) (int, error)
+	// WriteAt writes all of p, at the end of the file if it was opened with O_APPEND.
+	WriteAt(ctx context.Context, p []byte, off uint64) (int, error)
+	// Readdir returns entries after the cookie off, none at the end. An entry's Type
+	// is its DT_ number.
+	Readdir(ctx context.Context, off uint64) ([]p9.Dirent, error)
+	Fsync(ctx context.Context, dataOnly bool) error
+	// SetLock takes or releases a record lock; a conflict is EAGAIN unless wait.
+	SetLock(ctx context.Context, l client9p.Lock, wait bool) error
+	GetLock(ctx context.Context, l client9p.Lock) (client9p.Lock, error)
+	Close()
+}

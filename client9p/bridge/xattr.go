@@ -1,0 +1,46 @@
+package bridge
+
+import (
+	"context"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// GetXAttr serves getxattr(2).
+func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+	v, err := fs.node(in.NodeId).file.Xattr(context.Background(), name)
+	return fs.copyOut("getxattr", v, dest, err)
+}
+
+// ListXAttr serves listxattr(2).
+func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	v, err := fs.node(in.NodeId).file.Xattr(context.Background(), "")
+	return fs.copyOut("listxattr", v, dest, err)
+}
+
+// copyOut tells the size of v, and v itself if there is room.
+func (fs *FS) copyOut(op string, v, dest []byte, err error) (uint32, fuse.Status) {
+	switch {
+	case err != nil:
+		return 0, fs.status(op, err)
+	case len(v) > len(dest):
+		return uint32(len(v)), fuse.ERANGE
+	}
+	return uint32(copy(dest, v)), fuse.OK
+}
+
+// SetXAttr serves setxattr(2).
+func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	return fs.status("setxattr", fs.node(in.NodeId).file.SetXattr(context.Background(), name, data, in.Flags))
+}
+
+// RemoveXAttr serves removexattr(2).
+func (fs *FS) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
+	return fs.status("removexattr", fs.node(in.NodeId).file.RemoveXattr(context.Background(), name))
+}
