@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
 	"backend/mover": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache",
 		"tape", "tape/ltfs", "tape/schedule"},
+	"backend/rebuild": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	// The archive passes the library on to the mover; it never talks to a drive.
 	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "tape"},
 
@@ -42,6 +43,8 @@ var allowed = map[string][]string{
 	"server/wire": {},
 	"server":      {"server/wire", "backend/vfs", "backend"},
 	"server/ctl":  {"backend", "backend/vfs"},
+	// The archive as the bridge mounts it in the same process.
+	"server/local": {"server", "backend/vfs", "client9p", "client9p/bridge"},
 
 	"client9p":        {"server/wire"},
 	"client9p/bridge": {"client9p"}, // FUSE over 9P

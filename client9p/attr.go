@@ -23,6 +23,9 @@ const (
 	SetMtimeTo = wire.SetMtimeTo
 )
 
+// SetMask returns the bits as p9 has them.
+func SetMask(valid uint32) p9.SetAttrMask { return (&wire.MsgTsetattr{Valid: valid}).Mask() }
+
 // Getattr returns the attributes.
 func (f *Fid) Getattr(ctx context.Context) (p9.QID, p9.Attr, error) {
 	var r wire.MsgRgetattr

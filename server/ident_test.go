@@ -226,7 +226,7 @@ func TestUnknownPeerIsRefused(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	now, lookups := time.Unix(1000, 0), 0
-	u := newUsers()
+	u := NewUsers()
 	u.now = func() time.Time { return now }
 	u.lookup = func(uid uint32) (uint32, []uint32, bool) {
 		lookups++

@@ -77,7 +77,7 @@ type Server struct {
 	cfg   Config
 	log   *logrus.Entry
 	uid   uint32
-	users *users
+	users *Users
 	pins  pins
 
 	mu        sync.Mutex
@@ -109,7 +109,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Identify = Identify
 	}
 	return &Server{
-		cfg: cfg, log: cfg.Log, uid: uint32(os.Geteuid()), users: newUsers(), pins: pins{limit: int64(cfg.MaxPinned)},
+		cfg: cfg, log: cfg.Log, uid: uint32(os.Geteuid()), users: NewUsers(), pins: pins{limit: int64(cfg.MaxPinned)},
 		conns:     make(map[*conn]struct{}),
 		pending:   make(map[net.Conn]struct{}),
 		listeners: make(map[net.Listener]struct{}),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sliod/backend/vfs"
+	"sliod/server/wire"
 )
 
 const (
@@ -18,8 +19,9 @@ const (
 	nogroup = 65534
 )
 
-// users answers in which groups a user is.
-type users struct {
+// Users answers in which groups a user is, as the machine's user database has it. It
+// is safe for concurrent use.
+type Users struct {
 	lookup func(uid uint32) (gid uint32, groups []uint32, ok bool)
 	now    func() time.Time
 
@@ -34,13 +36,17 @@ type knownUser struct {
 	until  time.Time
 }
 
-func newUsers() *users {
-	return &users{lookup: lookupUser, now: time.Now, known: make(map[uint32]knownUser)}
+// NewUsers returns an empty cache of the user database.
+func NewUsers() *Users {
+	return &Users{lookup: lookupUser, now: time.Now, known: make(map[uint32]knownUser)}
 }
+
+// Cred returns the credentials of a user.
+func (u *Users) Cred(uid uint32) *vfs.Cred { return u.cred(Peer{UID: wire.NoUname}, uid) }
 
 // cred returns the credentials with which p acts as uid. For the peer's own user they
 // are those of its process, if they are known.
-func (u *users) cred(p Peer, uid uint32) *vfs.Cred {
+func (u *Users) cred(p Peer, uid uint32) *vfs.Cred {
 	if p.Exact && uid == p.UID {
 		return &vfs.Cred{UID: uid, GID: p.GID, Groups: p.Groups}
 	}
@@ -51,7 +57,7 @@ func (u *users) cred(p Peer, uid uint32) *vfs.Cred {
 	return &vfs.Cred{UID: uid, GID: k.gid, Groups: k.groups}
 }
 
-func (u *users) find(uid uint32) knownUser {
+func (u *Users) find(uid uint32) knownUser {
 	u.mu.Lock()
 	k, ok := u.known[uid]
 	u.mu.Unlock()

@@ -107,17 +107,31 @@ func (fs *FS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Re
 	if h == nil {
 		return nil, fuse.EBADF
 	}
-	n, err := h.h.ReadAt(interruptible(cancel, in.Pid), buf[:in.Size], in.Offset)
-	if err != nil && n == 0 {
-		return nil, fs.status("read", err)
+	ctx := interruptible(cancel, in.Pid)
+	if d, ok := h.h.(DirectReader); ok {
+		p, ok, err := d.ReadDirect(ctx, int(in.Size), in.Offset)
+		if err != nil {
+			return nil, fs.status("read", err)
+		}
+		if ok {
+			return directResult{p}, fuse.OK
+		}
 	}
 	// What was read before an error is good, but a short answer means end of file to
 	// the kernel: the error has to be told.
+	n, err := h.h.ReadAt(ctx, buf[:in.Size], in.Offset)
 	if err != nil {
 		return nil, fs.status("read", err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
+
+// directResult is an answer that go-fuse writes to the kernel from where it lies.
+type directResult struct{ p Pinned }
+
+func (r directResult) Bytes([]byte) ([]byte, fuse.Status) { return r.p.Bytes(), fuse.OK }
+func (r directResult) Size() int                          { return len(r.p.Bytes()) }
+func (r directResult) Done()                              { r.p.Release() }
 
 // Write serves write(2) and the writeback of mapped pages.
 func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {

@@ -93,3 +93,17 @@ type Handle interface {
 	GetLock(ctx context.Context, l client9p.Lock) (client9p.Lock, error)
 	Close()
 }
+
+// DirectReader is a Handle that can lend out the bytes of a file where they lie.
+type DirectReader interface {
+	// ReadDirect returns n bytes at off. ok is false if they do not lie together, or if
+	// there are fewer: ReadAt has them then.
+	ReadDirect(ctx context.Context, n int, off uint64) (p Pinned, ok bool, err error)
+}
+
+// Pinned is a part of a file that must not be changed, or touched by Go code, as it may
+// be mapped and not in memory: a system call may read it. Release gives it back.
+type Pinned interface {
+	Bytes() []byte
+	Release()
+}
