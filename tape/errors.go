@@ -29,11 +29,13 @@ const (
 	RemovalPrevented      // the drive does not let the cartridge go
 	CleaningNeeded        // the drive asks for a cleaning cartridge
 	Disconnected          // the transport is gone
+	WrongKey              // encrypted, and the key is missing or another
+	ProtectionError       // a record was changed on the way to or from the drive: blame that way, not the volume
 )
 
 var kindNames = [...]string{"error", "filemark", "end of data", "bad block length", "early warning", "end of medium",
 	"medium error", "hardware error", "deferred error", "unit attention", "not ready", "write protected", "illegal request",
-	"not found", "element full", "element empty", "removal prevented", "cleaning needed", "disconnected"}
+	"not found", "element full", "element empty", "removal prevented", "cleaning needed", "disconnected", "wrong key", "protection error"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {

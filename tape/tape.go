@@ -36,7 +36,19 @@ type Limits struct {
 	RemainingBytes int64 // of the data partition, 0 if not known
 	WriteProtected bool
 	HasMAM         bool // READ and WRITE ATTRIBUTE work
-	HasLocate      bool // LOCATE and READ POSITION work
+	// HasLocate: LOCATE and READ POSITION work. Else the drive counts blocks: going to a place is
+	// slow, and the first LocateEnd after a load very slow.
+	HasLocate   bool
+	HasOrder    bool  // the drive recommends an order (RAO): Order works
+	MaxSegments int   // most segments that one Order takes; 0 without HasOrder
+	HasWraps    bool  // Wraps works
+	WORM        bool  // written once: what is recorded stays, and only the end of data can be written
+	Cleaning    bool  // a cleaning cartridge is loaded: nothing else of it is known
+	Density     uint8 // the density code of the medium (SSC-5), 0 if not known
+	Protected   bool  // each record goes to and from the drive with a checksum (logical block protection)
+	// HasEncryption: the drive encrypts records by AES-256-GCM with a key that it is given: SetKey and
+	// BlockKey work.
+	HasEncryption bool
 }
 
 // Drive is a tape drive. One goroutine owns it: methods must not be called
@@ -78,8 +90,34 @@ type Drive interface {
 	// absent attribute has Kind NotFound.
 	ReadAttribute(ctx context.Context, p Partition, id uint16) ([]byte, error)
 	WriteAttribute(ctx context.Context, p Partition, id uint16, format AttributeFormat, value []byte) error
-	// Format erases the medium and gives it one or two partitions.
+	// Format erases the medium and gives it one or two partitions. WORM media have Kind
+	// WriteProtected.
 	Format(ctx context.Context, partitions int) error
+
+	// Order asks the drive in which order to read segments of the loaded medium, from
+	// where the head is now: the indexes into segments, each once. More than
+	// Limits.MaxSegments, and a drive without RAO, have Kind IllegalRequest.
+	Order(ctx context.Context, segments []Segment) ([]int, error)
+	// Wraps asks where the wraps of the loaded medium that hold data end, in the order
+	// of their numbers. The last one that holds data need not be among them.
+	Wraps(ctx context.Context) ([]WrapEnd, error)
+	// Statistics are what the drive says of the loaded medium's life. A drive that keeps none
+	// has Kind IllegalRequest.
+	Statistics(ctx context.Context) (Statistics, error)
+	// Alerts returns the TapeAlert flags that are set, and clears them: who reads them
+	// must act on them. It needs no medium.
+	Alerts(ctx context.Context) ([]Alert, error)
+
+	// SetKey has the drive encrypt what is written from now on, and decrypt what is read;
+	// records in clear are read as well. nil: what is written is in clear, and what is encrypted
+	// cannot be read (Kind WrongKey; the head stays before the record). The key holds until Unload or
+	// the next Load: after a reset it is set again before anything is written. A drive
+	// without encryption has Kind IllegalRequest, but for nil.
+	SetKey(ctx context.Context, k *EncryptionKey) error
+	// BlockKey asks whether the record at the head is encrypted, and by which key: the id
+	// that came with the key, "" if there is none. At a filemark and at the end of data
+	// encrypted is false.
+	BlockKey(ctx context.Context) (id string, encrypted bool, err error)
 }
 
 // AttributeFormat is the format field of a MAM attribute (SPC-5).
@@ -112,13 +150,18 @@ type Element struct {
 	Drive       string  // serial number, of a DriveElement
 	Source      uint16  // where the volume came from, if SourceValid
 	SourceValid bool
+	// Fault says why the library cannot use the element as it is, for a person:
+	// the arm does not reach it, the barcode cannot be read, the drive is out. "": nothing.
+	Fault string
 }
 
 // Changer is the robot. Methods are safe for concurrent use and serialised.
 type Changer interface {
 	Inventory(ctx context.Context) ([]Element, error)
 	// Move carries a cartridge between element addresses. The drive must have
-	// unloaded it before.
+	// unloaded it before. After Kind UnitAttention, ElementEmpty, ElementFull and
+	// RemovalPrevented things are elsewhere than they were thought to be: nothing was moved,
+	// and an Inventory says how it is.
 	Move(ctx context.Context, from, to uint16) error
 }
 

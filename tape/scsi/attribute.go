@@ -16,6 +16,14 @@ const (
 	AttrChangeRef    = 0x0009 // volume change reference
 	AttrManufacturer = 0x0400
 	AttrMediumSerial = 0x0401
+	AttrMediumType   = 0x0408 // 1 byte
+)
+
+// Values of AttrMediumType.
+const (
+	MediumData     = 0x00
+	MediumCleaning = 0x01
+	MediumWORM     = 0x80
 )
 
 // Attribute is one attribute of the medium's memory.

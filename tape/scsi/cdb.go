@@ -19,6 +19,7 @@ const (
 	OpWriteFilemarks6         = 0x10
 	OpSpace6                  = 0x11
 	OpInquiry                 = 0x12
+	OpErase6                  = 0x19
 	OpModeSelect6             = 0x15
 	OpModeSense6              = 0x1A
 	OpLoadUnload              = 0x1B
@@ -26,6 +27,7 @@ const (
 	OpLocate10                = 0x2B // of a drive
 	OpPositionToElement       = 0x2B // of a changer
 	OpReadPosition            = 0x34
+	OpReportDensity           = 0x44
 	OpLogSense                = 0x4D
 	OpModeSelect10            = 0x55
 	OpModeSense10             = 0x5A
@@ -34,7 +36,9 @@ const (
 	OpWriteAttribute          = 0x8D
 	OpSpace16                 = 0x91
 	OpLocate16                = 0x92
+	OpSecurityIn              = 0xA2
 	OpMoveMedium              = 0xA5
+	OpSecurityOut             = 0xB5
 	OpReadElementStatus       = 0xB8
 	OpInitializeElementRange  = 0xE7
 )

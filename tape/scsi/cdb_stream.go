@@ -50,6 +50,9 @@ type (
 		Code  SpaceCode
 		Count int64
 	}
+	// Erase6 makes the head's place the end of data; if Long, it erases all that is
+	// behind it too, which takes hours.
+	Erase6 struct{ Immediate, Long bool }
 	// Rewind goes to the beginning of the partition.
 	Rewind struct{ Immediate bool }
 	// LoadUnload makes the medium ready, or ejects it.
@@ -84,10 +87,16 @@ type (
 	// AllowOverwrite permits one overwrite at a position, where the drive is set to
 	// append only.
 	AllowOverwrite struct {
-		Mode      uint8 // 1: at the position
+		Mode      uint8 // OverwriteHere, OverwriteFormat
 		Partition uint8
 		Block     uint64
 	}
+)
+
+// Modes of AllowOverwrite.
+const (
+	OverwriteHere   = 1 // at the position
+	OverwriteFormat = 2 // the next FORMAT MEDIUM
 )
 
 // CDB implements CommandBlock.
@@ -124,6 +133,11 @@ func (c Space16) CDB() []byte {
 	b[0], b[1] = OpSpace16, byte(c.Code)&0x0F
 	binary.BigEndian.PutUint64(b[4:], uint64(c.Count))
 	return b
+}
+
+// CDB implements CommandBlock.
+func (c Erase6) CDB() []byte {
+	return []byte{OpErase6, bit(c.Immediate, 2) | bit(c.Long, 1), 0, 0, 0, 0}
 }
 
 // CDB implements CommandBlock.
@@ -195,6 +209,8 @@ func ParseStream(b []byte) (CommandBlock, error) {
 		return Space6{SpaceCode(b[1] & 0x0F), int32(get24(b[2:])<<8) >> 8}, nil
 	case OpSpace16:
 		return Space16{SpaceCode(b[1] & 0x0F), int64(binary.BigEndian.Uint64(b[4:]))}, nil
+	case OpErase6:
+		return Erase6{b[1]&2 != 0, b[1]&1 != 0}, nil
 	case OpRewind:
 		return Rewind{b[1]&1 != 0}, nil
 	case OpLoadUnload:
@@ -223,10 +239,18 @@ func ParseStream(b []byte) (CommandBlock, error) {
 			return nil, ErrField
 		}
 		return ReadBlockLimits{}, nil
+	case OpReportDensity:
+		return ReportDensity{b[1]&1 != 0, b[1]&2 != 0, binary.BigEndian.Uint16(b[7:])}, nil
 	case OpFormatMedium:
 		return FormatMedium{b[1]&1 != 0, b[2] & 0x0F}, nil
 	case OpAllowOverwrite:
 		return AllowOverwrite{b[2] & 0x0F, b[3], binary.BigEndian.Uint64(b[4:])}, nil
+	case OpMaintenanceIn, OpMaintenanceOut:
+		return parseMaintenance(b)
+	case OpSecurityIn:
+		return parseSecurityIn(b)
+	case OpSecurityOut:
+		return parseSecurityOut(b)
 	}
 	return parsePrimary(b)
 }

@@ -3,6 +3,7 @@ package scsi
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"sliod/tape"
 )
@@ -107,12 +108,77 @@ func TestLogPage(t *testing.T) {
 	}
 }
 
+func TestDensities(t *testing.T) {
+	// LTO-9 as a drive tells it: SSC-5, density support descriptor.
+	b := unhex(t, "0036 0000 60 60 a0 0000 004a1c 007f 2300 01120880"+
+		"4c544f2d43564520 552d393036202020 556c747269756d20392f31365420202020202020")
+	ds, err := ParseDensities(b)
+	want := []Density{{Primary: 0x60, Secondary: 0x60, Writable: true, Default: true, BitsPerMM: 0x4A1C, Width: 127, Tracks: 8960, CapacityMB: 17959040,
+		Organization: "LTO-CVE", Name: "U-906", Description: "Ultrium 9/16T"}}
+	if err != nil || !reflect.DeepEqual(ds, want) {
+		t.Fatalf("%+v %v", ds, err)
+	}
+	if got := DensityBytes(want); string(got) != string(b) {
+		t.Fatalf("% x\nwant % x", got, b)
+	}
+	if ds, err := ParseDensities(b[:len(b)-1]); err != nil || len(ds) != 0 {
+		t.Fatal(ds, err)
+	}
+	if _, err := ParseDensities(unhex(t, "0036")); err == nil {
+		t.Fatal("a header cut short is taken")
+	}
+}
+
+func TestSupported(t *testing.T) {
+	b := unhex(t, "0000003c 08 00 0000 00 02 0006 000a 00 00 00000000 00000924"+
+		"a3 00 001d 00 03 000c 000a 00 00 00000001 00000b7c"+
+		"12 00 0000 00 00 0006 2b 00 0000 00 00 000a 00 00 0000")
+	ss, err := ParseSupported(b)
+	want := []Supported{
+		{Opcode: 0x08, Length: 6, HasTimeouts: true, Recommended: 2340},
+		{Opcode: 0xA3, Action: 0x1D, HasAction: true, Length: 12, HasTimeouts: true, Nominal: 1, Recommended: 2940},
+		{Opcode: 0x12, Length: 6}, {Opcode: 0x2B, Length: 10},
+	}
+	if err != nil || !reflect.DeepEqual(ss, want) {
+		t.Fatalf("%+v %v", ss, err)
+	}
+	if got := SupportedBytes(want); string(got[4:]) != string(b[4:len(got)]) {
+		t.Fatalf("% x\nwant % x", got, b)
+	}
+	times := LTO9Timeouts
+	times.raise([]Supported{{Opcode: OpRead6, Recommended: 9999}, {Opcode: OpWrite6, Recommended: 1}, {Opcode: OpRewind, Recommended: 0xFFFFFFFF}, {Opcode: 0xB5, Recommended: 7000}})
+	changed := LTO9Timeouts
+	changed.Read, changed.Rewind = 9999*time.Second, longest
+	if times != changed {
+		t.Fatalf("%+v", times)
+	}
+}
+
+func TestPartitionRecords(t *testing.T) {
+	b := unhex(t, "07 00 0000 0000a410 07 00 0001 ffffffff 09 00 0002 000100000000")
+	got := ParsePartitionRecords(b)
+	if want := map[tape.Partition]uint64{0: 42000, 2: 1 << 32}; !reflect.DeepEqual(got, want) {
+		t.Fatal(got)
+	}
+	if p := PartitionRecords(42000); string(p) != string(b[:8]) {
+		t.Fatalf("% x", p)
+	}
+	for _, bad := range []string{"", "07 00 00", "03 00 0000 07", "ff 00 0000 0000", "07 00 0100 00000001"} {
+		if got := ParsePartitionRecords(unhex(t, bad)); len(got) > 0 {
+			t.Errorf("%s: %v", bad, got)
+		}
+	}
+}
+
 // FuzzData feeds every decoder of parameter data.
 func FuzzData(f *testing.F) {
 	f.Add(PositionData{Block: 7}.Bytes(PositionLong))
 	f.Add(ModeData{HasBlock: true, Pages: []ModePage{{Page: 0x10, Subpage: 1, Data: make([]byte, 28)}, Compression{}.Page()}}.Bytes(true))
 	f.Add(LogData{Page: LogCapacity, Parameters: []LogParameter{{1, 3, []byte{1, 2}}}}.Bytes())
 	f.Add(AppendAttributes(nil, Attribute{ID: 9, Value: []byte{1}}))
+	f.Add(DensityBytes([]Density{{Primary: 0x60, Writable: true, Name: "U-906"}}))
+	f.Add(SupportedBytes([]Supported{{Opcode: 8, Length: 6, HasTimeouts: true, Recommended: 2340}, {Opcode: 18}}))
+	f.Add(PartitionRecords(1, 2))
 	f.Add(VitalPage(1, PageSerial, []byte("serial")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, ten := range []bool{false, true} {
@@ -130,6 +196,10 @@ func FuzzData(f *testing.F) {
 			l.Find(1)
 		}
 		_, _ = ParseAttributes(b)
+		_, _ = ParseDensities(b)
+		_, _ = ParseSupported(b)
+		_ = ParsePartitionRecords(b)
+		_, _ = ParseConfigurationExtension(b)
 		_, _ = ParseVital(PageSerial, b)
 		_, _ = ParseInquiry(b)
 		_, _ = ParseBlockLimits(b)

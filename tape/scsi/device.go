@@ -29,6 +29,10 @@ type device struct {
 	times  Timeouts
 	serial string // of a drive, for errors
 	cmd    Command
+	guard  guard
+	// lost is the unit attention that says that a drive's settings may be gone, until they are
+	// made again; 0: they are as they were made.
+	lost Code
 }
 
 // call is one command with all that is needed to run it.
@@ -50,12 +54,18 @@ func (d *device) exec(ctx context.Context, c call) (int, error) {
 			return 0, d.fail(c.op, tape.KindOther, nil, err)
 		}
 		d.cmd = Command{CDB: cdb, Dir: c.dir, Data: c.data, Timeout: c.timeout}
+		armed := d.guard.arm(&d.cmd)
 		err := d.t.Do(ctx, &d.cmd)
-		d.cmd.Data = nil // it belongs to the caller again
+		d.cmd.Data, d.cmd.Tail = nil, nil // they belong to the caller again
 		if err != nil {
 			return 0, d.fail(c.op, tape.Disconnected, nil, errors.WithMessage(err, "the transport gave no answer"))
 		}
 		n := min(max(len(c.data)-d.cmd.Residual, 0), len(c.data))
+		if armed {
+			if n, err = d.guard.finish(&d.cmd, c.data); err != nil {
+				return 0, d.fail(c.op, tape.ProtectionError, nil, err)
+			}
+		}
 		switch d.cmd.Status {
 		case Good:
 			return n, nil
@@ -64,10 +74,17 @@ func (d *device) exec(ctx context.Context, c call) (int, error) {
 			if !ok {
 				return n, d.fail(c.op, tape.KindOther, d.cmd.Sense, errors.New("the sense data is not readable"))
 			}
-			if s.Key == RecoveredError && !s.Deferred {
+			if s.Key == RecoveredError {
 				d.log.WithField("op", c.op).Warnf("recovered error %v", s)
-				return n, nil
+				if !s.Deferred {
+					return n, nil
+				}
+				if busy == maxBusy {
+					return 0, d.fail(c.op, tape.HardwareError, d.cmd.Sense, errors.New("the device tells of recovered errors without an end"))
+				}
+				continue // an earlier command's; this one was not done (SPC-5, deferred errors)
 			}
+			d.noteLost(s)
 			return n, d.fail(c.op, s.Kind(), d.cmd.Sense, &SenseError{s})
 		case Busy, TaskSetFull:
 			if busy == maxBusy {
@@ -80,6 +97,22 @@ func (d *device) exec(ctx context.Context, c call) (int, error) {
 			return 0, d.fail(c.op, tape.IllegalRequest, nil, errors.New("reserved by another host"))
 		default:
 			return 0, d.fail(c.op, tape.KindOther, nil, errors.Errorf("status %02x", uint8(d.cmd.Status)))
+		}
+	}
+}
+
+// noteLost notes a unit attention that tells that settings are gone, whoever hears it. A reset
+// says more than a change of modes.
+func (d *device) noteLost(s Sense) {
+	if s.Key != AttentionKey || s.Deferred {
+		return
+	}
+	switch s.Code & 0xFF00 {
+	case CodeReset & 0xFF00:
+		d.lost = s.Code
+	case CodeModeChanged & 0xFF00:
+		if d.lost == 0 {
+			d.lost = s.Code
 		}
 	}
 }
@@ -128,12 +161,15 @@ func (d *device) inquire(ctx context.Context) (InquiryData, string, error) {
 	return q, text(id), nil
 }
 
-// patient runs a command that depends on no state: unit attentions are taken and
-// it runs again.
+// patient runs a command that depends on no state: after unit attentions, and when it
+// was aborted, it runs again.
 func (d *device) patient(ctx context.Context, c call) (int, error) {
 	for try := 0; ; try++ {
 		n, err := d.exec(ctx, c)
-		if tape.KindOf(err) != tape.UnitAttention || try == maxAttention {
+		switch {
+		case tape.KindOf(err) == tape.UnitAttention && try < maxAttention:
+		case aborted(err) && try < maxAborted:
+		default:
 			return n, err
 		}
 	}

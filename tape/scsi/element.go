@@ -1,7 +1,9 @@
 package scsi
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/pkg/errors"
 
@@ -39,12 +41,23 @@ type DeviceID struct {
 }
 
 // Serial takes the drive's serial number out of its designator: type 1 has it
-// behind 8 bytes of vendor and 16 of product, others are nothing else.
+// behind 8 bytes of vendor and 16 of product, others are nothing else. What is no text, such as
+// a worldwide name in binary, is no serial number: "".
 func (d DeviceID) Serial() string {
-	if d.Type == 1 && len(d.ID) > 24 {
-		return text(d.ID[24:])
+	id := d.ID
+	if d.Type == 1 && len(id) > 24 {
+		id = id[24:]
 	}
-	return text(d.ID)
+	if i := bytes.IndexByte(id, 0); i > 0 { // some pad with zeros, and leave anything behind them
+		id = id[:i]
+	}
+	serial := text(id)
+	for _, c := range []byte(serial) {
+		if c < ' ' || c > '~' {
+			return ""
+		}
+	}
+	return serial
 }
 
 // ElementBytes encodes elements, all that are asked for, as the answer to c. Those of
@@ -136,6 +149,9 @@ func ParseElements(b []byte, ids bool) (es []ElementStatus, size int, err error)
 	return es, size, nil
 }
 
+// elementsTold is the number of elements that a report says it has.
+func elementsTold(b []byte) int { return int(binary.BigEndian.Uint16(b[2:])) }
+
 func parseElement(kind, flags uint8, d []byte, ids bool) ElementStatus {
 	e := ElementStatus{Type: kind, Address: binary.BigEndian.Uint16(d), Full: d[2]&1 != 0, Exception: d[2]&4 != 0,
 		Accessible: d[2]&8 != 0, Code: Code(binary.BigEndian.Uint16(d[4:])), SourceValid: d[9]&0x80 != 0}
@@ -164,5 +180,37 @@ func (e ElementStatus) Element() tape.Element {
 	if e.Full {
 		out.Volume = tape.Barcode(e.Tag)
 	}
+	if e.Exception {
+		out.Fault = e.fault()
+	}
 	return out
+}
+
+// elementFaults say what exceptions of elements mean (SMC-3, and what libraries of IBM and their
+// relatives answer).
+var elementFaults = map[Code]string{
+	0x3003: "a cleaning cartridge is in it",
+	0x3B11: "its magazine is not there or cannot be reached",
+	0x3B12: "its magazine was taken out",
+	0x3B13: "its magazine was put in and not looked at yet",
+	0x3B14: "its magazine is locked",
+	0x3B18: "the library has switched it off",
+	0x3B1A: "the drive was taken out",
+	0x8300: "the barcode was not read",
+	0x8301: "the barcode cannot be read",
+	0x8302: "its magazine is not there",
+	0x8303: "its magazine is not there or not known",
+	0x8304: "the drive is not there",
+}
+
+// fault says what is the matter with an element that is not as it should be.
+func (e ElementStatus) fault() string {
+	s, ok := elementFaults[e.Code]
+	if !ok {
+		s = fmt.Sprintf("the library reports an exception, code %02x %02x", uint8(e.Code>>8), uint8(e.Code))
+	}
+	if !e.Accessible {
+		s += "; the arm cannot reach it"
+	}
+	return s
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
 
 	"sliod/tape"
@@ -12,178 +13,151 @@ import (
 
 // Load implements tape.Drive. It takes all unit attentions that wait: they tell
 // of what happened before, and the medium is new to the caller in any case.
+//
+// The cartridge is then kept from being removed, by an operator or the arm, until Unload.
+// A cleaning cartridge has no medium: its Limits say only that, and the drive cleans itself.
 func (d *Drive) Load(ctx context.Context) error {
-	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written = false, false, false, false, tape.Limits{}, 0
-	if err := d.ready(ctx); err != nil {
+	d.forget()
+	d.loading = true
+	defer func() { d.loading = false }()
+	cleaning, err := d.ready(ctx)
+	if err != nil {
 		return d.place(err)
 	}
-	if err := d.configure(ctx); err != nil {
-		return d.place(err)
+	if cleaning {
+		d.limits.Cleaning = true
+		d.loaded = true
+		return nil
 	}
-	if err := d.learn(ctx); err != nil {
-		return d.place(err)
+	for _, step := range []func(context.Context) error{d.learnTimeouts, d.configure, d.learn} {
+		if err := step(ctx); err != nil {
+			return d.place(err)
+		}
 	}
 	d.loaded = true
 	return nil
 }
 
-// ready waits until the medium can be used, and has it loaded if need be.
-func (d *Drive) ready(ctx context.Context) error {
-	limit := time.Now().Add(d.times.Ready)
-	asked := false
+// forget drops all that was known of a medium.
+func (d *Drive) forget() {
+	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written, d.count = false, false, false, false, tape.Limits{}, 0, nil
+	d.pos, d.appendOnly, d.writeAt = tape.Position{}, false, nowhere
+	d.capacityMB, d.readOnly = 0, false
+	d.algorithm, d.key, d.keyTold, d.lost = nil, nil, false, 0
+}
+
+// patience is how often Load says in the log that it still waits.
+const patience = 5 * time.Minute
+
+// ready waits until the medium can be used, and has it loaded if need be. An LTO-9
+// cartridge that is loaded for the first time is measured for 40 minutes to two hours, and says 04/01
+// all the time.
+func (d *Drive) ready(ctx context.Context) (cleaning bool, err error) {
+	start := time.Now()
+	said, asked := start, false
 	for {
 		_, err := d.patient(ctx, call{"load", TestUnitReady{}, None, nil, d.times.Short})
 		if err == nil {
-			return nil
+			return false, nil
 		}
 		s, ok := senseOf(err)
-		switch {
-		case ok && s.Key == NotReadyKey && (s.Code == CodeNeedsLoad || s.Code == CodeNoMedium) && !asked:
+		if !ok || s.Deferred {
+			return false, err
+		}
+		limit := d.times.Load
+		switch s.readiness() {
+		case cleans:
+			return true, nil
+		case needsLoad:
+			if asked {
+				return false, err
+			}
 			asked = true
 			if _, err := d.patient(ctx, call{"load", LoadUnload{Load: true}, None, nil, d.times.Load}); err != nil {
-				if s, ok := senseOf(err); !ok || !s.Is(NotReadyKey, CodeBecomingReady) {
-					return err
+				if s, ok := senseOf(err); !ok || s.readiness() != waits && s.readiness() != cleans {
+					return false, err
 				}
 			}
-		case ok && s.Is(NotReadyKey, CodeBecomingReady):
-			if time.Now().After(limit) {
-				return explain(err, "the medium is not ready after %v", d.times.Ready)
-			}
-			if err := pause(ctx, retryInterval); err != nil {
-				return d.fail("load", tape.KindOther, nil, err)
-			}
-		default:
-			return err
+			continue
+		case broken:
+			return false, err
+		}
+		if s.Code == CodeBecomingReady {
+			limit = d.times.Ready
+		}
+		now := time.Now()
+		if now.Sub(start) > limit {
+			return false, explain(err, "the medium is not ready after %v", limit)
+		}
+		if now.Sub(said) >= patience {
+			said = now
+			d.log.Infof("the medium is not ready after %v (%v); the first load of an LTO-9 cartridge takes up to two hours", now.Sub(start).Round(time.Second), s)
+		}
+		if err := pause(ctx, retryInterval); err != nil {
+			return false, d.fail("load", tape.KindOther, nil, err)
 		}
 	}
 }
 
-// configure sets what a reset undoes: records of any length, and buffered writes.
-func (d *Drive) configure(ctx context.Context) error {
-	m, err := d.modeSense(ctx, PageConfiguration, d.patient)
-	if err != nil {
-		return err
-	}
-	d.limits.WriteProtected = m.WriteProtected
-	if m.BlockLength == 0 && m.Buffered == 1 {
+// prevent keeps the cartridge in the drive. A drive that does not know how is used all the
+// same.
+func (d *Drive) prevent(ctx context.Context) error {
+	_, err := d.patient(ctx, call{"prevent removal", PreventAllow{Prevent: 1}, None, nil, d.times.Short})
+	if s, ok := senseOf(err); ok && s.Key == IllegalKey {
+		d.log.Debugf("the drive does not keep its cartridge in: %v", s)
 		return nil
 	}
-	data := ModeData{Buffered: 1, HasBlock: true, Density: m.Density}.Bytes(false)
-	data[0] = 0 // reserved in MODE SELECT
-	_, err = d.patient(ctx, call{"mode select", ModeSelect{Pages: true, Length: uint16(len(data))}, Out, data, d.times.Short})
 	return err
-}
-
-// learn finds out what the drive can do with this medium. What it does not know
-// is no error.
-func (d *Drive) learn(ctx context.Context) error {
-	buf := make([]byte, 6)
-	n, err := d.patient(ctx, call{"read block limits", ReadBlockLimits{}, In, buf, d.times.Short})
-	if err != nil {
-		return err
-	}
-	limits, err := ParseBlockLimits(buf[:n])
-	if err != nil {
-		return d.fail("read block limits", tape.HardwareError, nil, err)
-	}
-	d.limits.MaxBlock = int(limits.Max)
-	if d.maxTransfer > 0 {
-		d.limits.MaxBlock = min(d.limits.MaxBlock, d.maxTransfer)
-	}
-	d.limits.Partitions = 1
-	switch p, err := d.partitioning(ctx); {
-	case err == nil:
-		d.limits.Partitions = 1 + int(p.MaxAdditional)
-	case !refused(err):
-		return err
-	}
-	switch _, err := d.readAttributes(ctx, ReadAttribute{List: true, Alloc: 1024}); {
-	case err == nil:
-		d.limits.HasMAM = true
-	case !refused(err):
-		return err
-	}
-	switch p, err := d.readPosition(ctx); {
-	case err == nil:
-		d.limits.HasLocate, d.pos, d.known = true, p, true
-	case !refused(err):
-		return err
-	}
-	return d.capacity(ctx)
-}
-
-// capacity asks how much room there is. Drives without the log page leave it
-// at 0.
-func (d *Drive) capacity(ctx context.Context) error {
-	l, err := d.LogPage(ctx, LogCapacity)
-	if refused(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	const mib = 1 << 20
-	max0, _ := l.Find(CapacityMaximum0)
-	max1, _ := l.Find(CapacityMaximum1)
-	left, _ := l.Find(CapacityRemaining0)
-	if max1 > 0 { // two partitions: data is in the second
-		left, _ = l.Find(CapacityRemaining1)
-	}
-	d.limits.CapacityBytes, d.limits.RemainingBytes, d.written = int64(max0+max1)*mib, int64(left)*mib, 0
-	return nil
-}
-
-// LogPage reads a log page. Reading LogTapeAlert clears it.
-func (d *Drive) LogPage(ctx context.Context, page uint8) (LogData, error) {
-	buf := make([]byte, 8192)
-	n, err := d.ask(ctx, call{"log sense", LogSense{Control: LogCumulative, Page: page, Alloc: uint16(len(buf))}, In, buf, d.times.Short})
-	if err != nil {
-		return LogData{}, err
-	}
-	l, err := ParseLog(buf[:n])
-	if err != nil {
-		return l, d.fail("log sense", tape.HardwareError, nil, err)
-	}
-	return l, nil
-}
-
-// TapeAlerts returns the numbers (1 to 64) of the TapeAlert flags that are set,
-// and clears them.
-func (d *Drive) TapeAlerts(ctx context.Context) ([]int, error) {
-	l, err := d.LogPage(ctx, LogTapeAlert)
-	if err != nil {
-		return nil, err
-	}
-	var set []int
-	for _, p := range l.Parameters {
-		if p.Code >= 1 && p.Code <= 64 && p.Number()&1 != 0 {
-			set = append(set, int(p.Code))
-		}
-	}
-	return set, nil
 }
 
 // Unload implements tape.Drive. For a cartridge that was not loaded by this Drive,
 // such as one that the last run left, unit attentions tell nothing that matters.
 func (d *Drive) Unload(ctx context.Context) error {
-	c := call{"unload", LoadUnload{}, None, nil, d.times.Load}
-	var err error
-	if d.loaded {
-		_, err = d.run(ctx, absolute, c)
-	} else if _, err = d.patient(ctx, c); err != nil {
-		err = d.place(err)
+	d.dropKey(ctx)
+	// Who had the drive before, or a run of ours that was killed, may have prevented removal.
+	allow := call{"allow removal", PreventAllow{}, None, nil, d.times.Short}
+	if err := d.finish(ctx, allow); err != nil {
+		if s, ok := senseOf(err); !ok || s.Deferred || s.Key != IllegalKey {
+			return err
+		} // the drive never kept it in
 	}
-	if err != nil {
+	if err := d.finish(ctx, call{"unload", LoadUnload{}, None, nil, d.times.Load}); err != nil {
 		return err
 	}
-	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written = false, false, false, false, tape.Limits{}, 0
+	d.forget()
+	return nil
+}
+
+// Release lets a cartridge go that stays in the drive when the use of the drive ends: it could
+// not be taken out by an operator otherwise until the drive is reset. Load keeps it in again.
+func (d *Drive) Release(ctx context.Context) error {
+	if !d.loaded || d.limits.Cleaning {
+		return nil
+	}
+	d.dropKey(ctx)
+	err := d.finish(ctx, call{"allow removal", PreventAllow{}, None, nil, d.times.Short})
+	if s, ok := senseOf(err); ok && s.Key == IllegalKey && !s.Deferred {
+		return nil
+	}
+	return err
+}
+
+// finish runs one of the commands that end the use of a medium.
+func (d *Drive) finish(ctx context.Context, c call) error {
+	if d.loaded {
+		_, err := d.run(ctx, absolute, c)
+		return err
+	}
+	if _, err := d.patient(ctx, c); err != nil {
+		return d.place(err)
+	}
 	return nil
 }
 
 // refused reports whether the device does not know a command or a field of it.
 func refused(err error) bool {
 	s, ok := senseOf(err)
-	return ok && s.Key == IllegalKey && (s.Code == CodeInvalidOpcode || s.Code == CodeInvalidField)
+	return ok && s.Key == IllegalKey && !s.Deferred && (s.Code == CodeInvalidOpcode || s.Code == CodeInvalidField)
 }
 
 // silent is a log for those who gave none.
@@ -191,4 +165,9 @@ func silent() *logrus.Entry {
 	l := logrus.New()
 	l.SetOutput(io.Discard)
 	return logrus.NewEntry(l)
+}
+
+// notLoaded is the answer to what needs a medium before Load.
+func (d *Drive) notLoaded(op string) error {
+	return d.place(d.fail(op, tape.NotReady, nil, errors.New("no medium is loaded: load it first")))
 }

@@ -83,6 +83,9 @@ func (d *Drive) Format(ctx context.Context, partitions int) error {
 	if partitions < 1 || partitions > 2 || partitions > max(d.limits.Partitions, 1) {
 		return d.place(d.fail("format", tape.IllegalRequest, nil, errors.Errorf("%d partitions wanted, the medium can have %d", partitions, d.limits.Partitions)))
 	}
+	if d.limits.WORM {
+		return d.place(d.fail("format", tape.WriteProtected, nil, errors.New("the cartridge can be written once only (WORM)")))
+	}
 	// FORMAT MEDIUM is legal only at the beginning of partition 0.
 	if d.limits.HasLocate {
 		if err := d.Locate(ctx, tape.Position{}); err != nil {
@@ -90,6 +93,9 @@ func (d *Drive) Format(ctx context.Context, partitions int) error {
 		}
 	} else if err := d.Rewind(ctx); err != nil {
 		return err
+	}
+	if d.count != nil {
+		d.count.cut(0)
 	}
 	format := uint8(0)
 	if partitions == 2 {
@@ -106,13 +112,43 @@ func (d *Drive) Format(ctx context.Context, partitions int) error {
 			return err
 		}
 	}
-	if _, err := d.run(ctx, relative, call{"format", FormatMedium{Format: format}, None, nil, d.times.Format}); err != nil {
+	if d.appendOnly {
+		if _, err := d.run(ctx, relative, call{"allow overwrite", AllowOverwrite{Mode: OverwriteFormat}, None, nil, d.times.Short}); err != nil {
+			return err
+		}
+	}
+	_, err := d.run(ctx, relative, call{"format", FormatMedium{Format: format}, None, nil, d.times.Format})
+	if refused(err) && partitions == 1 {
+		err = d.blank(ctx)
+	}
+	if err != nil {
 		return err
+	}
+	if d.count != nil {
+		d.pos, d.known = tape.Position{}, true
+		d.count.wrote(0, 0, false)
 	}
 	d.unflushed = false
 	if err := d.capacity(ctx); err != nil {
 		return d.place(err)
 	}
-	_, err := d.Position(ctx)
+	_, err = d.Position(ctx)
 	return err
+}
+
+// blank erases the medium of a drive that has no FORMAT MEDIUM, from the beginning where the
+// head is: by a short ERASE, or if it has not even that, by a filemark
+// over the first block, which makes all behind it unreachable. That mark stays until
+// the first record goes over it; a counting drive does not show it.
+func (d *Drive) blank(ctx context.Context) error {
+	_, err := d.run(ctx, relative, call{"erase", Erase6{}, None, nil, d.times.Format})
+	if refused(err) {
+		if _, err = d.run(ctx, relative, call{"write filemarks", WriteFilemarks6{Count: 1}, None, nil, d.times.Filemarks}); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return d.Rewind(ctx)
 }

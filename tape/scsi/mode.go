@@ -11,6 +11,7 @@ const (
 	PageCompression   = 0x0F
 	PageConfiguration = 0x10
 	PagePartitions    = 0x11
+	PageMedium        = 0x1D // medium configuration, of a drive
 	PageElements      = 0x1D // element address assignment, of a changer
 	PageAll           = 0x3F
 )

@@ -11,6 +11,12 @@ import (
 
 // Position implements tape.Drive.
 func (d *Drive) Position(ctx context.Context) (tape.Position, error) {
+	if d.count != nil {
+		return d.countPosition(ctx)
+	}
+	if !d.loaded && !d.changed {
+		return tape.Position{}, d.notLoaded("read position")
+	}
 	p, err := d.readPosition(ctx)
 	if err != nil {
 		return p, d.place(err)
@@ -23,10 +29,7 @@ func (d *Drive) Position(ctx context.Context) (tape.Position, error) {
 // attentions: the answer is the truth whatever happened, and who has a position
 // to lose compares.
 func (d *Drive) readPosition(ctx context.Context) (tape.Position, error) {
-	p, err := d.positionForm(ctx, PositionLong)
-	if refused(err) {
-		p, err = d.positionForm(ctx, PositionShort)
-	}
+	p, err := d.positionData(ctx)
 	if err != nil {
 		return tape.Position{}, err
 	}
@@ -34,6 +37,14 @@ func (d *Drive) readPosition(ctx context.Context) (tape.Position, error) {
 		return tape.Position{}, d.fail("read position", tape.KindOther, nil, errors.New("the drive does not know where it is: rewind it"))
 	}
 	return tape.Position{Partition: tape.Partition(p.Partition), Block: tape.BlockNo(p.Block)}, nil
+}
+
+func (d *Drive) positionData(ctx context.Context) (PositionData, error) {
+	p, err := d.positionForm(ctx, PositionLong)
+	if refused(err) {
+		p, err = d.positionForm(ctx, PositionShort)
+	}
+	return p, err
 }
 
 func (d *Drive) positionForm(ctx context.Context, f PositionForm) (PositionData, error) {
@@ -53,7 +64,7 @@ func (d *Drive) positionForm(ctx context.Context, f PositionForm) (PositionData,
 		} else if d.loaded && s.Code&0xFF00 == CodeMediumChanged&0xFF00 {
 			d.loaded, d.changed = false, true
 			return PositionData{}, err
-		} else if s.Code&0xFF00 == CodeReset&0xFF00 && d.loaded {
+		} else if c := s.Code & 0xFF00; (c == CodeReset&0xFF00 || c == CodeModeChanged&0xFF00) && d.loaded {
 			if err := d.configure(ctx); err != nil {
 				return PositionData{}, err
 			}
@@ -73,6 +84,9 @@ func (d *Drive) positionForm(ctx context.Context, f PositionForm) (PositionData,
 
 // Locate implements tape.Drive. A block beyond the end of data has Kind EndOfData.
 func (d *Drive) Locate(ctx context.Context, to tape.Position) error {
+	if d.count != nil {
+		return d.countLocate(ctx, to)
+	}
 	if err := d.locate(ctx, to); err != nil {
 		return err
 	}
@@ -81,10 +95,19 @@ func (d *Drive) Locate(ctx context.Context, to tape.Position) error {
 }
 
 func (d *Drive) locate(ctx context.Context, to tape.Position) error {
-	c := call{"locate", Locate16{ChangePartition: true, Partition: uint8(to.Partition), Block: uint64(to.Block)}, None, nil, d.times.Move}
-	_, err := d.run(ctx, absolute, c)
-	if s, ok := senseOf(err); ok && s.Is(IllegalKey, CodeInvalidOpcode) && to.Block <= math.MaxUint32 {
-		c.block = Locate10{ChangePartition: true, Partition: uint8(to.Partition), Block: uint32(to.Block)}
+	// A drive without partitions may not know the bit that changes them.
+	change := d.limits.Partitions > 1 || to.Partition != 0
+	c := call{"locate", Locate16{ChangePartition: change, Partition: uint8(to.Partition), Block: uint64(to.Block)}, None, nil, d.times.Move}
+	var err error
+	if !d.locate10 {
+		_, err = d.run(ctx, absolute, c)
+		if s, ok := senseOf(err); ok && s.Is(IllegalKey, CodeInvalidOpcode) {
+			d.locate10 = true
+		}
+	}
+	if d.locate10 {
+		// Its numbers have 32 bits: what is beyond them is beyond the end of data too.
+		c.block = Locate10{ChangePartition: change, Partition: uint8(to.Partition), Block: uint32(min(to.Block, math.MaxUint32))}
 		_, err = d.run(ctx, absolute, c)
 	}
 	if e, ok := err.(*tape.Error); ok {
@@ -98,6 +121,9 @@ func (d *Drive) locate(ctx context.Context, to tape.Position) error {
 // "end of data" once it is there: going to the other partition's beginning first
 // would cost a second trip.
 func (d *Drive) LocateEnd(ctx context.Context, p tape.Partition) error {
+	if d.count != nil {
+		return d.countEnd(ctx, p)
+	}
 	now, err := d.Position(ctx)
 	if err != nil {
 		return err
@@ -123,6 +149,9 @@ func (d *Drive) LocateEnd(ctx context.Context, p tape.Partition) error {
 
 // Rewind implements tape.Drive.
 func (d *Drive) Rewind(ctx context.Context) error {
+	if d.count != nil {
+		return d.countRewind(ctx)
+	}
 	if _, err := d.run(ctx, relative, call{"rewind", Rewind{}, None, nil, d.times.Rewind}); err != nil {
 		return err
 	}
@@ -135,6 +164,9 @@ func (d *Drive) Rewind(ctx context.Context) error {
 func (d *Drive) SpaceFilemarks(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
+	}
+	if d.count != nil {
+		return d.countMarks(ctx, n)
 	}
 	var block CommandBlock = Space6{Code: SpaceFilemarks, Count: int32(n)}
 	if n != int(int32(n)<<8>>8) {

@@ -17,6 +17,12 @@ type PositionData struct {
 	Filemarks uint64 // between the beginning of the partition and here; long form only
 }
 
+// plausible says whether p can be true: the drive knows where it is, and "beginning" is said at
+// block 0 and nowhere else. tgt's drive says block 0 always, and never "beginning".
+func (p PositionData) plausible() bool {
+	return !p.Unknown && p.Beginning == (p.Block == 0)
+}
+
 // Bytes encodes p in a form of READ POSITION.
 func (p PositionData) Bytes(f PositionForm) []byte {
 	if f == PositionLong {

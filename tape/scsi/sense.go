@@ -35,6 +35,7 @@ const (
 	CodeBeginning         Code = 0x0004
 	CodeEndOfData         Code = 0x0005
 	CodeProgrammable      Code = 0x0007 // programmable early warning
+	CodeInProgress        Code = 0x0016 // operation in progress
 	CodeCleaning          Code = 0x0017
 	CodeBecomingReady     Code = 0x0401
 	CodeNeedsLoad         Code = 0x0402
@@ -51,6 +52,7 @@ const (
 	CodeImportExport      Code = 0x2801
 	CodeReset             Code = 0x2900
 	CodeModeChanged       Code = 0x2A01
+	CodeCleaningCartridge Code = 0x3003
 	CodeNoMedium          Code = 0x3A00
 	CodeDestinationFull   Code = 0x3B0D
 	CodeSourceEmpty       Code = 0x3B0E

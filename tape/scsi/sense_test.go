@@ -41,7 +41,7 @@ var senses = []struct {
 	{"hardware", "70 00 04 00 00 00 00 0a 00 00 00 00 44 00 00 00 00 00",
 		Sense{Key: HardwareKey, Code: CodeInternalFailure}, tape.HardwareError},
 	{"protection", "70 00 0b 00 00 00 00 0a 00 00 00 00 10 01 00 00 00 00",
-		Sense{Key: AbortedCommand, Code: CodeProtectionFailed}, tape.HardwareError},
+		Sense{Key: AbortedCommand, Code: CodeProtectionFailed}, tape.ProtectionError},
 	{"write protected", "70 00 07 00 00 00 00 0a 00 00 00 00 27 00 00 00 00 00",
 		Sense{Key: ProtectKey, Code: CodeWriteProtected}, tape.WriteProtected},
 	{"destination full", "70 00 05 00 00 00 00 0a 00 00 00 00 3b 0d 00 00 00 00",
@@ -96,7 +96,7 @@ func FuzzSense(f *testing.F) {
 		if !ok {
 			return
 		}
-		_, _ = s.Kind(), s.String()
+		_, _, _ = s.Kind(), s.String(), s.readiness()
 		if again, ok := ParseSense(s.Bytes()); !ok || again != s {
 			t.Fatalf("% x is %+v, encoded % x is %+v", b, s, s.Bytes(), again)
 		}

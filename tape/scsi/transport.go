@@ -32,10 +32,11 @@ type Command struct {
 	CDB     []byte
 	Dir     Direction
 	Data    []byte        // filled by the device if Dir is In; lent to Do until it returns
+	Tail    []byte        // goes behind Data, as part of the same transfer: only for a TailCarrier
 	Timeout time.Duration // after it the transport gives the command up
 
 	// What the device answered.
-	Residual int // bytes of Data not transferred
+	Residual int // bytes of Data and Tail not transferred
 	Status   Status
 	Sense    []byte // if Status is CheckCondition
 }

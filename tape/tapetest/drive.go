@@ -23,7 +23,7 @@ func TestDrive(t *testing.T, d tape.Drive) {
 		run  func(*T)
 	}{
 		{"Blank", blank}, {"Records", records}, {"Filemarks", filemarks}, {"Overwrite", overwrite}, {"Partitions", partitions},
-		{"RecordLength", recordLength}, {"BeyondEnd", beyondEnd}, {"Attributes", attributes}, {"Reload", reload}, {"Cancelled", cancelled},
+		{"RecordLength", recordLength}, {"BeyondEnd", beyondEnd}, {"Wander", wander}, {"Attributes", attributes}, {"Reload", reload}, {"Cancelled", cancelled}, {"Features", features},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := &T{T: t, Drive: d, ctx: t.Context()}
@@ -115,11 +115,13 @@ func blank(t *T) {
 func records(t *T) {
 	t.must(t.Format(t.ctx, 1))
 	sizes := []int{1, 80, 4096, 65536, 524288, 3}
+	long := min(t.Limits().MaxBlock, 1<<20) * 7 / 10 // short of the buffer by less than it has
+	sizes = append(sizes, long)
 	for i, size := range sizes {
 		t.write(i, size)
 	}
 	t.must(t.WriteFilemarks(t.ctx, 0))
-	t.at(tape.Position{Block: 6})
+	t.at(tape.Position{Block: 7})
 	t.must(t.Rewind(t.ctx))
 	for i, size := range sizes {
 		t.read(i, size)
@@ -230,6 +232,58 @@ func beyondEnd(t *T) {
 	t.at(tape.Position{Block: 1})
 	t.write(1, 10)
 	t.at(tape.Position{Block: 2})
+}
+
+// wander goes to and fro over records and filemarks, and finds what it wrote; and it appends
+// where the head came in between.
+func wander(t *T) {
+	t.must(t.Format(t.ctx, 1))
+	const n = 60
+	mark := func(i int) bool { return i%7 == 3 || i%7 == 4 }
+	for i := range n {
+		if mark(i) {
+			t.must(t.WriteFilemarks(t.ctx, 1))
+		} else {
+			t.write(i, 100+i)
+		}
+	}
+	look := func(i, n int) {
+		t.Helper()
+		t.at(tape.Position{Block: tape.BlockNo(i)})
+		switch {
+		case i == n:
+			t.readKind(tape.EndOfData)
+		case mark(i):
+			t.readKind(tape.Filemark)
+		default:
+			t.read(i, 100+i)
+		}
+	}
+	for _, i := range []int{59, 0, 30, 31, 29, 60, 3, 58, 10, 60, 11} {
+		t.must(t.Locate(t.ctx, tape.Position{Block: tape.BlockNo(i)}))
+		look(i, n)
+	}
+	t.must(t.SpaceFilemarks(t.ctx, 3)) // from 12, over 17, 18 and 24
+	look(25, n)
+	t.must(t.SpaceFilemarks(t.ctx, -4)) // over 25, 24, 18 and 17
+	look(17, n)
+	t.must(t.LocateEnd(t.ctx, 0))
+	look(n, n)
+	t.write(n, 100+n)
+	t.must(t.Locate(t.ctx, tape.Position{Block: 55}))
+	look(55, n+1)
+	t.must(t.LocateEnd(t.ctx, 0))
+	look(n+1, n+1)
+	t.must(t.Locate(t.ctx, tape.Position{Block: 41}))
+	t.write(41, 141)
+	t.readKind(tape.EndOfData)
+	t.must(t.WriteFilemarks(t.ctx, 0))
+	t.must(t.LocateEnd(t.ctx, 0))
+	look(42, 42)
+	t.must(t.SpaceFilemarks(t.ctx, -1))
+	look(39, 42)
+	t.must(t.Locate(t.ctx, tape.Position{Block: 41}))
+	look(41, 42)
 }
 
 func attributes(t *T) {

@@ -30,9 +30,20 @@ type memory struct {
 	Partitions     []int64              `json:"partitions"` // capacity of each
 	Epoch          int                  `json:"epoch"`      // number of FORMATs: names the partitions' files
 	WriteProtected bool                 `json:"write_protected,omitempty"`
+	WORM           bool                 `json:"worm,omitempty"`
+	Cleanings      int                  `json:"cleanings,omitempty"` // of a cleaning cartridge
+	Use            use                  `json:"use"`
 	Loads          uint64               `json:"loads"`
 	ChangeRef      uint32               `json:"change_reference"`
 	Attributes     map[string]attribute `json:"attributes"` // by "partition:hex id"
+}
+
+// use is what a cartridge was used for in its life.
+type use struct {
+	Written     int64 `json:"written"` // bytes
+	Read        int64 `json:"read"`
+	WriteErrors int64 `json:"write_errors"`
+	ReadErrors  int64 `json:"read_errors"`
 }
 
 type attribute struct {
@@ -58,6 +69,8 @@ type cartridge struct {
 	changed bool
 	// memDirty: mem is newer than the file.
 	memDirty bool
+	// before is what the cartridge was used for before this load.
+	before use
 }
 
 // createCartridge makes a blank cartridge with one partition. A folder that a
@@ -93,6 +106,12 @@ func parseMemory(b []byte, m *memory) error {
 	}
 	if m.Format != cartridgeFormat {
 		return errors.Errorf("it has format %d, this program knows %d", m.Format, cartridgeFormat)
+	}
+	if m.Type == cleanerType {
+		if len(m.Partitions) > 0 || m.Cleanings < 0 {
+			return errors.New("its memory is damaged")
+		}
+		return nil
 	}
 	if len(m.Partitions) < 1 || len(m.Partitions) > maxPartitions || m.Capacity <= 0 || m.Epoch < 0 ||
 		slices.ContainsFunc(m.Partitions, func(n int64) bool { return n <= 0 }) {
@@ -134,7 +153,10 @@ func openCartridge(dir string, log *logrus.Entry) (*cartridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cartridge{dir: dir, mem: m, log: log.WithField("volume", m.Barcode)}
+	if m.Type == cleanerType {
+		return nil, errors.New("virtual: a cleaning cartridge holds no data")
+	}
+	c := &cartridge{dir: dir, mem: m, before: m.Use, log: log.WithField("volume", m.Barcode)}
 	if err := c.openPartitions(); err != nil {
 		return nil, err
 	}
@@ -165,7 +187,7 @@ func (c *cartridge) openPartitions() error {
 	}
 	for _, e := range names { // of an earlier format
 		if ext := filepath.Ext(e.Name()); !keep[e.Name()] && (ext == ".index" || ext == ".data" || ext == ".new") {
-			if err := os.Remove(filepath.Join(c.dir, e.Name())); err != nil {
+			if err := removeFile(filepath.Join(c.dir, e.Name())); err != nil {
 				c.log.WithError(err).Warn("could not remove a file of an earlier format")
 			}
 		}

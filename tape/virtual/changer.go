@@ -17,6 +17,8 @@ type changer struct {
 	turn      chan struct{}
 	attention []scsi.Code
 	pace      pace
+	drop      bool // the cartridge of the next move that is carried out falls down
+	odd       map[uint16]Exception
 }
 
 // Do implements scsi.Transport.
@@ -31,13 +33,22 @@ func (r *changer) Do(ctx context.Context, c *scsi.Command) error {
 		return nil
 	}
 	e := &Event{Device: Changer, Opcode: c.CDB[0], CDB: c.CDB}
+	if b, err := scsi.ParseChanger(c.CDB); err == nil {
+		if m, ok := b.(scsi.MoveMedium); ok {
+			e.Volume = r.lib.places.Elements[m.From].Volume
+		}
+	}
 	if err := r.lib.before(ctx, e, c.Timeout); err != nil {
 		return err
+	}
+	if r.lib.wasReset(Changer) {
+		r.attention = append(r.attention, scsi.CodeReset)
 	}
 	if e.out.sense != nil {
 		answer(c, e.out.sense)
 		return nil
 	}
+	r.drop = r.drop || e.out.drop
 	timed, stop := r.lib.untilClose(ctx)
 	defer stop()
 	s, err := r.serve(timed, c)
@@ -140,6 +151,12 @@ func (r *changer) status(b scsi.ReadElementStatus) []scsi.ElementStatus {
 		v := l.places.Elements[a]
 		e := scsi.ElementStatus{Type: uint8(kind), Address: a, Full: v.Volume != "", Accessible: kind != tape.Arm,
 			Tag: string(v.Volume), Source: v.Source, SourceValid: v.Source != 0}
+		if odd, ok := r.odd[a]; ok {
+			e.Exception, e.Code, e.Accessible = true, odd.Code, !odd.OutOfReach
+			if odd.Tag != "" || odd.NoTag {
+				e.Tag = odd.Tag
+			}
+		}
 		if kind == tape.DriveElement {
 			d := l.drives[a-driveAddress]
 			id := make([]byte, 24, 34)
@@ -194,7 +211,9 @@ func (r *changer) move(ctx context.Context, b scsi.MoveMedium) (*scsi.Sense, err
 	r.pace.spend(ctx, robotMove.Seconds())
 	next := places{placesFormat, maps.Clone(l.places.Elements)}
 	delete(next.Elements, b.From)
-	next.Elements[b.To] = placedVolume{v.Volume, b.From}
+	if !r.drop {
+		next.Elements[b.To] = placedVolume{v.Volume, b.From}
+	}
 	if err := next.save(l.cfg.Dir); err != nil {
 		l.cfg.Log.WithError(err).Error("the library cannot note a move")
 		return sense(scsi.HardwareKey, scsi.CodeInternalFailure), nil
@@ -203,10 +222,39 @@ func (r *changer) move(ctx context.Context, b scsi.MoveMedium) (*scsi.Sense, err
 	if source != nil {
 		source.state, source.dir, source.barcode, source.attention = noMedium, "", "", nil
 	}
+	if r.drop {
+		r.drop = false
+		return sense(scsi.HardwareKey, codeArmFailed), nil
+	}
 	if goal != nil {
 		goal.insert(l.cartridgeDir(v.Volume), v.Volume)
 	}
 	return nil, nil
+}
+
+// Exception is what the changer reports of an element that is not in order.
+type Exception struct {
+	Code       scsi.Code
+	NoTag      bool   // the barcode cannot be read
+	Tag        string // or it is read as this
+	OutOfReach bool   // the arm does not get there
+}
+
+// SetException has an element reported as not in order; nil: in order again.
+func (l *Library) SetException(at uint16, x *Exception) error {
+	if err := l.take(context.Background(), l.changer.turn); err != nil {
+		return err
+	}
+	defer func() { l.changer.turn <- struct{}{} }()
+	if x == nil {
+		delete(l.changer.odd, at)
+		return nil
+	}
+	if l.changer.odd == nil {
+		l.changer.odd = map[uint16]Exception{}
+	}
+	l.changer.odd[at] = *x
+	return nil
 }
 
 // volumes lists all cartridges, sorted. The caller holds the turn.

@@ -2,12 +2,15 @@ package virtual
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/sirupsen/logrus"
 
+	"sliod/tape"
 	"sliod/tape/tapetest"
 )
 
@@ -200,6 +203,164 @@ func TestCrashAtEveryCommand(t *testing.T) {
 	step(2, 4)
 	step(0, 1)
 	step(1, 2)
+}
+
+// medium is what a cartridge holds: all that was written, of which so many objects a partition
+// must survive, and an attribute.
+type medium struct {
+	parts   [][]object
+	durable []int
+	attr    string
+}
+
+func (m medium) clone() medium {
+	c := medium{durable: slices.Clone(m.durable), attr: m.attr}
+	for _, p := range m.parts {
+		c.parts = append(c.parts, slices.Clone(p))
+	}
+	return c
+}
+
+// differs tells why c is not what m allows; "" if it is.
+func (m medium) differs(c *cartridge) string {
+	if len(c.parts) != len(m.parts) {
+		return fmt.Sprintf("%d partitions", len(c.parts))
+	}
+	if a := string(c.mem.Attributes[attributeKey(0, 0x0806)].Value); a != m.attr {
+		return fmt.Sprintf("the attribute is %q", a)
+	}
+	for i, p := range c.parts {
+		n := int(p.count())
+		if n < m.durable[i] || n > len(m.parts[i]) {
+			return fmt.Sprintf("partition %d has %d objects of %d, %d are durable", i, n, len(m.parts[i]), m.durable[i])
+		}
+		for j, o := range m.parts[i][:n] {
+			e, err := p.entry(int64(j))
+			if err != nil || (e.kind == filemarkEntry) != (o == nil) {
+				return fmt.Sprintf("object %d:%d is a %v, %v", i, j, e.kind, err)
+			}
+			got := make([]byte, e.length)
+			if o == nil {
+				continue
+			}
+			if err := p.read(e, got); err != nil || !bytes.Equal(got, o) {
+				return fmt.Sprintf("record %d:%d reads as %d other bytes, %v", i, j, len(got), err)
+			}
+		}
+	}
+	return ""
+}
+
+// TestCrashAtEveryChange kills the library before each change of a cartridge's files, and in the
+// middle of each write: records and filemarks, flushes, overwrites of both partitions,
+// formats, attributes, unloads. What is found then is what the command began with, or what it
+// makes. (What a loss of power does to changes that were not synced is tested in package faults.)
+func TestCrashAtEveryChange(t *testing.T) {
+	l := open(t, t.TempDir())
+	d := mount(t, l)
+	ctx := t.Context()
+	home, images := l.cartridgeDir("A00001L9"), t.TempDir()
+	noError(t, d.WriteFilemarks(ctx, 0))
+	now := medium{parts: make([][]object, 1), durable: make([]int, 1)}
+	var next medium
+	taken, what := 0, ""
+	look := func(c Change, torn bool) {
+		taken++
+		dir := filepath.Join(images, fmt.Sprint(taken))
+		copyDir(t, home, dir)
+		if torn {
+			f, err := os.OpenFile(filepath.Join(dir, filepath.Base(c.Name)), os.O_RDWR, 0)
+			noError(t, err)
+			_, err = f.WriteAt(c.Data[:len(c.Data)/2], c.Offset)
+			noError(t, err)
+			noError(t, f.Close())
+		}
+		got, err := openCartridge(dir, l.cfg.Log)
+		if err != nil {
+			t.Fatalf("%s, before %v %s: %v", what, c.Op, c.Name, err)
+		}
+		if a, b := now.differs(got), next.differs(got); a != "" && b != "" {
+			t.Fatalf("%s, killed before %v of %s (torn: %v): neither what it was (%s) nor what it will be (%s)", what, c.Op, filepath.Base(c.Name), torn, a, b)
+		}
+		got.close()
+		noError(t, os.RemoveAll(dir))
+	}
+	WatchFiles(func(c Change) {
+		if filepath.Dir(c.Name) != home && c.Name != home {
+			return
+		}
+		look(c, false)
+		if c.Op == WriteFile && len(c.Data) > 1 {
+			look(c, true)
+		}
+	})
+	defer WatchFiles(nil)
+	step := func(name string, do func() error, will func(m *medium)) {
+		t.Helper()
+		what = fmt.Sprintf("%s (%d)", name, taken)
+		next = now.clone()
+		will(&next)
+		noError(t, do())
+		now = next
+		look(Change{}, false)
+	}
+	flushed := func(m *medium) {
+		for i := range m.parts {
+			m.durable[i] = len(m.parts[i])
+		}
+	}
+	serial := 0
+	put := func(at tape.Position, objects ...int) { // sizes of records; 0: a filemark
+		step("locate", func() error { return d.Locate(ctx, at) }, flushed)
+		for _, size := range objects {
+			p := at.Partition
+			o := object(nil)
+			do := func() error { return d.WriteFilemarks(ctx, 1) }
+			if size > 0 {
+				serial++
+				o = tapetest.Record(serial, size)
+				do = func() error { return d.WriteBlock(ctx, o) }
+			}
+			step("write", do, func(m *medium) {
+				m.parts[p] = append(m.parts[p][:at.Block:at.Block], o)
+				m.durable[p] = min(m.durable[p], int(at.Block))
+				if size == 0 {
+					flushed(m)
+				}
+			})
+			at.Block++
+		}
+		step("flush", func() error { return d.WriteFilemarks(ctx, 0) }, flushed)
+	}
+	attribute := func(v string) {
+		step("attribute", func() error { return d.WriteAttribute(ctx, 0, 0x0806, tape.AttrASCII, []byte(v)) }, func(m *medium) { m.attr = v })
+	}
+	format := func(n int) {
+		step("format", func() error { return d.Format(ctx, n) }, func(m *medium) {
+			*m = medium{parts: make([][]object, n), durable: make([]int, n), attr: m.attr}
+		})
+	}
+	reload := func() {
+		step("unload", func() error { return d.Unload(ctx) }, flushed)
+		step("load", func() error { return d.Load(ctx) }, flushed)
+	}
+	put(tape.Position{}, 1000, 0, 70000, 5)
+	attribute("one")
+	format(2)
+	put(tape.Position{Partition: 1}, 3000, 3000, 0, 3000)
+	put(tape.Position{}, 500, 0, 500)
+	attribute("another")
+	put(tape.Position{Partition: 1, Block: 1}, 800, 800, 0)
+	put(tape.Position{Block: 0}, 40, 0)
+	reload()
+	put(tape.Position{Partition: 1, Block: 4}, 9, 9)
+	attribute("")
+	reload()
+	format(1)
+	put(tape.Position{}, 60)
+	if taken < 150 {
+		t.Fatalf("only %d places to crash", taken)
+	}
 }
 
 func FuzzIndex(f *testing.F) {

@@ -22,7 +22,14 @@
 // Ready after threading raises unit attention 28/00. A cartridge that cannot be
 // opened goes from threading to ejected. Only an ejected cartridge can be moved
 // away: else 5/53 02. After Open every device raises 29/00, and cartridges that were in
-// drives thread again.
+// drives thread again. A cleaning cartridge goes from threading to ejected too, and has
+// cleaned the drive then.
+//
+// # Faults
+//
+// A Fault strikes at a command, at its stop point before or after: an answer, or an Effect. A
+// fault script is a list of them. A device that is dead, away or without power gives no
+// answer; all devices are reset when the library comes back.
 //
 // # What survives a crash
 //
@@ -34,7 +41,8 @@
 // the index is cut off when the cartridge is loaded. The memory of a cartridge and
 // the places of cartridges are files that are replaced as a whole. Records carry a CRC-32C
 // that every read checks; what does not match is a medium error (3/11 00).
-// docs/virtual-library.md has the bytes.
+// docs/virtual-library.md has the bytes. Every change of a file goes through type file, where
+// a test can watch it (WatchFiles).
 //
 // # Concurrency
 //

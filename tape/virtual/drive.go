@@ -49,9 +49,16 @@ type drive struct {
 	block     int64
 	layout    *scsi.Partitioning // set by MODE SELECT for the next FORMAT MEDIUM
 	prevent   bool
-	compress  bool
 	pace      pace
-	tapeAt    float64 // where the head is, as a byte offset on the tape
+	compress  bool
+	// protection and extension are mode pages 0Ah/F0h and 10h/01h.
+	protection scsi.Protection
+	extension  scsi.ConfigurationExtension
+	allowed    *tape.Position      // ALLOW OVERWRITE: where the next write may overwrite
+	order      []scsi.NamedSegment // what RECEIVE RECOMMENDED ACCESS ORDER will give
+	cleaned    bool                // the cleaning cartridge in the drive has been used
+	expired    bool                // and it was used up
+	tapeAt     float64             // where the head is, as a byte offset on the tape
 }
 
 // sense makes an answer.
@@ -64,6 +71,8 @@ func (l *Library) take(ctx context.Context, turn chan struct{}) error {
 	select {
 	case <-l.closing:
 		return errors.WithStack(ErrClosed)
+	case <-ctx.Done():
+		return errors.WithStack(ctx.Err())
 	default:
 	}
 	select {
@@ -82,7 +91,7 @@ func (d *drive) Do(ctx context.Context, c *scsi.Command) error {
 		return err
 	}
 	defer func() { d.turn <- struct{}{} }()
-	c.Status, c.Sense, c.Residual = scsi.Good, nil, len(c.Data)
+	c.Status, c.Sense, c.Residual = scsi.Good, nil, len(c.Data)+len(c.Tail)
 	if len(c.CDB) == 0 {
 		answer(c, sense(scsi.IllegalKey, scsi.CodeInvalidOpcode))
 		return nil
@@ -92,18 +101,38 @@ func (d *drive) Do(ctx context.Context, c *scsi.Command) error {
 	if err := d.lib.before(ctx, e, c.Timeout); err != nil {
 		return err
 	}
+	if d.lib.wasReset(d.no) {
+		d.reset()
+	}
 	if e.out.sense != nil {
+		d.note(e.Opcode, e.out.sense)
 		answer(c, e.out.sense)
 		return nil
 	}
+	if c.Dir == scsi.Out && len(e.out.flips) > 0 {
+		data := c.Data
+		defer func() { c.Data = data }()
+		for _, at := range e.out.flips {
+			flip(c, len(c.Data), at)
+		}
+	}
+	sent := *e.out
 	ctx, stop := d.lib.untilClose(ctx)
 	defer stop()
-	answer(c, d.serve(ctx, c))
+	s := d.serve(ctx, c)
+	d.note(e.Opcode, s)
+	answer(c, d.oldSense(s))
 	e.After = true
 	d.place(e)
 	if err := d.lib.point(e); err != nil {
 		return err
 	}
+	if c.Dir == scsi.In {
+		for _, at := range append(sent.flips, e.out.flips...) {
+			flip(c, c.Transferred(), at)
+		}
+	}
+	d.note(e.Opcode, e.out.sense)
 	answer(c, e.out.sense)
 	return nil
 }
@@ -143,6 +172,9 @@ func (d *drive) serve(ctx context.Context, c *scsi.Command) *scsi.Sense {
 		d.attention = d.attention[1:]
 		return s
 	}
+	if s, done := d.serveOld(ctx, c, block); done {
+		return s
+	}
 	switch b := block.(type) { // that need no medium
 	case scsi.LoadUnload:
 		return d.loadUnload(ctx, b)
@@ -155,12 +187,19 @@ func (d *drive) serve(ctx context.Context, c *scsi.Command) *scsi.Sense {
 		return d.modeSelect(c, b)
 	case scsi.LogSense:
 		return d.logSense(c, b)
+	case scsi.ReportDensity:
+		return d.reportDensity(c, b)
+	case scsi.ReportSupported:
+		return d.reportSupported(c, b)
 	case scsi.PreventAllow:
 		d.prevent = b.Prevent&1 != 0
 		return nil
 	}
 	if s := d.notReady(); s != nil {
 		return s
+	}
+	if touchesMedium(c.CDB[0]) && d.lib.dirtiness(d.no) == tape.AlertCleanNow {
+		return sense(scsi.MediumErrorKey, scsi.CodeCleaning)
 	}
 	switch b := block.(type) {
 	case scsi.TestUnitReady:
@@ -179,17 +218,22 @@ func (d *drive) serve(ctx context.Context, c *scsi.Command) *scsi.Sense {
 		return d.locate(ctx, b.ChangePartition, b.Partition, uint64(b.Block))
 	case scsi.Locate16:
 		return d.locate(ctx, b.ChangePartition, b.Partition, b.Block)
+	case scsi.Erase6:
+		return d.erase(b)
 	case scsi.Rewind:
 		return d.locate(ctx, false, 0, 0)
 	case scsi.ReadPosition:
 		return d.readPosition(c, b)
 	case scsi.FormatMedium:
 		return d.format(ctx, b)
-	case scsi.AllowOverwrite: // the emulated drive is never set to append only
-		if int(b.Partition) >= len(d.cart.parts) {
-			return badField
-		}
-		return nil
+	case scsi.AllowOverwrite:
+		return d.allowOverwrite(b)
+	case scsi.GenerateOrder:
+		return d.generateOrder(c, b)
+	case scsi.ReceiveOrder:
+		return d.receiveOrder(c, b)
+	case scsi.ReadWraps:
+		return d.readWraps(c, b)
 	case scsi.ReadAttribute:
 		return d.readAttribute(c, b)
 	case scsi.WriteAttribute:
@@ -232,9 +276,13 @@ func serveInquiry(c *scsi.Command, b scsi.Inquiry, q scsi.InquiryData, serial st
 
 // insert puts a cartridge into the drive, which begins to thread it. The caller holds the turn.
 func (d *drive) insert(dir string, barcode tape.Barcode) {
-	d.state, d.dir, d.barcode = threading, dir, barcode
+	d.state, d.dir, d.barcode, d.cleaned = threading, dir, barcode, false
 	if d.lib.cfg.Speed > 0 {
-		d.readyAt = d.lib.cfg.Clock.Now().Add(d.pace.scaled(d.lib.geometry.load.Seconds()))
+		takes := d.lib.geometry.load
+		if isCleaner(barcode) {
+			takes += cleanTime
+		}
+		d.readyAt = d.lib.cfg.Clock.Now().Add(d.pace.scaled(takes.Seconds()))
 	}
 }
 
@@ -251,12 +299,21 @@ func (d *drive) settle() {
 }
 
 func (d *drive) open() *scsi.Sense {
+	if isCleaner(d.barcode) {
+		d.state = ejected
+		return d.clean()
+	}
+	if a := d.lib.dirtiness(d.no); a != 0 {
+		d.lib.raise(d.no, a)
+	}
 	c, err := openCartridge(d.dir, d.log)
 	if err != nil {
 		d.log.WithError(err).Errorf("cannot load volume %s", d.barcode)
+		d.lib.raise(d.no, 55) // loading or threading failure
 		return sense(scsi.HardwareKey, scsi.CodeLoadEjectFailed)
 	}
 	d.cart, d.state, d.partition, d.block, d.tapeAt, d.layout = c, ready, 0, 0, 0, nil
+	d.order, d.allowed = nil, nil
 	return nil
 }
 
@@ -267,6 +324,9 @@ func (d *drive) notReady() *scsi.Sense {
 	case threading:
 		return sense(scsi.NotReadyKey, scsi.CodeBecomingReady)
 	case ejected:
+		if isCleaner(d.barcode) {
+			return d.cleanerState()
+		}
 		return sense(scsi.NotReadyKey, scsi.CodeNeedsLoad)
 	}
 	return nil
@@ -285,7 +345,9 @@ func (d *drive) loadUnload(ctx context.Context, b scsi.LoadUnload) *scsi.Sense {
 		d.pace.spend(ctx, 0)
 		return d.open()
 	case ejected:
-		d.pace.spend(ctx, d.lib.geometry.load.Seconds())
+		if !isCleaner(d.barcode) {
+			d.pace.spend(ctx, d.lib.geometry.load.Seconds())
+		}
 		return d.open()
 	}
 	return d.locate(ctx, true, 0, 0)
@@ -295,8 +357,16 @@ func (d *drive) unload(ctx context.Context) *scsi.Sense {
 	if d.prevent {
 		return sense(scsi.IllegalKey, scsi.CodeRemovalPrevented)
 	}
-	var failed *scsi.Sense // told, but the cartridge comes out: it would stay for ever
+	var failed *scsi.Sense    // told, but the cartridge comes out: it would stay for ever
+	if d.state == threading { // a cleaning is not broken off
+		d.pace.until = d.readyAt
+		d.pace.spend(ctx, 0)
+		if isCleaner(d.barcode) {
+			d.open()
+		}
+	}
 	if d.state == ready {
+		d.cart.memDirty = d.cart.memDirty || d.cart.mem.Use != d.cart.before
 		if failed = d.flush(); failed == nil {
 			failed = d.written(d.cart.saveMemory())
 		}

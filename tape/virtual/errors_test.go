@@ -112,7 +112,7 @@ func TestFlushFails(t *testing.T) {
 	readOnly, err := os.Open(p.index.Name())
 	noError(t, err)
 	p.index.Close()
-	p.index = readOnly
+	p.index = &file{readOnly}
 	wantKind(t, d.WriteFilemarks(ctx, 0), tape.MediumError)
 	noError(t, d.Rewind(ctx))
 	buf := make([]byte, 10)

@@ -21,7 +21,7 @@ func wantKind(t *testing.T, err error, want tape.Kind) {
 	}
 }
 
-func noError(t *testing.T, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -306,10 +306,18 @@ func TestGeometry(t *testing.T) {
 func FuzzDevices(f *testing.F) {
 	for _, b := range []scsi.CommandBlock{scsi.Read6{Length: 5}, scsi.Write6{Length: 5}, scsi.WriteFilemarks6{Count: 2}, scsi.Space16{Code: 1, Count: -1 << 63},
 		scsi.Locate16{ChangePartition: true, Partition: 1, Block: 1 << 63}, scsi.ModeSelect{Ten: true, Pages: true, Length: 20}, scsi.FormatMedium{Format: 1},
-		scsi.ReadAttribute{Alloc: 1 << 31}, scsi.WriteAttribute{Length: 1 << 31}, scsi.ReadElementStatus{Count: 9, Alloc: 99}, scsi.MoveMedium{From: slotAddress, To: driveAddress}} {
+		scsi.ReadAttribute{Alloc: 1 << 31}, scsi.WriteAttribute{Length: 1 << 31}, scsi.ReadElementStatus{Count: 9, Alloc: 99}, scsi.MoveMedium{From: slotAddress, To: driveAddress},
+		scsi.GenerateOrder{Process: 2, Length: 72}, scsi.ReceiveOrder{Alloc: 99}, scsi.ReceiveOrder{Limits: true, Alloc: 4}, scsi.ReadWraps{All: true, Alloc: 4000},
+		scsi.AllowOverwrite{Mode: 2}, scsi.ReportDensity{Media: true, Alloc: 99}, scsi.ReportSupported{Timeouts: true, Alloc: 999}, scsi.LogSense{Page: scsi.LogTapeAlert, Alloc: 999},
+		scsi.ModeSense{Ten: true, Page: scsi.PageAll, Subpage: 0xFF, Alloc: 999}} {
 		f.Add(b.CDB(), []byte("some data for it"), true)
 		f.Add(b.CDB(), make([]byte, 100), false)
 	}
+	for _, p := range []scsi.ModePage{scsi.Protection{Method: 2, Size: 4, Write: true, Read: true}.Page(), scsi.ConfigurationExtension{AppendOnly: true, EarlyWarning: 1}.Page()} {
+		data := scsi.ModeData{Pages: []scsi.ModePage{p}}.Bytes(true)
+		f.Add(scsi.ModeSelect{Ten: true, Pages: true, Length: uint16(len(data))}.CDB(), data, true)
+	}
+	f.Add(scsi.GenerateOrder{Process: 2, Length: 40}.CDB(), scsi.OrderBytes(0, 0, []scsi.NamedSegment{{Name: "a"}}), true)
 	l := open(f, f.TempDir())
 	mount(f, l)
 	f.Fuzz(func(t *testing.T, cdb, data []byte, out bool) {

@@ -11,14 +11,15 @@ import (
 // replaceFile gives a file new content: after a crash it has the old or the
 // new, and the new once replaceFile returned.
 func replaceFile(name string, content []byte) error {
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	f, err := createFile(name + ".new")
 	if err != nil {
 		return errors.WithStack(err)
 	}
-	_, err = f.Write(content)
+	_, err = f.WriteAt(content, 0)
 	if err = stderrors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Wrapf(err, "virtual: writing %s", name)
 	}
+	watched(Change{Op: RenameFile, Name: name + ".new", To: name})
 	if err := os.Rename(name+".new", name); err != nil {
 		return errors.WithStack(err)
 	}
@@ -27,6 +28,7 @@ func replaceFile(name string, content []byte) error {
 
 // syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
+	watched(Change{Op: SyncDir, Name: dir})
 	f, err := os.Open(dir)
 	if err != nil {
 		return errors.WithStack(err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
@@ -34,12 +35,19 @@ type Library struct {
 	once    sync.Once
 	closed  error
 
-	mu         sync.Mutex // guards what follows; nothing blocks under it
-	hook       func(Event)
-	faults     []*Fault
-	hangs      map[int]chan struct{}
-	unreadable map[blockAddress]bool
-	counts     map[commandKey]uint64
+	mu        sync.Mutex // guards what follows; nothing blocks under it
+	hook      func(Event)
+	faults    []*Fault
+	hangs     map[int]chan struct{}
+	bad       map[blockAddress]badBlock
+	counts    map[commandKey]uint64
+	alerts    map[int]uint64     // TapeAlert flags that nobody has read, flag 1 in bit 0
+	dirty     map[int]tape.Alert // drives that ask to be cleaned
+	resets    map[int]int        // that devices have not noticed
+	dead      map[int]bool
+	dark      bool // no power
+	away      int  // so many commands get no answer
+	awayUntil time.Time
 }
 
 // Open opens the library in cfg.Dir, or makes it there. Cartridges that were in
@@ -57,7 +65,8 @@ func Open(cfg Config) (l *Library, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "virtual: making the library's directory")
 	}
-	l = &Library{cfg: cfg, geometry: g, hangs: map[int]chan struct{}{}, unreadable: map[blockAddress]bool{}, counts: map[commandKey]uint64{}}
+	l = &Library{cfg: cfg, geometry: g, hangs: map[int]chan struct{}{}, bad: map[blockAddress]badBlock{}, counts: map[commandKey]uint64{},
+		alerts: map[int]uint64{}, dirty: map[int]tape.Alert{}, resets: map[int]int{}, dead: map[int]bool{}}
 	if l.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, errors.WithStack(err)
 	}
@@ -79,7 +88,8 @@ func Open(cfg Config) (l *Library, err error) {
 	l.changer.turn <- struct{}{}
 	for i := range cfg.Drives {
 		d := &drive{lib: l, no: i, serial: fmt.Sprintf("VD%08d", i+1), address: driveAddress + uint16(i), turn: make(chan struct{}, 1),
-			attention: []scsi.Code{scsi.CodeReset}, pace: pace{clock: cfg.Clock, speed: cfg.Speed}, compress: true}
+			attention: []scsi.Code{scsi.CodeReset}, pace: pace{clock: cfg.Clock, speed: cfg.Speed}}
+		d.settings()
 		d.log = cfg.Log.WithField("drive", d.serial)
 		if v := l.places.Elements[d.address]; v.Volume != "" {
 			d.insert(l.cartridgeDir(v.Volume), v.Volume)
@@ -154,37 +164,6 @@ func (l *Library) Volumes() ([]tape.Barcode, error) {
 	return l.volumes(), nil
 }
 
-// SetWriteProtect moves the tab of a cartridge, which must not be in a drive that has it
-// threaded.
-func (l *Library) SetWriteProtect(v tape.Barcode, protect bool) error {
-	if err := l.take(context.Background(), l.changer.turn); err != nil {
-		return err
-	}
-	defer func() { l.changer.turn <- struct{}{} }()
-	for a, p := range l.places.Elements {
-		if p.Volume != v {
-			continue
-		}
-		if l.kind(a) == tape.DriveElement {
-			d := l.drives[a-driveAddress]
-			if err := l.take(context.Background(), d.turn); err != nil {
-				return err
-			}
-			defer func() { d.turn <- struct{}{} }()
-			if d.state == ready {
-				return errors.Errorf("virtual: volume %s is loaded: unload it before its tab is moved", v)
-			}
-		}
-		m, err := readMemory(l.cartridgeDir(v))
-		if err != nil {
-			return err
-		}
-		m.WriteProtected = protect
-		return m.save(l.cartridgeDir(v))
-	}
-	return errors.Errorf("virtual: there is no volume %s in this library", v)
-}
-
 // Close ends the library: it waits for commands that are under way, whose
 // pretended times end at once, and puts all that was written on disk. It may be called more than once.
 func (l *Library) Close() error { return l.end(true) }
@@ -195,6 +174,9 @@ func (l *Library) Kill() error { return l.end(false) }
 
 func (l *Library) end(flush bool) error {
 	l.once.Do(func() {
+		l.mu.Lock()
+		flush = flush && !l.dark
+		l.mu.Unlock()
 		l.cancel()
 		<-l.changer.turn // never given back: no command begins any more
 		for _, d := range l.drives {

@@ -48,7 +48,23 @@ func mount(t testing.TB, l *Library) tape.Drive {
 }
 
 func TestDriveContract(t *testing.T) {
-	tapetest.TestDrive(t, mount(t, open(t, t.TempDir())))
+	for _, profile := range []string{ProfileModern, ProfileOld, ProfileSSC2} {
+		t.Run("profile "+profile, func(t *testing.T) {
+			d := mount(t, open(t, t.TempDir(), func(c *Config) { c.Profile = profile }))
+			if got := d.Limits().HasLocate; got != (profile == ProfileModern) {
+				t.Errorf("limits %+v", d.Limits())
+			}
+			tapetest.TestDrive(t, d)
+		})
+	}
+}
+
+// TestDriveContractAppendOnly: the driver sees to it that nobody above has to know of
+// append-only mode.
+func TestDriveContractAppendOnly(t *testing.T) {
+	l := open(t, t.TempDir())
+	l.drives[0].extension.AppendOnly = true
+	tapetest.TestDrive(t, mount(t, l))
 }
 
 func TestChangerContract(t *testing.T) {

@@ -32,6 +32,10 @@ func (d *drive) attributes(partition uint8) []scsi.Attribute {
 		number(scsi.AttrChangeRef, 4, uint64(m.ChangeRef)),
 		text(scsi.AttrManufacturer, 8, "SLIOD"),
 		text(scsi.AttrMediumSerial, 32, m.Serial),
+		number(scsi.AttrMediumType, 1, 0),
+	}
+	if m.WORM {
+		as[len(as)-1].Value[0] = scsi.MediumWORM
 	}
 	for key, a := range m.Attributes {
 		n, hex, _ := strings.Cut(key, ":")

@@ -2,8 +2,8 @@ package virtual
 
 import (
 	"context"
-	"encoding/binary"
 	"math"
+	"slices"
 
 	"sliod/tape/scsi"
 )
@@ -11,12 +11,16 @@ import (
 const mib = 1 << 20
 
 func (d *drive) modeSense(c *scsi.Command, b scsi.ModeSense) *scsi.Sense {
-	if b.Control == 3 || b.Subpage != 0 && b.Subpage != 0xFF {
+	if b.Control == 3 {
 		return badField // there are no saved values
 	}
 	m := scsi.ModeData{Buffered: 1, HasBlock: !b.NoDescriptors, Density: d.lib.geometry.density}
 	if d.state == ready {
 		m.WriteProtected = d.cart.mem.WriteProtected
+		m.Medium = d.lib.geometry.medium
+		if d.cart.mem.WORM {
+			m.Medium |= 4
+		}
 	}
 	configuration := make([]byte, 14)
 	configuration[6] = 0x80 | 0x10 // data buffer recovery, early warning
@@ -26,16 +30,20 @@ func (d *drive) modeSense(c *scsi.Command, b scsi.ModeSense) *scsi.Sense {
 		scsi.Compression{Enabled: d.compress, Capable: true, Decode: true}.Page(),
 		{Page: scsi.PageConfiguration, Data: configuration},
 		d.partitioning().Page(),
+		d.mediumPage(),
+	}
+	if d.lib.cfg.Profile == ProfileModern {
+		pages = append(pages, d.protection.Page(), d.extension.Page())
 	}
 	for _, p := range pages {
-		if p.Page == b.Page || b.Page == scsi.PageAll {
+		if (p.Page == b.Page || b.Page == scsi.PageAll) && (p.Subpage == b.Subpage || b.Subpage == 0xFF) {
 			if b.Control == 1 { // which bits can be changed: none need be told
 				clear(p.Data)
 			}
 			m.Pages = append(m.Pages, p)
 		}
 	}
-	if len(m.Pages) == 0 && b.Page != 0 {
+	if len(m.Pages) == 0 && (b.Page != 0 || b.Subpage != 0) {
 		return badField
 	}
 	give(c, m.Bytes(b.Ten), int(b.Alloc))
@@ -77,17 +85,34 @@ func (d *drive) modeSelect(c *scsi.Command, b scsi.ModeSelect) *scsi.Sense {
 	if m.HasBlock && (m.BlockLength != 0 || m.Density != 0 && m.Density != 0x7F && m.Density != d.lib.geometry.density) {
 		return bad
 	}
-	layout, compress := d.layout, d.compress
+	layout, compress, protection, extension := d.layout, d.compress, d.protection, d.extension
 	for _, p := range m.Pages { // all must be right before one takes effect
-		switch p.Page {
-		case scsi.PageCompression:
+		switch {
+		case p.Page == scsi.PageControl && p.Subpage == scsi.SubpageProtection && d.lib.cfg.Profile == ProfileModern:
+			v, err := scsi.ParseProtection(p.Data)
+			if err != nil || v.Method != 0 && (v.Method != scsi.ProtectionCRC32C || v.Size != scsi.ProtectionSize || !d.lib.geometry.hasCRC()) {
+				return bad
+			}
+			if v.Method == 0 {
+				v = scsi.Protection{}
+			}
+			protection = v
+		case p.Page == scsi.PageConfiguration && p.Subpage == scsi.SubpageExtension && d.lib.cfg.Profile == ProfileModern:
+			v, err := scsi.ParseConfigurationExtension(p.Data)
+			if err != nil {
+				return bad
+			}
+			extension = v
+		case p.Subpage != 0:
+			return bad
+		case p.Page == scsi.PageCompression:
 			v, err := scsi.ParseCompression(p.Data)
 			if err != nil {
 				return bad
 			}
 			compress = v.Enabled
-		case scsi.PageConfiguration:
-		case scsi.PagePartitions:
+		case p.Page == scsi.PageConfiguration:
+		case p.Page == scsi.PagePartitions:
 			v, err := scsi.ParsePartitioning(p.Data)
 			if err != nil || v.Additional >= maxPartitions || v.Initiator && len(v.Sizes) < int(v.Additional)+1 {
 				return bad
@@ -97,7 +122,7 @@ func (d *drive) modeSelect(c *scsi.Command, b scsi.ModeSelect) *scsi.Sense {
 			return bad
 		}
 	}
-	d.layout, d.compress = layout, compress
+	d.layout, d.compress, d.protection, d.extension = layout, compress, protection, extension
 	return nil
 }
 
@@ -108,6 +133,13 @@ func (d *drive) format(ctx context.Context, b scsi.FormatMedium) *scsi.Sense {
 	}
 	if d.partition != 0 || d.block != 0 {
 		return sense(scsi.IllegalKey, 0x3B0C) // past the beginning of the medium
+	}
+	holds := slices.ContainsFunc(d.cart.parts, func(p *partition) bool { return p.count() > 0 })
+	switch {
+	case holds && d.cart.mem.WORM:
+		return sense(scsi.ProtectKey, codeOverwrite)
+	case holds && d.extension.AppendOnly && (d.allowed == nil || *d.allowed != formatAllowed):
+		return sense(scsi.IllegalKey, codePosition)
 	}
 	capacity := d.cart.mem.Capacity
 	sizes := []int64{capacity}
@@ -128,7 +160,7 @@ func (d *drive) format(ctx context.Context, b scsi.FormatMedium) *scsi.Sense {
 		}
 		return sense(scsi.MediumErrorKey, 0x3100) // format corrupted
 	}
-	d.layout, d.partition, d.block, d.tapeAt = nil, 0, 0, 0
+	d.layout, d.partition, d.block, d.tapeAt, d.allowed, d.order = nil, 0, 0, 0, nil, nil
 	d.pace.spend(ctx, formatTime.Seconds())
 	return nil
 }
@@ -155,43 +187,4 @@ func split(capacity, wrap int64, l scsi.Partitioning) []int64 {
 	sizes := make([]int64, 2)
 	sizes[small], sizes[other] = want, capacity-want
 	return sizes
-}
-
-func (d *drive) logSense(c *scsi.Command, b scsi.LogSense) *scsi.Sense {
-	if b.Subpage != 0 {
-		return badField
-	}
-	l := scsi.LogData{Page: b.Page}
-	number := func(code uint16, size int, v uint64) {
-		full := binary.BigEndian.AppendUint64(nil, v)
-		l.Parameters = append(l.Parameters, scsi.LogParameter{Code: code, Control: 3, Value: full[8-size:]})
-	}
-	switch b.Page {
-	case scsi.LogPages:
-		give(c, []byte{0, 0, 0, 4, scsi.LogPages, scsi.LogVolume, scsi.LogTapeAlert, scsi.LogCapacity}, int(b.Alloc))
-		return nil
-	case scsi.LogTapeAlert:
-		for code := uint16(1); code <= 64; code++ {
-			number(code, 1, 0)
-		}
-	case scsi.LogVolume:
-		if d.state == ready {
-			number(0x0000, 1, 1) // the page is valid
-			number(0x0001, 8, d.cart.mem.Loads)
-			number(0x0016, 8, uint64(d.cart.mem.Capacity/1e6))
-		} else {
-			number(0x0000, 1, 0)
-		}
-	case scsi.LogCapacity:
-		if d.state == ready {
-			for i, p := range d.cart.parts {
-				number(scsi.CapacityRemaining0+uint16(i), 4, uint64(d.remaining(p)/mib))
-				number(scsi.CapacityMaximum0+uint16(i), 4, uint64(p.capacity/mib))
-			}
-		}
-	default:
-		return badField
-	}
-	give(c, l.Bytes(), int(b.Alloc))
-	return nil
 }

@@ -151,7 +151,8 @@ func (d *drive) readPosition(c *scsi.Command, b scsi.ReadPosition) *scsi.Sense {
 	if err != nil {
 		return d.damaged(err)
 	}
-	data := scsi.PositionData{Beginning: d.block == 0, End: p.capacity-used < d.lib.earlyWarning(p),
+	left := p.capacity - used
+	data := scsi.PositionData{Warning: left < d.programmable(p), Beginning: d.block == 0, End: p.capacity-used < d.lib.earlyWarning(p),
 		Partition: uint32(d.partition), Block: uint64(d.block), Filemarks: uint64(marks)}.Bytes(b.Form)
 	give(c, data, len(data))
 	return nil

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 
 	"github.com/pkg/errors"
-	"golang.org/x/sys/unix"
 )
 
 // Sizes and limits of a partition's files; docs/virtual-library.md draws them.
@@ -89,7 +87,7 @@ func parseEntry(b []byte) (e entry, before, check uint32, ok bool) {
 //
 // It belongs to the drive that has it loaded.
 type partition struct {
-	index, data *os.File
+	index, data *file
 	capacity    int64
 	seed        uint32 // the check "before" the first entry
 
@@ -111,11 +109,11 @@ func createPartition(indexName, dataName string, seed uint32) error {
 	binary.BigEndian.PutUint32(head[8:], seed)
 	binary.BigEndian.PutUint32(head[28:], crc32.Checksum(head[:28], castagnoli))
 	for name, b := range map[string][]byte{indexName: head, dataName: nil} {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+		f, err := createFile(name)
 		if err != nil {
 			return errors.WithStack(err)
 		}
-		_, err = f.Write(b)
+		_, err = f.WriteAt(b, 0)
 		if err = stderrors.Join(err, f.Sync(), f.Close()); err != nil {
 			return errors.Wrapf(err, "virtual: creating %s", name)
 		}
@@ -134,10 +132,10 @@ func openPartition(indexName, dataName string, capacity int64) (p *partition, cu
 			opened.close()
 		}
 	}()
-	if p.index, err = os.OpenFile(indexName, os.O_RDWR, 0); err != nil {
+	if p.index, err = openFile(indexName); err != nil {
 		return nil, 0, errors.WithStack(err)
 	}
-	if p.data, err = os.OpenFile(dataName, os.O_RDWR, 0); err != nil {
+	if p.data, err = openFile(dataName); err != nil {
 		return nil, 0, errors.WithStack(err)
 	}
 	if p.seed, p.synced, p.check, err = scan(p.index); err != nil {
@@ -205,7 +203,7 @@ func scan(r io.ReaderAt) (seed uint32, n int64, check uint32, err error) {
 }
 
 func (p *partition) close() {
-	for _, f := range []*os.File{p.index, p.data} {
+	for _, f := range []*file{p.index, p.data} {
 		if f != nil {
 			f.Close()
 		}
@@ -317,7 +315,10 @@ func (p *partition) cutIndex(n int64) error {
 }
 
 // append adds a record at the end of data. It is on disk after flush.
-func (p *partition) append(b []byte) error {
+func (p *partition) append(b []byte) error { return p.appendSummed(b, crc32.Checksum(b, castagnoli)) }
+
+// appendSummed is append of a record whose CRC-32C is known.
+func (p *partition) appendSummed(b []byte, sum uint32) error {
 	if p.broken != nil {
 		return p.broken
 	}
@@ -330,7 +331,7 @@ func (p *partition) append(b []byte) error {
 		return errors.WithStack(err)
 	}
 	p.dataDirty = true
-	p.pending = append(p.pending, entry{recordEntry, uint32(len(b)), p.end, p.marks, crc32.Checksum(b, castagnoli)})
+	p.pending = append(p.pending, entry{recordEntry, uint32(len(b)), p.end, p.marks, sum})
 	p.end += int64(len(b))
 	return nil
 }
@@ -368,7 +369,7 @@ func (p *partition) drop() {
 
 func (p *partition) write() error {
 	if p.dataDirty {
-		if err := unix.Fdatasync(int(p.data.Fd())); err != nil {
+		if err := p.data.Datasync(); err != nil {
 			return errors.Wrapf(err, "fdatasync %s", p.data.Name())
 		}
 		p.dataDirty = false
@@ -381,7 +382,7 @@ func (p *partition) write() error {
 	if _, err := p.index.WriteAt(b, indexHeader+p.synced*entrySize); err != nil {
 		return errors.WithStack(err)
 	}
-	if err := unix.Fdatasync(int(p.index.Fd())); err != nil {
+	if err := p.index.Datasync(); err != nil {
 		return errors.Wrapf(err, "fdatasync %s", p.index.Name())
 	}
 	p.synced, p.check, p.pending = p.synced+int64(len(p.pending)), check, p.pending[:0]

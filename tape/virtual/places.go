@@ -76,6 +76,13 @@ func (l *Library) create() error {
 		}
 		l.places.Elements[slotAddress+uint16(i)] = placedVolume{Volume: barcode}
 	}
+	for i := range l.cfg.Cleaners {
+		barcode := tape.Barcode(fmt.Sprintf("CLNU%02dL1", i+1))
+		if err := createCleaner(l.cartridgeDir(barcode), barcode); err != nil {
+			return err
+		}
+		l.places.Elements[slotAddress+uint16(l.cfg.Slots-l.cfg.Cleaners+i)] = placedVolume{Volume: barcode}
+	}
 	if err := os.MkdirAll(filepath.Join(l.cfg.Dir, "volumes"), 0o700); err != nil {
 		return errors.WithStack(err)
 	}

@@ -26,9 +26,15 @@ func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.S
 	if b.Length == 0 {
 		return nil
 	}
-	p, want := d.part(), c.Data[:min(int(b.Length), len(c.Data))]
+	room := int64(b.Length) // for the record
+	if d.protection.Read {
+		if room -= scsi.ProtectionSize; room <= 0 {
+			return badField
+		}
+	}
+	p, want := d.part(), c.Data[:min(int(room), len(c.Data))]
 	if d.block >= p.count() {
-		return &scsi.Sense{Key: scsi.BlankCheck, Code: scsi.CodeEndOfData, Info: int64(b.Length), InfoValid: true}
+		return &scsi.Sense{Key: scsi.BlankCheck, Code: scsi.CodeEndOfData, Info: room, InfoValid: true}
 	}
 	e, err := p.entry(d.block)
 	if err != nil {
@@ -38,19 +44,24 @@ func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.S
 	at := tape.Position{Partition: tape.Partition(d.partition), Block: tape.BlockNo(d.block)}
 	d.block++
 	if e.kind == filemarkEntry {
-		return &scsi.Sense{Code: scsi.CodeFilemark, Filemark: true, Info: int64(b.Length), InfoValid: true}
+		return &scsi.Sense{Code: scsi.CodeFilemark, Filemark: true, Info: room, InfoValid: true}
 	}
 	seconds := d.lib.geometry.stream(d.tapeAt, int(e.length))
 	d.tapeAt = d.base(d.partition) + float64(e.end())
 	d.pace.read(ctx, seconds, d.lib.geometry.rate)
-	if d.lib.isUnreadable(d.barcode, at) {
+	if d.lib.isBad(d.barcode, at).read {
 		return sense(scsi.MediumErrorKey, scsi.CodeReadError)
 	}
 	if err := p.read(e, want); err != nil {
 		return d.damaged(err)
 	}
-	c.Residual = len(c.Data) - min(len(want), int(e.length))
-	short := int64(b.Length) - int64(e.length)
+	d.count(func(u *use) { u.Read += int64(e.length) })
+	over := min(len(want), int(e.length))
+	short := room - int64(e.length)
+	if d.protection.Read && short >= 0 {
+		over = d.guard(c, over, e.sum)
+	}
+	c.Residual = len(c.Data) + len(c.Tail) - over
 	if short < 0 && !b.Suppress || short > 0 && !b.Suppress {
 		return &scsi.Sense{ILI: true, Info: short, InfoValid: true}
 	}
@@ -58,11 +69,14 @@ func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.S
 }
 
 func (d *drive) write(ctx context.Context, c *scsi.Command, b scsi.Write6) *scsi.Sense {
-	data, ok := taken(c, int(b.Length))
-	if b.Fixed || b.Length > maxRecord || !ok {
+	if b.Fixed || b.Length > maxRecord {
 		return badField
 	}
 	if s := d.protected(); s != nil || b.Length == 0 {
+		return s
+	}
+	data, sum, summed, s := d.unguard(c, int(b.Length))
+	if s != nil {
 		return s
 	}
 	p := d.part()
@@ -71,21 +85,31 @@ func (d *drive) write(ctx context.Context, c *scsi.Command, b scsi.Write6) *scsi
 		return d.damaged(err)
 	}
 	if used+int64(len(data)) > p.capacity {
-		c.Residual = len(c.Data)
+		c.Residual = len(c.Data) + len(c.Tail)
 		return &scsi.Sense{Key: scsi.VolumeOverflow, Code: scsi.CodeEndOfMedium, EOM: true, Info: int64(len(data)), InfoValid: true}
+	}
+	if d.lib.isBad(d.barcode, tape.Position{Partition: tape.Partition(d.partition), Block: tape.BlockNo(d.block)}).write {
+		c.Residual = len(c.Data) + len(c.Tail)
+		return sense(scsi.MediumErrorKey, scsi.CodeWriteError)
 	}
 	if s := d.overwrite(); s != nil {
 		return s
 	}
-	if err := p.append(data); err != nil {
-		c.Residual = len(c.Data)
+	if summed {
+		err = p.appendSummed(data, sum)
+	} else {
+		err = p.append(data)
+	}
+	if err != nil {
+		c.Residual = len(c.Data) + len(c.Tail)
 		return d.written(err)
 	}
 	d.block++
+	d.count(func(u *use) { u.Written += int64(len(data)) })
 	seconds := d.lib.geometry.stream(d.tapeAt, len(data))
 	d.tapeAt = d.base(d.partition) + float64(p.end)
 	d.pace.write(ctx, seconds, len(data), d.lib.geometry.rate)
-	return d.warning()
+	return d.warning(int64(len(data)))
 }
 
 func (d *drive) filemarks(ctx context.Context, b scsi.WriteFilemarks6) *scsi.Sense {
@@ -120,7 +144,7 @@ func (d *drive) filemarks(ctx context.Context, b scsi.WriteFilemarks6) *scsi.Sen
 			d.pace.spend(ctx, syncFilemark)
 		}
 	}
-	return d.warning()
+	return d.warning(int64(b.Count) * filemarkSize)
 }
 
 func (d *drive) protected() *scsi.Sense {
@@ -130,10 +154,21 @@ func (d *drive) protected() *scsi.Sense {
 	return nil
 }
 
-// overwrite makes the head's place the end of data.
+// overwrite makes the head's place the end of data. What is recorded on a WORM medium
+// stays; in append-only mode ALLOW OVERWRITE permits one place.
 func (d *drive) overwrite() *scsi.Sense {
-	d.cart.modify()
 	p := d.part()
+	if d.block < p.count() {
+		at := tape.Position{Partition: tape.Partition(d.partition), Block: tape.BlockNo(d.block)}
+		if d.cart.mem.WORM {
+			return sense(scsi.ProtectKey, codeOverwrite)
+		}
+		if d.extension.AppendOnly && (d.allowed == nil || *d.allowed != at) {
+			return sense(scsi.IllegalKey, codePosition)
+		}
+	}
+	d.allowed = nil
+	d.cart.modify()
 	if d.block >= p.count() {
 		return nil
 	}
@@ -152,13 +187,27 @@ func (l *Library) earlyWarning(p *partition) int64 {
 	return min(max(1<<20, p.capacity*3/100), p.capacity/4)
 }
 
-// warning is the answer to a write that was done: early warning near the end.
-func (d *drive) warning() *scsi.Sense {
+// warning is the answer to a write of so many bytes that was done: early warning near the end,
+// and once, before it, the programmable one.
+func (d *drive) warning(wrote int64) *scsi.Sense {
 	p := d.part()
-	if d.remaining(p) >= d.lib.earlyWarning(p) {
-		return nil
+	left, early := d.remaining(p), d.lib.earlyWarning(p)
+	if left < early {
+		return &scsi.Sense{Code: scsi.CodeEndOfMedium, EOM: true, InfoValid: true}
 	}
-	return &scsi.Sense{Code: scsi.CodeEndOfMedium, EOM: true, InfoValid: true}
+	if at := d.programmable(p); at > early && left < at && left+wrote >= at {
+		return &scsi.Sense{Code: scsi.CodeProgrammable, InfoValid: true}
+	}
+	return nil
+}
+
+// programmable is how many bytes before the end of p the programmable early
+// warning comes; 0: it does not.
+func (d *drive) programmable(p *partition) int64 {
+	if d.extension.EarlyWarning == 0 {
+		return 0
+	}
+	return d.lib.earlyWarning(p) + int64(d.extension.EarlyWarning)*1e6
 }
 
 // remaining is the room behind the end of data.
