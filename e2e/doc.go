@@ -6,6 +6,8 @@
 //	TestNothingWaits  what does not need the tape never waits for it
 //	TestInterop       p9.Client and diod's tools
 //	TestRestart       stop, start, lock and the printed mount command
+//	TestTapeDevices   contract suites over /dev/sg in a guest, on tgtd's devices
+//	TestTapeLibrary   sliod itself in a guest, on tgtd's devices
 //
 // Each test has servers of its own, on free ports, with their state in the
 // test's temporary directory. A server is built with the race detector if the

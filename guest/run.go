@@ -96,11 +96,25 @@ func (m *Machine) Must(t testing.TB, script string) string {
 // and returns its path. It is removed when the test ends.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, pkg)
+	return build(t, filepath.Base(pkg), "build", pkg)
+}
+
+// BuildTest compiles the tests of a package of this module, with build tags, as
+// Build does with a command: "tape/sg" gives the program sg.test.
+func BuildTest(t testing.TB, pkg, tags string) string {
+	t.Helper()
+	return build(t, filepath.Base(pkg)+".test", "test", "-c", "-tags="+tags, pkg)
+}
+
+func build(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), name)
+	last := len(args) - 1
+	args = append(args[:last:last], "-trimpath", "-ldflags=-s -w", "-o", bin, args[last])
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s for the guest: %v\n%s", pkg, err, out)
+		t.Fatalf("build %s for the guest: %v\n%s", name, err, out)
 	}
 	return bin
 }
