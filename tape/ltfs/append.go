@@ -20,14 +20,17 @@ func (v *Volume) Append(ctx context.Context, p []byte) ([]Extent, error) {
 	if err := v.usable(); err != nil {
 		return nil, err
 	}
-	if v.d.Limits().WriteProtected {
-		return nil, errors.WithStack(&tape.Error{Op: "append", Volume: v.barcode, Drive: v.d.Serial(), Kind: tape.WriteProtected})
+	if err := v.writable("append"); err != nil {
+		return nil, err
 	}
 	if len(p) == 0 {
 		return nil, nil
 	}
 	if v.full || v.remaining >= 0 && v.remaining < v.reserve()+int64(len(v.buf)+len(p)) {
 		return nil, errors.Wrapf(ErrVolumeFull, "append %d bytes to volume %s", len(p), v.barcode)
+	}
+	if v.indexFull() {
+		return nil, errors.Wrapf(ErrVolumeFull, "append %d bytes to volume %s: its index partition has room for an index of %d bytes only", len(p), v.barcode, v.indexRoom)
 	}
 	if err := v.findEnd(ctx); err != nil {
 		return nil, err

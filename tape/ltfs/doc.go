@@ -32,10 +32,17 @@
 // index is on tape at every instant: while the one in the index partition is
 // overwritten, the data partition already has the new one.
 //
+// # Checking
+//
+// Package ltfscheck, a second reader that shares no code with this one, says whether a
+// volume obeys the format. The tests have it look at what is written here.
+//
 // # Room
 //
 // Append refuses with ErrVolumeFull while two indexes, as large as the tree may
-// make them, still fit, and at the drive's early warning.
+// make them, still fit, and at the drive's early warning. It does so as well when
+// the index comes near to the size of the index partition, which a real medium never
+// sees: that partition has a pair of wraps, tens of gigabytes.
 //
 // # Metadata
 //

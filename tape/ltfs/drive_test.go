@@ -31,8 +31,10 @@ type memDrive struct {
 	pos       tape.Position
 	limits    tape.Limits
 	vcr       uint64
+	room0     int64 // bytes that partition 0 takes beside the data partition; 0: no end
 	room      int64 // bytes that partition 1 (0 if there is one) takes; 0: no end
 	early     int64 // early warning when less than this is left
+	silent    bool  // the memory does not tell room0
 	readOnly  bool
 	onWrite   func() // after each change of the medium
 	failAt    int    // fail this operation, counted from 1
@@ -55,7 +57,7 @@ func newMemDrive(partitions int) *memDrive {
 // clone is the medium as it is now in a new drive.
 func (d *memDrive) clone() *memDrive {
 	c := newMemDrive(d.limits.Partitions)
-	c.limits, c.vcr, c.room, c.early, c.attrs = d.limits, d.vcr, d.room, d.early, maps.Clone(d.attrs)
+	c.limits, c.vcr, c.room, c.room0, c.early, c.attrs = d.limits, d.vcr, d.room, d.room0, d.early, maps.Clone(d.attrs)
 	c.parts = make([][]block, len(d.parts))
 	for i := range d.parts {
 		c.parts[i] = slices.Clone(d.parts[i])
@@ -129,6 +131,17 @@ func (d *memDrive) SpaceFilemarks(_ context.Context, n int) error {
 	if err := d.step("space"); err != nil {
 		return err
 	}
+	for ; n > 0; n-- {
+		for {
+			p := d.parts[d.pos.Partition]
+			if int(d.pos.Block) >= len(p) {
+				return d.err("space", tape.EndOfData)
+			}
+			if d.pos.Block++; p[d.pos.Block-1] == nil {
+				break
+			}
+		}
+	}
 	for ; n < 0; n++ {
 		for {
 			if d.pos.Block == 0 {
@@ -172,6 +185,15 @@ func (d *memDrive) put(op string, b block) error {
 	p := d.pos.Partition
 	d.parts[p] = slices.Clip(d.parts[p][:d.pos.Block])
 	data := int(p) == len(d.parts)-1
+	if !data && d.room0 > 0 {
+		n := int64(len(b))
+		for _, o := range d.parts[p] {
+			n += int64(len(o))
+		}
+		if n > d.room0 {
+			return d.err(op, tape.EndOfMedium)
+		}
+	}
 	if data && d.room > 0 && d.used()+int64(len(b)) > d.room {
 		return d.err(op, tape.EndOfMedium)
 	}
@@ -216,6 +238,9 @@ func (d *memDrive) ReadAttribute(_ context.Context, p tape.Partition, id uint16)
 	if id == mamVCR {
 		return binary.BigEndian.AppendUint32(nil, uint32(d.vcr)), nil
 	}
+	if id == mamMaximum && p == 0 && d.room0 > 0 && !d.silent {
+		return binary.BigEndian.AppendUint64(nil, uint64(d.room0>>20)), nil
+	}
 	if b, ok := d.attrs[[2]int{int(p), int(id)}]; ok {
 		return b, nil
 	}
@@ -242,6 +267,31 @@ func (d *memDrive) Format(_ context.Context, partitions int) error {
 	d.pos = tape.Position{}
 	d.vcr++
 	return nil
+}
+
+func (d *memDrive) Order(context.Context, []tape.Segment) ([]int, error) {
+	return nil, d.err("order", tape.IllegalRequest)
+}
+
+func (d *memDrive) Wraps(context.Context) ([]tape.WrapEnd, error) {
+	return nil, d.err("wraps", tape.IllegalRequest)
+}
+
+func (d *memDrive) Statistics(context.Context) (tape.Statistics, error) {
+	return tape.Statistics{}, d.step("statistics")
+}
+
+func (d *memDrive) Alerts(context.Context) ([]tape.Alert, error) { return nil, d.step("alerts") }
+
+func (d *memDrive) SetKey(_ context.Context, k *tape.EncryptionKey) error {
+	if k != nil {
+		return d.err("set key", tape.IllegalRequest)
+	}
+	return nil
+}
+
+func (d *memDrive) BlockKey(context.Context) (string, bool, error) {
+	return "", false, d.err("block key", tape.IllegalRequest)
 }
 
 // goldenDrive holds the volume that the reference implementation wrote.

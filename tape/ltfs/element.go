@@ -162,3 +162,28 @@ func (s *scanner) boolean(what string) (bool, error) {
 	}
 	return false, s.corrupt("<%s> is %.40q, not true or false", what, t)
 }
+
+// skim reads a document to its end and says whether all that it opens is closed.
+func (s *scanner) skim() error {
+	depth, roots := 0, 0
+	for {
+		k, err := s.next()
+		if err != nil {
+			return err
+		}
+		switch k {
+		case tokStart:
+			if depth == 0 {
+				roots++
+			}
+			depth++
+		case tokEnd:
+			depth--
+		case tokEOF:
+			if depth != 0 || roots != 1 {
+				return s.short()
+			}
+			return nil
+		}
+	}
+}

@@ -29,6 +29,8 @@ type NotLTFSError struct {
 	Blank  bool   // nothing is recorded at all
 	Found  string // what was found, for a person
 	Serial string // of an LTFS VOL1 label whose volume is incomplete, else ""
+	// Unfinished: behind that VOL1 label there is nothing of anybody: formatting was cut off.
+	Unfinished bool
 }
 
 func (e *NotLTFSError) Error() string {

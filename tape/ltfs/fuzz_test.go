@@ -53,7 +53,7 @@ func FuzzLabels(f *testing.F) {
 }
 
 func FuzzMeta(f *testing.F) {
-	m := &Meta{FileID: 7, Mode: 0o100644, Size: 3 << 20, Mtime: Time{1 << 50, 1}, Slivers: []SliverMeta{{0, 5, 6, 1 << 20}, {1, 6, 6, 1 << 20}, {4, 1, 6, 7}}}
+	m := &Meta{FileID: 7, Mode: 0o100644, Size: 3 << 20, Mtime: Time{1 << 50, 1}, Slivers: []SliverMeta{{No: 0, Version: 5, Sum: 6, Len: 1 << 20}, {No: 1, Version: 6, Sum: 6, Len: 1 << 20, SumLen: 9}, {No: 4, Version: 1, Sum: 6, Len: 7}}}
 	values, _ := encodeSlivers(m.Slivers)
 	f.Add(m.encode(), encodeLinks([]string{"a/b", "c"}), values[0])
 	f.Fuzz(func(t *testing.T, meta, links, slivers []byte) {

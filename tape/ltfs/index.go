@@ -144,10 +144,17 @@ type Index struct {
 	// that this package does not know.
 	Policy, Unknown []byte
 
+	// Renamed are names that Parse has changed, as they cannot be in a tree or two entries
+	// of a directory had them: was and is, the first maxRenamed.
+	Renamed [][2]string
+
 	files, dirs int // dirs counts the root
 	dirty       bool
 	estimate    int64 // bytes that the entries take in XML, about
 }
+
+// maxRenamed bounds Index.Renamed.
+const maxRenamed = 100
 
 // NewIndex returns an index with an empty root.
 func NewIndex(uuid string, now Time) *Index {
@@ -236,7 +243,7 @@ func (x *Index) Mkdir(path string, now Time) (*Dir, error) {
 // Put sets the entry at path, whose last element becomes its name, and makes
 // missing directories above it. What was there before is replaced; a directory
 // that replaces a directory takes over its entries. A fileuid of 0 becomes that
-// of the replaced entry, or a new one. The entry belongs to the index.
+// of the replaced entry, or a new one; so do unknown elements, if it has none. The entry belongs to the index.
 func (x *Index) Put(path string, e Entry) error {
 	dir, name := "", path
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
@@ -257,6 +264,9 @@ func (x *Index) Put(path string, e Entry) error {
 		}
 		if e.node().UID == 0 {
 			e.node().UID = old.node().UID
+		}
+		if len(e.node().Unknown) == 0 {
+			e.node().Unknown = old.node().Unknown
 		}
 		oldDir, wasDir := old.(*Dir)
 		newDir, isDir := e.(*Dir)

@@ -277,7 +277,7 @@ func bigIndex(tb testing.TB, n int) *Index {
 		f := &File{Extents: []Extent{{0, uint64(i) + 10, 1 << 20, 0, 'b'}}}
 		m := Meta{FileID: uint64(i) + 2, Generation: 1, DataVersion: uint64(i) * 7, Mode: 0o100644, UID: 1000, GID: 1000, Size: 1 << 20,
 			Atime: Time{1700000000, 5}, Mtime: Time{1700000000, 123456789}, Ctime: Time{1700000001, 5}, Btime: Time{1600000000, 5},
-			Slivers: []SliverMeta{{0, uint64(i) * 3, uint64(i) * 0x9e3779b97f4a7c15, 1 << 20}}}
+			Slivers: []SliverMeta{{Version: uint64(i) * 3, Sum: uint64(i) * 0x9e3779b97f4a7c15, Len: 1 << 20}}}
 		if err := m.Apply(f); err != nil {
 			tb.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 // Attributes of the medium auxiliary memory that LTFS uses (SPC-5, LTFS 2.4
 // annex on MAM).
 const (
+	mamMaximum    = 0x0001 // MiB that a partition takes
 	mamVCR        = 0x0009 // volume change reference, counted by the drive
 	mamVendor     = 0x0800
 	mamAppName    = 0x0801
@@ -83,7 +84,7 @@ func (v *Volume) coherencyOf(ctx context.Context, p tape.Partition) (coherency, 
 	if !v.d.Limits().HasMAM {
 		return coherency{}, false, nil
 	}
-	vcr, ok, err := v.readVCR(ctx, p)
+	vcr, ok, err := v.readVCR(ctx)
 	if err != nil || !ok {
 		return coherency{}, false, err
 	}
@@ -95,13 +96,32 @@ func (v *Volume) coherencyOf(ctx context.Context, p tape.Partition) (coherency, 
 	return c, ok && c.VCR == vcr && c.UUID == v.label.UUID && c.Block > labelBlocks, nil
 }
 
-func (v *Volume) readVCR(ctx context.Context, p tape.Partition) (uint64, bool, error) {
-	b, err := v.d.ReadAttribute(ctx, p, mamVCR)
+// readVCR asks partition 0, as other implementations do: the count is the medium's.
+func (v *Volume) readVCR(ctx context.Context) (uint64, bool, error) {
+	b, err := v.d.ReadAttribute(ctx, 0, mamVCR)
 	if err != nil {
 		return 0, false, v.mamError(err)
 	}
 	n, ok := parseVCR(b)
 	return n, ok, nil
+}
+
+// learnIndexRoom asks how large the index partition is. Real drives give it a pair of
+// wraps, far more than any index needs.
+func (v *Volume) learnIndexRoom(ctx context.Context) error {
+	if v.ip == v.dp || !v.d.Limits().HasMAM {
+		return nil
+	}
+	b, err := v.d.ReadAttribute(ctx, v.ip, mamMaximum)
+	if err != nil {
+		return v.mamError(err)
+	}
+	if len(b) == 8 {
+		if n := binary.BigEndian.Uint64(b); n < 1<<40 {
+			v.indexRoom = int64(n) << 20
+		}
+	}
+	return nil
 }
 
 // mamError lets pass what means that the memory has nothing to say: the tape
@@ -125,7 +145,7 @@ func (v *Volume) writeCoherency(ctx context.Context, at map[tape.Partition]uint6
 		if !ok {
 			continue
 		}
-		vcr, ok, err := v.readVCR(ctx, p)
+		vcr, ok, err := v.readVCR(ctx)
 		if err != nil {
 			return err
 		}

@@ -16,13 +16,19 @@ const (
 	keyMeta    = "sliod.meta"
 	keyLinks   = "sliod.links"
 	keySlivers = "sliod.slivers."
+	keySums    = "sliod.sums"
 	keyXattr   = "sliod.xattr."
 	keyRemoved = "sliod.removed"
 )
 
+// KeySHA256 is the key of an xattr that, by a convention of LTFS's users, has the
+// SHA-256 of the file's bytes in lower-case hex.
+const KeySHA256 = "ltfs.hash.sha256sum"
+
 const (
 	metaVersion  = 1
 	metaHasTimes = 1 << 0 // flag: the four times follow, the index cannot hold one
+	metaHasDirs  = 1 << 1 // flag: the directories of the names follow
 	userPrefix   = "user."
 )
 
@@ -43,7 +49,8 @@ const (
 // attributes, names, size and, in Slivers, which content each sliver has. The
 // bytes of sliver n are on every volume whose entry for the file lists n with the
 // same Version and has extents for its Len bytes. A sliver that is not listed is a
-// hole.
+// hole; one that is listed with version 0 has content that was not on tape when the
+// entry was made.
 type Meta struct {
 	FileID, Generation, DataVersion uint64
 	Mode                            uint32 // with type bits
@@ -52,6 +59,7 @@ type Meta struct {
 	Atime, Mtime, Ctime, Btime      Time
 	Target                          string            // of a symbolic link
 	Links                           []string          // the other names: paths from the root, without leading slash
+	Dirs                            []uint64          // FileIDs of the directories of the names: the entry's own, then those of Links; nil: not known
 	Xattrs                          map[string][]byte // under their full names, "user.note"
 	Slivers                         []SliverMeta      // sorted by No
 }
@@ -59,9 +67,11 @@ type Meta struct {
 // SliverMeta is the archived content of one sliver.
 type SliverMeta struct {
 	No      uint64
-	Version uint64 // names the content; see package sliver
-	Sum     uint64 // XXH64 of the Len bytes
+	Version uint64 // names the content; see package sliver. 0: it was not on tape
+	Sum     uint64 // XXH64 of the Len bytes, or of SumLen
 	Len     uint32 // valid bytes; zeros follow
+	SumLen  uint32 // bytes that Sum goes over, if more than Len: a truncate has cut the sliver
+	NoSum   bool   // there is no checksum
 }
 
 // Apply puts m into an entry: times, length, target and SLIOD's xattrs. A
@@ -94,6 +104,9 @@ func (m *Meta) Apply(e Entry) error {
 	if err != nil {
 		return err
 	}
+	if b := encodeSums(m.Slivers); b != nil {
+		n.Xattrs = append(n.Xattrs, Xattr{keySums, b})
+	}
 	for i, b := range slivers {
 		n.Xattrs = append(n.Xattrs, Xattr{fmt.Sprintf("%s%d", keySlivers, i), b})
 	}
@@ -117,6 +130,9 @@ func (m *Meta) encode() []byte {
 			flags |= metaHasTimes
 		}
 	}
+	if len(m.Dirs) > 0 {
+		flags |= metaHasDirs
+	}
 	b = append(b, metaVersion, flags)
 	for _, n := range []uint64{m.FileID, m.Generation, m.DataVersion, uint64(m.Mode), uint64(m.UID), uint64(m.GID),
 		uint64(m.Major), uint64(m.Minor), m.Size} {
@@ -126,6 +142,12 @@ func (m *Meta) encode() []byte {
 		for _, t := range times {
 			b = binary.AppendVarint(b, t.Sec)
 			b = binary.AppendUvarint(b, uint64(t.Nsec))
+		}
+	}
+	if flags&metaHasDirs != 0 {
+		b = binary.AppendUvarint(b, uint64(len(m.Dirs)))
+		for _, d := range m.Dirs {
+			b = binary.AppendUvarint(b, d)
 		}
 	}
 	return b
@@ -156,6 +178,7 @@ func decodeMeta(e Entry) (*Meta, error) {
 		m.Target = f.Symlink
 	}
 	parts := 0
+	var sums []byte
 	for i := range n.Xattrs {
 		key, value := n.Xattrs[i].Key, n.Xattrs[i].Value
 		switch {
@@ -167,6 +190,8 @@ func decodeMeta(e Entry) (*Meta, error) {
 			m.Links = links
 		case strings.HasPrefix(key, keySlivers):
 			parts++
+		case key == keySums:
+			sums = value
 		default:
 			if name, ok := xattrName(key); ok {
 				if m.Xattrs == nil {
@@ -186,6 +211,11 @@ func decodeMeta(e Entry) (*Meta, error) {
 			return nil, err
 		}
 	}
+	if sums != nil {
+		if err := decodeSums(m.Slivers, sums); err != nil {
+			return nil, err
+		}
+	}
 	return m, nil
 }
 
@@ -194,7 +224,7 @@ func (m *Meta) decode(b []byte) error {
 		return errors.Wrapf(ErrCorrupt, "%s of an unknown version: % x", keyMeta, b[:min(len(b), 8)])
 	}
 	flags := b[1]
-	if flags&^metaHasTimes != 0 {
+	if flags&^(metaHasTimes|metaHasDirs) != 0 {
 		return errors.Wrapf(ErrCorrupt, "%s with unknown flags %02x", keyMeta, flags)
 	}
 	d := decoder{b: b[2:]}
@@ -204,6 +234,16 @@ func (m *Meta) decode(b []byte) error {
 	if flags&metaHasTimes != 0 {
 		for _, t := range []*Time{&m.Atime, &m.Mtime, &m.Ctime, &m.Btime} {
 			t.Sec, t.Nsec = d.varint(), d.uint32()
+		}
+	}
+	if flags&metaHasDirs != 0 {
+		n := d.uvarint()
+		if n == 0 || n > uint64(len(d.b)) { // each takes at least a byte
+			d.bad = true
+			n = 0
+		}
+		for range n {
+			m.Dirs = append(m.Dirs, d.uvarint())
 		}
 	}
 	return d.end(keyMeta)

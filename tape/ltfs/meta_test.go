@@ -18,6 +18,17 @@ func anySlivers(t *rapid.T) []SliverMeta {
 		version += rapid.SampledFrom([]uint64{1, 1, 1, 0, 1 << 60, ^uint64(4)}).Draw(t, "version")
 		list = append(list, SliverMeta{No: no, Version: version, Sum: rapid.Uint64().Draw(t, "sum"),
 			Len: rapid.SampledFrom([]uint32{1 << 20, 1 << 20, 1 << 20, 1, 0, 4096}).Draw(t, "len")})
+		if s := &list[len(list)-1]; version != 0 {
+			switch rapid.IntRange(0, 19).Draw(t, "sum of") {
+			case 0:
+				s.NoSum = true
+			case 1:
+				s.SumLen = rapid.SampledFrom([]uint32{0, 1 << 20}).Draw(t, "sum len")
+				if s.SumLen <= s.Len {
+					s.SumLen = 0
+				}
+			}
+		}
 		no++
 	}
 	return list
@@ -37,6 +48,7 @@ func TestMetaRoundTrip(t *testing.T) {
 			Mode: rapid.SampledFrom([]uint32{0o100644, 0o104755, 0o040755, 0o120777, 0o020600, 0o060600, 0o010644, 0o140755}).Draw(t, "mode"),
 			UID:  rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"), Major: rapid.Uint32().Draw(t, "major"), Minor: rapid.Uint32().Draw(t, "minor"),
 			Atime: farTime(), Mtime: farTime(), Ctime: farTime(), Btime: farTime(),
+			Dirs: rapid.SampledFrom([][]uint64{nil, {1}, {1, 1 << 63, 7}}).Draw(t, "dirs"),
 		}
 		var e Entry = &File{}
 		switch m.Mode & modeType {

@@ -55,6 +55,9 @@ func Mount(ctx context.Context, d tape.Drive, o MountOptions) (*Volume, error) {
 	v := newVolume(d, o.Log, o.Creator)
 	err := v.readLabels(ctx)
 	if err == nil {
+		err = v.learnIndexRoom(ctx)
+	}
+	if err == nil {
 		err = v.findIndex(ctx, o.IgnoreMAM)
 	}
 	if err != nil {
@@ -109,7 +112,7 @@ func (v *Volume) CutOff() error {
 func (v *Volume) readLabels(ctx context.Context) error {
 	serial, l, err := v.readLabel(ctx, 0)
 	if err != nil {
-		return err
+		return v.firstLabelLost(ctx, err)
 	}
 	if l.Location != l.Index && l.Location != l.Data {
 		return errors.Wrapf(ErrInconsistent, "the label calls its partition %q, and the volume's partitions %q and %q", l.Location, l.Index, l.Data)
@@ -152,6 +155,21 @@ func (v *Volume) readLabels(ctx context.Context) error {
 	return nil
 }
 
+// firstLabelLost sees to it that a volume of which only partition 0 is blank is not
+// taken for a blank medium, and formatted. err is why there is no label.
+func (v *Volume) firstLabelLost(ctx context.Context, err error) error {
+	var n *NotLTFSError
+	if !errors.As(err, &n) || !n.Blank || v.d.Limits().Partitions < 2 {
+		return err
+	}
+	serial, l, err1 := v.readLabel(ctx, 1)
+	if err1 != nil {
+		v.posKnown = false
+		return err // nor has partition 1, or there is none
+	}
+	return errors.Wrapf(ErrInconsistent, "partition 1 has a label of volume %s (%s), partition 0 has none: %v", serial, l.UUID, err)
+}
+
 // readLabel reads VOL1, filemark, label XML, filemark from the start of p.
 func (v *Volume) readLabel(ctx context.Context, p tape.Partition) (string, *Label, error) {
 	if err := v.seek(ctx, tape.Position{Partition: p}); err != nil {
@@ -178,24 +196,24 @@ func (v *Volume) readLabel(ctx context.Context, p tape.Partition) (string, *Labe
 	if err != nil {
 		return "", nil, errors.WithStack(err)
 	}
-	notLTFS := func(what string) error {
-		return errors.WithStack(&NotLTFSError{Serial: serial, Found: fmt.Sprintf("partition %d has a VOL1 label of %q, then %s", p, serial, what)})
+	notLTFS := func(what string, unfinished bool) error {
+		return errors.WithStack(&NotLTFSError{Serial: serial, Unfinished: unfinished, Found: fmt.Sprintf("partition %d has a VOL1 label of %q, then %s", p, serial, what)})
 	}
 	if n, err = v.readRecord(ctx, buf); err == nil {
-		return "", nil, notLTFS(describe(buf[:n]) + " where a filemark should be")
+		return "", nil, notLTFS(describe(buf[:n])+" where a filemark should be", false)
 	} else if k := tape.KindOf(err); k == tape.EndOfData {
-		return "", nil, notLTFS("nothing")
+		return "", nil, notLTFS("nothing", true)
 	} else if k != tape.Filemark {
 		return "", nil, errors.WithMessagef(err, "read the label of partition %d", p)
 	}
 	if n, err = v.readRecord(ctx, buf); err != nil {
 		if k := tape.KindOf(err); k == tape.EndOfData || k == tape.Filemark {
-			return "", nil, notLTFS("a filemark and no label: formatting was cut off")
+			return "", nil, notLTFS("a filemark and no label: formatting was cut off", k == tape.EndOfData)
 		}
 		return "", nil, errors.WithMessagef(err, "read the label of partition %d", p)
 	}
 	if !bytes.Contains(buf[:n], []byte("ltfslabel")) {
-		return "", nil, notLTFS("a filemark and " + describe(buf[:n]))
+		return "", nil, notLTFS("a filemark and "+describe(buf[:n]), false)
 	}
 	l, err := ParseLabel(buf[:n])
 	if err != nil {
@@ -230,6 +248,9 @@ func (v *Volume) byMemory(ctx context.Context) (bool, error) {
 	x, err := v.load(ctx, v.ip, ci.Block)
 	if err == nil && x.Generation != ci.Generation {
 		err = errors.Wrapf(ErrCorrupt, "the cartridge's memory says generation %d, the index there %d", ci.Generation, x.Generation)
+	}
+	if err == nil && v.ip != v.dp && (x.Previous == nil || *x.Previous != Location{v.label.Data, cd.Block}) {
+		err = errors.Wrapf(ErrCorrupt, "the cartridge's memory puts the data partition's index at block %d, the index partition's does not", cd.Block)
 	}
 	if err != nil {
 		if blames(err) {
@@ -274,6 +295,20 @@ func (v *Volume) bySearch(ctx context.Context) error {
 			return err
 		} else {
 			reasons = append(reasons, fmt.Sprintf("the index partition's index cannot be read: %v", err))
+		}
+	}
+	// What was cut off in the data partition is found even if it is not needed: the
+	// next index must not refer to it.
+	for ; data != nil && v.index != nil; data = last {
+		err := v.skim(ctx, v.dp, data.start)
+		if err == nil {
+			break
+		} else if !blames(err) {
+			return err
+		}
+		reasons = append(reasons, fmt.Sprintf("index %d of the data partition cannot be read: %v", data.generation, err))
+		if last, err = v.lastConstruct(ctx, v.dp, tape.BlockNo(data.start)); err != nil {
+			return err
 		}
 	}
 	for data != nil && v.index == nil {
@@ -335,12 +370,16 @@ func (v *Volume) judge(reasons []string, data, ix *found, end, indexEnd tape.Blo
 	if r.IndexGeneration != r.DataGeneration {
 		reasons = append(reasons, fmt.Sprintf("the index partition is at generation %d, the data partition at %d", r.IndexGeneration, r.DataGeneration))
 	}
+	described := v.dataEndIn(v.index.Root)
+	if described > end {
+		reasons = append(reasons, fmt.Sprintf("data are lost: the index describes some up to block %d, the data partition ends at block %d", described, end))
+	}
 	if len(reasons) == 0 {
 		return
 	}
 	// Nothing that the chosen index describes may be cut off: an index in the
 	// index partition may be newer than the data partition's last.
-	r.From = min(max(r.From, v.dataEndIn(v.index.Root)), end)
+	r.From = min(max(r.From, described), end)
 	r.Reasons = reasons
 	v.repair = r
 }

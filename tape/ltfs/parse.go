@@ -324,6 +324,7 @@ func (p *parser) contents(d *Dir) error {
 			for i := 2; d.children[n.Name] != nil; i++ {
 				n.Name = fmt.Sprintf("%s~%d", base, i)
 			}
+			p.renamed(base, n.Name)
 		}
 		d.children[n.Name] = e
 		return nil
@@ -548,10 +549,19 @@ func (p *parser) restoreName(n *Node) {
 
 func (p *parser) checkName(n *Node) error {
 	if strings.IndexByte(n.Name, '/') >= 0 {
+		was := n.Name
 		n.Name = strings.ReplaceAll(n.Name, "/", "_") // as the reference implementation does
+		p.renamed(was, n.Name)
 	}
 	if !validName(n.Name) {
 		return p.corrupt("%q is not a name", n.Name)
 	}
 	return nil
+}
+
+// renamed notes that an entry got another name than the index says.
+func (p *parser) renamed(was, is string) {
+	if len(p.x.Renamed) < maxRenamed {
+		p.x.Renamed = append(p.x.Renamed, [2]string{was, is})
+	}
 }

@@ -170,3 +170,13 @@ func (v *Volume) load(ctx context.Context, p tape.Partition, at uint64) (*Index,
 	}
 	return x, nil
 }
+
+// skim reads the index at a block to its end, to see whether it is all there, and
+// keeps nothing of it.
+func (v *Volume) skim(ctx context.Context, p tape.Partition, at uint64) error {
+	r, err := v.reader(ctx, tape.Position{Partition: p, Block: tape.BlockNo(at)})
+	if err != nil {
+		return err
+	}
+	return errors.WithMessagef(newScanner(r).skim(), "index at block %d of partition %d", at, p)
+}

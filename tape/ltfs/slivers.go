@@ -1,6 +1,7 @@
 package ltfs
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -95,6 +96,53 @@ func decodeSlivers(list []SliverMeta, b []byte) ([]SliverMeta, error) {
 		next = first + count
 	}
 	return list, nil
+}
+
+// encodeSums lists the slivers whose checksum does not go over their Len bytes: a
+// truncate has cut them since they were archived, or they have none. nil if there
+// are no such. It is the version byte 1 and for each:
+//
+//	uvarint  number, minus the one behind the one before
+//	uvarint  bytes that the checksum goes over, 0: there is no checksum
+func encodeSums(list []SliverMeta) []byte {
+	var b []byte
+	var next uint64
+	for i := range list {
+		s := &list[i]
+		if !s.NoSum && s.SumLen <= s.Len || s.Version == 0 {
+			continue
+		}
+		n := s.SumLen
+		if s.NoSum {
+			n = 0
+		}
+		if b == nil {
+			b = []byte{metaVersion}
+		}
+		b = binary.AppendUvarint(b, s.No-next)
+		b = binary.AppendUvarint(b, uint64(n))
+		next = s.No + 1
+	}
+	return b
+}
+
+// decodeSums is the reverse of encodeSums. list is sorted.
+func decodeSums(list []SliverMeta, b []byte) error {
+	if len(b) == 0 || b[0] != metaVersion {
+		return errors.Wrapf(ErrCorrupt, "%s of an unknown version", keySums)
+	}
+	d := decoder{b: b[1:]}
+	var next uint64
+	for len(d.b) > 0 {
+		no, n := next+d.uvarint(), d.uvarint()
+		i, ok := slices.BinarySearchFunc(list, no, func(s SliverMeta, no uint64) int { return cmp.Compare(s.No, no) })
+		if d.bad || !ok || no < next || n > sliverSize {
+			return errors.Wrapf(ErrCorrupt, "%s is damaged", keySums)
+		}
+		list[i].SumLen, list[i].NoSum = uint32(n), n == 0
+		next = no + 1
+	}
+	return nil
 }
 
 // SetRemoved notes in the root directory the files that are gone from the

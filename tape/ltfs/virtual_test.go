@@ -13,14 +13,14 @@ import (
 
 // TestOverSCSI runs the format over the real driver and the emulated library.
 func TestOverSCSI(t *testing.T) {
-	for _, cartridge := range []string{"LTO-5", "LTO-9"} {
-		t.Run(cartridge, func(t *testing.T) { overSCSI(t, cartridge) })
+	for _, c := range []struct{ cartridge, profile string }{{"LTO-5", ""}, {"LTO-9", ""}, {"LTO-5", virtual.ProfileOld}, {"LTO-5", virtual.ProfileSSC2}} {
+		t.Run(c.cartridge+c.profile, func(t *testing.T) { overSCSI(t, c.cartridge, c.profile) })
 	}
 }
 
-func overSCSI(t *testing.T, cartridge string) {
+func overSCSI(t *testing.T, cartridge, profile string) {
 	ctx := context.Background()
-	lib, err := virtual.Open(virtual.Config{Dir: t.TempDir(), Drives: 1, Slots: 2, Cartridge: cartridge, Capacity: 64 << 20})
+	lib, err := virtual.Open(virtual.Config{Dir: t.TempDir(), Drives: 1, Slots: 2, Cartridge: cartridge, Capacity: 64 << 20, Profile: profile})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
@@ -59,6 +59,10 @@ func overSCSI(t *testing.T, cartridge string) {
 	if err := ltfs.Format(ctx, d, ltfs.FormatOptions{Barcode: barcode}); err != nil {
 		t.Fatalf("%+v", err)
 	}
+	want := barcode
+	if !d.Limits().HasMAM { // the label has only the volume serial
+		want = barcode[:6]
+	}
 	files := 0
 	data := func(i int) []byte { return bytes.Repeat([]byte{byte(i), byte(i >> 8), 3}, 100+i*7919%400000) }
 	check := func(ignore bool) *ltfs.Volume {
@@ -67,7 +71,7 @@ func overSCSI(t *testing.T, cartridge string) {
 		if err != nil {
 			t.Fatalf("%+v", err)
 		}
-		if v.Barcode() != barcode || v.Repair() != nil || v.Index().Files() != files || v.BlockSize() != ltfs.DefaultBlockSize {
+		if v.Barcode() != want || v.Repair() != nil || v.Index().Files() != files || v.BlockSize() != ltfs.DefaultBlockSize {
 			t.Fatalf("%s, %v, %d files of %d", v.Barcode(), v.Repair(), v.Index().Files(), files)
 		}
 		for i := range files {
@@ -145,6 +149,34 @@ func overSCSI(t *testing.T, cartridge string) {
 	}
 	if err := v.Close(ctx); err != nil {
 		t.Fatalf("%+v", err)
+	}
+	check(true)
+	if err := d.Unload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if profile != "" {
+		return
+	}
+	// The same on a WORM cartridge: it can be read, and nothing else.
+	if err := lib.SetWORM(barcode, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Load(ctx); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if l := d.Limits(); !l.WORM || !l.WriteProtected {
+		t.Fatalf("%+v", l)
+	}
+	v = check(false)
+	_, err = v.Append(ctx, p)
+	if err == nil {
+		err = v.Flush(ctx)
+	}
+	if tape.KindOf(err) != tape.WriteProtected {
+		t.Fatalf("written to a WORM cartridge: %v", err)
+	}
+	if err := ltfs.Format(ctx, d, ltfs.FormatOptions{Barcode: barcode}); tape.KindOf(err) != tape.WriteProtected {
+		t.Fatalf("formatted a WORM cartridge: %v", err)
 	}
 	check(true)
 	if err := d.Unload(ctx); err != nil {

@@ -2,6 +2,7 @@ package ltfs
 
 import (
 	"context"
+	"io"
 
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
@@ -40,6 +41,7 @@ type Volume struct {
 	failed    error // a write failed: what is on tape is not known any longer
 	closed    bool
 
+	indexRoom int64 // bytes that the index partition takes, 0: not known, or there is none
 	remaining int64 // bytes left in the data partition, -1: not known
 	limit     int64 // RemainingBytes as the drive last said it
 
@@ -97,7 +99,7 @@ func (v *Volume) EndOfData() tape.Position {
 // at a guess; -1 if the drive does not tell.
 func (v *Volume) Remaining() int64 {
 	switch {
-	case v.full:
+	case v.full, v.indexFull():
 		return 0
 	case v.remaining < 0:
 		return -1
@@ -109,6 +111,30 @@ func (v *Volume) Remaining() int64 {
 // will have grown, with a few records for filemarks and rounding.
 func (v *Volume) reserve() int64 {
 	return 2*v.index.EstimateBytes() + 4*int64(v.blockSize)
+}
+
+// indexFull says that the index partition has little room left for a larger index.
+// The last eighth is for what is put in the index without new data, and for the files
+// that are appended before they are.
+func (v *Volume) indexFull() bool {
+	return v.indexRoom > 0 && v.index.EstimateBytes() > v.indexRoom/8*7
+}
+
+// checkIndexRoom refuses an index that the index partition cannot take, before
+// anything is written.
+func (v *Volume) checkIndexRoom() error {
+	room := v.indexRoom - (labelBlocks+2)*int64(v.blockSize)
+	if v.indexRoom <= 0 || v.index.EstimateBytes() <= room {
+		return nil
+	}
+	n, err := v.index.WriteTo(io.Discard) // the estimate is generous
+	if err != nil {
+		return err
+	}
+	if n > room {
+		return errors.Wrapf(ErrVolumeFull, "the index of volume %s takes %d bytes, its index partition has room for %d; remove files from the volume", v.barcode, n, room)
+	}
+	return nil
 }
 
 func (v *Volume) partitions() []tape.Partition {
@@ -168,9 +194,10 @@ func (v *Volume) write(ctx context.Context, rec []byte) error {
 // wrote takes the early warning out of the result of a write.
 func (v *Volume) wrote(err error) error {
 	if err != nil && tape.KindOf(err) == tape.EarlyWarning {
-		if v.pos.Partition == v.dp && !v.full {
+		if !v.full {
+			// In the index partition it says that a larger index may not fit.
 			v.full = true
-			v.log.WithField("volume", v.barcode).Info("the end of the volume is near; it takes no more data")
+			v.log.WithField("volume", v.barcode).Infof("the end of partition %d is near; the volume takes no more data", v.pos.Partition)
 		}
 		return nil
 	}
@@ -200,6 +227,19 @@ func (v *Volume) usable() error {
 	return nil
 }
 
+// writable says whether the medium, or the lock that an LTFS program has put on the
+// volume, lets it be written: "locked" after write errors, "permlocked" for good.
+func (v *Volume) writable(op string) error {
+	protected := &tape.Error{Op: op, Volume: v.barcode, Drive: v.d.Serial(), Kind: tape.WriteProtected}
+	switch s := v.index.LockState; {
+	case v.d.Limits().WriteProtected:
+		return errors.WithStack(protected)
+	case s == "locked", s == "permlocked":
+		return errors.WithMessagef(errors.WithStack(protected), "the volume's index calls it %s", s)
+	}
+	return nil
+}
+
 // fail notes that the tape's content is in doubt from here on. All that was
 // flushed before is safe.
 func (v *Volume) fail(err error) error {
@@ -211,3 +251,7 @@ func (v *Volume) fail(err error) error {
 	v.recOK = false
 	return err
 }
+
+// Moved says that somebody else has used the drive: where the head is, is not known any
+// longer. The medium itself must be as it was.
+func (v *Volume) Moved() { v.posKnown = false }

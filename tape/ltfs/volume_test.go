@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"github.com/pkg/errors"
@@ -399,6 +400,140 @@ func TestNoRoomForIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkFile(t, v, "f", pattern(1, 50000))
+}
+
+// TestLockedVolume: a volume that an LTFS program has locked is read and not written.
+func TestLockedVolume(t *testing.T) {
+	ctx := context.Background()
+	for state, locked := range map[string]bool{"unlocked": false, "locked": true, "permlocked": true} {
+		d := newMemDrive(2)
+		mustFormat(t, d, "A00001L9")
+		v := mustMount(t, d, false)
+		if err := addFile(t, v, "f", []byte("data")); err != nil {
+			t.Fatal(err)
+		}
+		v.Index().LockState = state
+		if err := v.writeIndexes(ctx); err != nil {
+			t.Fatalf("%+v", err)
+		}
+		v = mustMount(t, d, false)
+		_, err := v.Append(ctx, []byte("more"))
+		if (tape.KindOf(err) == tape.WriteProtected) != locked || !locked && err != nil {
+			t.Errorf("%s: append: %v", state, err)
+		}
+		v.Index().MarkDirty()
+		err = v.WriteIndex(ctx)
+		if (tape.KindOf(err) == tape.WriteProtected) != locked || !locked && err != nil {
+			t.Errorf("%s: index: %v", state, err)
+		}
+	}
+}
+
+// TestForeignElements: what another program has added to an index is there after our
+// own changes, too.
+func TestForeignElements(t *testing.T) {
+	ctx := context.Background()
+	d := newMemDrive(2)
+	mustFormat(t, d, "A00001L9")
+	v := mustMount(t, d, false)
+	for _, name := range []string{"f", "dir/g"} {
+		if err := addFile(t, v, name, []byte("data")); err != nil {
+			t.Fatal(err)
+		}
+		e, _ := v.Index().Lookup(name)
+		e.node().Unknown = []byte("<openforwrite>false</openforwrite>\n<their a=\"1\">x</their>\n")
+	}
+	dir, _ := v.Index().Lookup("dir")
+	dir.node().Unknown = []byte("<theirs></theirs>\n")
+	v.Index().Unknown = []byte("<volume>y</volume>\n")
+	for range 2 {
+		if err := v.WriteIndex(ctx); err != nil {
+			t.Fatalf("%+v", err)
+		}
+		mustBeClean(t, d)
+		v = mustMount(t, d, false)
+		if err := addFile(t, v, "f", []byte("our change")); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Index().Put("dir", &Dir{}); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"f": "their", "dir/g": "openforwrite", "dir": "theirs"} {
+			if e, err := v.Index().Lookup(name); err != nil || !bytes.Contains(e.node().Unknown, []byte("<"+want)) {
+				t.Errorf("%s has lost <%s>", name, want)
+			}
+		}
+		if string(v.Index().Unknown) != "<volume>y</volume>\n" {
+			t.Error("the index has lost <volume>")
+		}
+	}
+}
+
+// TestIndexPartitionFull: the index of many files does not fit in the index
+// partition. Append says so in time; entries without data are refused by WriteIndex,
+// which then writes nothing.
+func TestIndexPartitionFull(t *testing.T) {
+	ctx := context.Background()
+	d := newMemDrive(2)
+	d.room0 = 1 << 20
+	mustFormat(t, d, "A00001L9")
+	v := mustMount(t, d, false)
+	n := 0
+	for ; ; n++ {
+		err := addFile(t, v, fmt.Sprintf("f%d", n), []byte{byte(n)})
+		if errors.Is(err, ErrVolumeFull) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%+v", err)
+		}
+	}
+	if n < 500 || v.Remaining() != 0 {
+		t.Fatalf("full after %d files, %d bytes remain", n, v.Remaining())
+	}
+	if err := v.WriteIndex(ctx); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	mustBeClean(t, d)
+	for i := range 3 * n {
+		if err := v.Index().Put(fmt.Sprintf("empty%d", i), &File{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := d.clone()
+	if err := v.WriteIndex(ctx); !errors.Is(err, ErrVolumeFull) {
+		t.Fatalf("%+v", err)
+	}
+	if !reflect.DeepEqual(before.parts, d.parts) {
+		t.Fatal("an index that does not fit was begun")
+	}
+	for i := range 3 * n {
+		if err := v.Index().Remove(fmt.Sprintf("empty%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Close(ctx); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	mustBeClean(t, d)
+
+	// A drive that does not tell: the data partition has the index, and the volume is
+	// read by it.
+	d.silent = true
+	v = mustMount(t, d, false)
+	for i := range 3 * n {
+		if err := v.Index().Put(fmt.Sprintf("empty%d", i), &File{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.WriteIndex(ctx); !errors.Is(err, ErrVolumeFull) {
+		t.Fatalf("%+v", err)
+	}
+	v = mustMount(t, d, false)
+	if v.Repair() == nil || v.Index().Files() != 4*n {
+		t.Fatalf("%v, %d files", v.Repair(), v.Index().Files())
+	}
+	checkFile(t, v, "f7", []byte{7})
 }
 
 func TestDeferredErrorFailsFlush(t *testing.T) {

@@ -2,6 +2,7 @@ package ltfs
 
 import (
 	"context"
+	stderrors "errors"
 
 	"github.com/pkg/errors"
 	"sliod/tape"
@@ -14,7 +15,9 @@ import (
 // index that describes all data flushed before the last one is on tape.
 //
 // If the data partition has no room for it the index goes to the index partition
-// alone and the error is ErrVolumeFull; all data stays readable.
+// alone and the error is ErrVolumeFull; all data stays readable. If the index
+// partition has none, and is known to, nothing is written and the error is
+// ErrVolumeFull too; it is known before to Append, which then takes no more.
 func (v *Volume) WriteIndex(ctx context.Context) error {
 	if err := v.usable(); err != nil {
 		return err
@@ -22,8 +25,11 @@ func (v *Volume) WriteIndex(ctx context.Context) error {
 	if !v.changed && !v.index.dirty && v.repair == nil {
 		return nil
 	}
-	if v.d.Limits().WriteProtected {
-		return errors.WithStack(&tape.Error{Op: "write index", Volume: v.barcode, Drive: v.d.Serial(), Kind: tape.WriteProtected})
+	if err := v.writable("write index"); err != nil {
+		return err
+	}
+	if err := v.checkIndexRoom(); err != nil {
+		return err
 	}
 	if err := v.findEnd(ctx); err != nil {
 		return err
@@ -82,6 +88,10 @@ func (v *Volume) writeIndexes(ctx context.Context) error {
 			return v.fail(err)
 		}
 		if err := v.writeConstruct(ctx); err != nil {
+			if tape.KindOf(err) == tape.EndOfMedium {
+				v.full = true
+				err = errors.Wrapf(stderrors.Join(ErrVolumeFull, err), "write the index of volume %s to its index partition; the data partition has it", v.barcode)
+			}
 			return v.fail(err)
 		}
 		at[v.ip] = x.Location.StartBlock

@@ -1,0 +1,55 @@
+package ltfs
+
+import (
+	"context"
+	stderrors "errors"
+
+	"github.com/pkg/errors"
+	"sliod/tape"
+)
+
+// maxName is the longest name of a volume in bytes: the length of attribute 0803.
+const maxName = 160
+
+// Name returns the volume's name for people: that of the index's root.
+func (v *Volume) Name() string { return v.index.Root.Name }
+
+// SetName gives the volume a name for people, at most 160 bytes long: in the index,
+// which the caller writes, and at once in the cartridge's memory.
+func (v *Volume) SetName(ctx context.Context, name string) error {
+	if len(name) > maxName {
+		return errors.Errorf("the name %q of volume %s has more than %d bytes", name, v.barcode, maxName)
+	}
+	v.index.Root.Name = name
+	v.index.MarkDirty()
+	return v.writeIdentity(ctx, string(v.barcode), name)
+}
+
+// LabelUUIDs reads the labels of a medium that Mount has refused. It returns the UUIDs that they
+// have, and whether there is nothing else: a partition without a label is blank, or its
+// label was cut off.
+func LabelUUIDs(ctx context.Context, d tape.Drive) (uuids []string, nothingElse bool, err error) {
+	v := newVolume(d, nil, "")
+	nothingElse = true
+	for p := tape.Partition(0); p < 2; p++ {
+		_, l, err := v.readLabel(ctx, p)
+		var not *NotLTFSError
+		switch {
+		case err == nil:
+			uuids = append(uuids, l.UUID)
+			if l.Index == l.Data {
+				return uuids, nothingElse, nil
+			}
+		case stderrors.As(err, &not):
+			nothingElse = nothingElse && (not.Blank || not.Unfinished)
+		case stderrors.Is(err, ErrCorrupt), blames(err):
+			nothingElse = false
+		default:
+			return nil, false, err
+		}
+		if len(uuids) == 0 {
+			break // it is not known how many partitions there are
+		}
+	}
+	return uuids, nothingElse, nil
+}
