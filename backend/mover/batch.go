@@ -42,6 +42,7 @@ type part struct {
 func (d *drive) archiveBatch() {
 	m := d.m
 	b := &batch{begun: time.Now()}
+	defer d.endHashing()
 	d.setState(driveWriting, "archive")
 	var next []planned
 	for !d.batchFull(b) {
@@ -129,11 +130,12 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 		d.removeEntries(it.file)
 		d.removed = append(d.removed, uint64(it.file))
 		d.changed()
-		d.metaDone = append(d.metaDone, metaDone{item: it})
+		d.metaDone = append(d.metaDone, metaDone{item: it, gone: true})
 		return nil
 	}
 	if !it.begun {
 		it.begun, it.rest = true, plan.Dirty
+		it.hash = d.beginHash(plan)
 	}
 	d.setState(driveWriting, fmt.Sprintf("archive of file %d", it.file))
 	b.parts = append(b.parts, part{item: it, plan: plan})
@@ -156,24 +158,32 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
 	m := d.m
 	k := keyOf(p.item.file, no)
-	n, version, err := m.cache.BeginArchive(k, d.buf)
+	buf := d.archiveBuffer()
+	n, version, err := m.cache.BeginArchive(k, buf)
 	switch {
 	case stderrors.Is(err, cache.ErrNotDirty), stderrors.Is(err, cache.ErrBusy):
+		d.freeBuffer(buf)
 		return nil // gone, archived by another, or being written: then it stays dirty
 	case err != nil:
+		d.freeBuffer(buf)
 		p.err = errors.WithMessagef(err, "mover: archive sliver %v: read it from the cache", k)
 		return nil
 	}
-	data := d.buf[:n]
+	data := buf[:n]
+	d.hashSliver(p.item, no, buf, n)
 	sum := xxhash.Sum64(data)
 	extents, err := d.lv.Append(m.ctx, data)
 	if err != nil {
+		p.item.hash = nil // it has the sliver already
 		m.cache.EndArchive(k, version, sum, false)
 		return err
 	}
 	pieces := make([]catalog.Piece, len(extents))
 	for i, e := range extents {
 		pieces[i] = pieceOf(d.lv, e)
+	}
+	if h := p.item.hash; h != nil {
+		h.extents = d.appendExtents(h.extents, OnTape{No: no, Len: n, Pieces: pieces})
 	}
 	p.done = append(p.done, Done{
 		No: no, Version: version, Sum: sum, Len: n,
@@ -194,7 +204,13 @@ func (d *drive) attributesOnly(it *archiveItem, plan *Plan) {
 		it.finish(err)
 		return
 	}
-	d.metaDone = append(d.metaDone, metaDone{it, plan.Inode.DataVersion})
+	md := metaDone{item: it, dataVersion: plan.Inode.DataVersion}
+	if d.incomplete[plan.File] {
+		// Another drive archives a sliver of it just now: another entry has to follow, and
+		// the file stays pending.
+		md.dataVersion = 0
+	}
+	d.metaDone = append(d.metaDone, md)
 }
 
 // commit makes the batch durable: data on the medium, then the catalog, then the
@@ -247,9 +263,11 @@ func (d *drive) commit(b *batch) bool {
 // callers; what is left of a file goes back to the queue.
 func (d *drive) finishParts(b *batch) {
 	m := d.m
+	d.endHashing()
 	var rest []*archiveItem
 	for i := range b.parts {
 		p := &b.parts[i]
+		p.plan.hash = p.item.hash
 		if p.err == nil && len(p.done) > 0 {
 			p.err = d.putEntries(p.plan) // with the slivers as the catalog has them now
 		}
@@ -315,11 +333,14 @@ func (d *drive) writeFailed(b *batch, op string, err error) {
 
 // writeBlame takes the volume or the drive out of use after a write error.
 func (d *drive) writeBlame(v *volume, err error) {
-	bl := blameFor(err)
+	if d.taken(v, err) {
+		return
+	}
+	bl := d.blameFor(err)
 	d.strike(v, bl, err)
 	switch {
-	case tape.KindOf(err) == tape.WriteProtected:
-		d.m.setState(v, catalog.VolReadOnly, "write-protected")
+	case tape.KindOf(err) == tape.WriteProtected && bl == blameVolume:
+		d.m.protect(v, "it is write-protected: move its tab")
 	case stderrors.Is(err, ltfs.ErrVolumeFull):
 		d.m.setState(v, catalog.VolFull, "no room for more data")
 	case bl == blameVolume && v.rec.State != catalog.VolFull:

@@ -28,9 +28,10 @@ func BenchmarkArchive(b *testing.B) {
 	for _, c := range []struct {
 		name    string
 		n, size int
-	}{{"large", 1, 64 * mib}, {"small", 500, 4096}} {
+		sha256  bool
+	}{{"large", 1, 64 * mib, false}, {"large-sha256", 1, 64 * mib, true}, {"small", 500, 4096, false}, {"small-sha256", 500, 4096, true}} {
 		b.Run(c.name, func(b *testing.B) {
-			r := newRig(b, setup{cache: 160 * mib, capacity: 1 << 40})
+			r := newRig(b, setup{cache: 160 * mib, capacity: 1 << 40, cfg: Config{SHA256: c.sha256}})
 			files := r.fill(c.n, c.size)
 			b.SetBytes(int64(c.n * c.size))
 			for b.Loop() {

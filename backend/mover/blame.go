@@ -26,8 +26,8 @@ var (
 	errClosed    = stderrors.New("mover: closed")
 	errShort     = stderrors.New("fewer bytes on tape than the catalog says")
 	errChecksum  = stderrors.New("checksum mismatch")
-	errNoDrive   = stderrors.New("mover: no drive is in service: see `sliod drives` for why, repair it and restart")
-	errTapeSpace = stderrors.New("mover: no volume has room: add scratch cartridges, then have the library scanned")
+	errNoDrive   = stderrors.New("mover: no drive is in service: see `sliod drives` for why, repair it and run `sliod drives reset`")
+	errTapeSpace = stderrors.New("mover: no volume has room: put scratch cartridges in and run `sliod volumes import`")
 )
 
 // blameFor sorts an error of a drive, a changer or the format on the tape.
@@ -38,14 +38,35 @@ func blameFor(err error) blame {
 	if stderrors.Is(err, catalog.ErrStopped) {
 		return blameDrive // nothing is wrong with the volume, and only a restart helps
 	}
+	if arm := (armError{}); stderrors.As(err, &arm) && tape.KindOf(err) != tape.UnitAttention {
+		return blameDrive
+	}
 	switch tape.KindOf(err) {
-	case tape.HardwareError, tape.NotReady, tape.Disconnected, tape.CleaningNeeded, tape.IllegalRequest, tape.RemovalPrevented:
+	case tape.HardwareError, tape.NotReady, tape.Disconnected, tape.CleaningNeeded, tape.IllegalRequest, tape.RemovalPrevented,
+		tape.ProtectionError: // the way to the drive: another drive has another
 		return blameDrive
 	case tape.UnitAttention:
 		return blameNobody
 	}
 	return blameVolume
 }
+
+// blameFor is blameFor with what the drive says of itself. A drive that refuses to
+// write though its medium is not protected would, one after the other, have all
+// volumes taken out of use.
+func (d *drive) blameFor(err error) blame {
+	l := d.tape.Limits()
+	if tape.KindOf(err) == tape.WriteProtected && !l.WriteProtected && !l.WORM {
+		return blameDrive
+	}
+	return blameFor(err)
+}
+
+// armError is an error of the library's arm. Whatever it says of a medium, it cannot
+// know.
+type armError struct{ error }
+
+func (e armError) Unwrap() error { return e.error }
 
 // faultError is what the waiters of a failed fault get: an error of the tape, or of
 // the catalog, is EIO to a client, whatever it is made of. The cache's ENOSPC stays.

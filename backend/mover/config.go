@@ -19,6 +19,9 @@ type Config struct {
 	BatchBytes int64         // default 1 GiB
 	BatchTime  time.Duration // default 30 s
 
+	// SHA256: the SHA-256 of files that are archived whole is put in the index.
+	SHA256 bool
+
 	// ReadAhead is the number of slivers after a recalled one for which
 	// Files.Next is asked; negative: none. Default 8.
 	ReadAhead int
@@ -34,6 +37,15 @@ type Config struct {
 	// Linger is how long a volume that nobody needs stays in its drive. Default
 	// 1 min; negative: none.
 	Linger time.Duration
+
+	// Look is how often the library is asked what is where, beside when that matters: a
+	// cartridge that was put in by hand is noticed. Default 1 min; negative: never.
+	Look time.Duration
+	// LookAgain: somebody who wants a volume that is not in the library has it looked for again,
+	// unless that was done within this time. Default 10 s; negative: always.
+	LookAgain time.Duration
+	// Cleaning are patterns (path.Match) of the barcodes of cleaning cartridges. Default "CLN*".
+	Cleaning []string
 
 	// BlockSize is the record size of newly formatted volumes. Default 512 KiB.
 	BlockSize int
@@ -57,6 +69,11 @@ func (c Config) withDefaults(drives int) Config {
 	setDefault(&c.IndexInterval, 10*time.Minute)
 	setDefault(&c.IndexIdle, 2*time.Second)
 	setDefault(&c.Linger, time.Minute)
+	setDefault(&c.Look, time.Minute)
+	setDefault(&c.LookAgain, 10*time.Second)
+	if c.Cleaning == nil {
+		c.Cleaning = []string{"CLN*"}
+	}
 	setDefault(&c.BlockSize, 512<<10)
 	setDefault(&c.ArchiveDrives, max(1, drives/2))
 	setDefault(&c.Schedule, schedule.DefaultPolicy)

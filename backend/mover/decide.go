@@ -16,6 +16,8 @@ const (
 	doExchange                    // for another volume
 	doIndex                       // write the index
 	doUnmount                     // nobody needs the volume
+	doClean                       // by the cartridge target
+	doUse                         // lend the volume to somebody
 	doFailArchive                 // there is no volume or no drive for it
 	doStop
 )
@@ -24,7 +26,8 @@ const (
 type task struct {
 	kind   taskKind
 	job    job           // doRead
-	target *volume       // doExchange
+	target *volume       // doExchange, doClean
+	use    *use          // doUse
 	wait   time.Duration // doWait; 0: until woken
 	err    error         // doFailArchive
 }
@@ -49,9 +52,15 @@ func (m *Mover) next(d *drive) task {
 	if err := m.archiveStuckLocked(); err != nil {
 		return task{kind: doFailArchive, err: err}
 	}
-	if d.failed {
+	m.failStuckUsesLocked()
+	if d.out() {
 		d.idle = true
 		return task{kind: doWait}
+	}
+	if d.cleanNow || d.cleanSoon && d.vol == nil {
+		if t, ok := m.cleanLocked(d); ok {
+			return t
+		}
 	}
 	if d.indexDue(now) {
 		return task{kind: doIndex}
@@ -62,7 +71,11 @@ func (m *Mover) next(d *drive) task {
 	mine := schedule.Demand{}
 	if d.vol != nil {
 		mine = recallDemand(d.vol)
+		if d.vol.useReady() && (!d.used || mine.Slivers == 0 && !archiveHere) {
+			return m.takeUseLocked(d, d.vol)
+		}
 	}
+	d.used = false
 	if archiveHere {
 		mine = join(mine, m.archiveDemandLocked())
 	}
@@ -76,11 +89,29 @@ func (m *Mover) next(d *drive) task {
 			d.idle = true
 			return task{kind: doWait}
 		}
+		if d.cleanSoon {
+			if t, ok := m.cleanLocked(d); ok {
+				return t
+			}
+		}
 		target.drive = d
+		if target.useReady() {
+			return m.takeUseLocked(d, target)
+		}
 		d.archiving = other[0].Archive
 		return task{kind: doExchange, target: target}
 	}
 	return m.restLocked(d, now)
+}
+
+// cleanLocked has d cleaned, if there is a cartridge for it and it helps.
+func (m *Mover) cleanLocked(d *drive) (task, bool) {
+	c := m.cleanerLocked(d)
+	if c == nil || d.cleaned >= uselessCleanings {
+		return task{}, false
+	}
+	c.drive = d
+	return task{kind: doClean, target: c}, true
 }
 
 // workLocked chooses between reading and archiving on the volume that d has.
@@ -108,9 +139,14 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedu
 	var ds []schedule.Demand
 	var vs []*volume
 	for _, v := range m.volumes {
-		if v.drive == nil && !v.away && v.queue.Len() > 0 && m.mayMountLocked(d, v) && !m.liesElsewhereLocked(d, v) {
-			ds, vs = append(ds, recallDemand(v)), append(vs, v)
+		if v.claimed() || v.away || v.queue.Len()+len(v.uses) == 0 || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
+			continue
 		}
+		demand := recallDemand(v)
+		if len(v.uses) > 0 {
+			demand = join(demand, useDemand(v))
+		}
+		ds, vs = append(ds, demand), append(vs, v)
 	}
 	if archive {
 		if v := m.targetLocked(d); v != nil {
@@ -128,7 +164,7 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedu
 // can serve v with less effort than d.
 func (m *Mover) betterDriveLocked(d *drive, v *volume, archive bool) bool {
 	for _, e := range m.drives {
-		if e == d || e.failed || !e.idle {
+		if e == d || e.out() || !e.idle {
 			continue
 		}
 		if archive && e.vol != nil && e.vol.hasRoom() && m.mayArchiveLocked(e) {
@@ -148,7 +184,7 @@ func (m *Mover) mayMountLocked(d *drive, v *volume) bool {
 		return true
 	}
 	for _, e := range m.drives {
-		if !e.failed && !e.blamed[v.rec.No] {
+		if !e.out() && !e.blamed[v.rec.No] {
 			return false
 		}
 	}
@@ -160,7 +196,7 @@ func (m *Mover) mayMountLocked(d *drive, v *volume) bool {
 // to mount it or to bring it home.
 func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 	for _, e := range m.drives {
-		if e != d && e.hasElement && v.at == e.element && !e.failed && !e.blamed[v.rec.No] {
+		if e != d && e.hasElement && v.at == e.element && !e.out() && !e.blamed[v.rec.No] {
 			return true
 		}
 	}
@@ -172,7 +208,7 @@ func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 func (m *Mover) targetLocked(d *drive) *volume {
 	var best *volume
 	for _, v := range m.volumes {
-		if v.drive != nil || !v.isTarget() || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
+		if v.claimed() || !v.isTarget() || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
 			continue
 		}
 		if best == nil || betterTarget(v, best) {
@@ -222,12 +258,12 @@ func (m *Mover) archiveStuckLocked() error {
 			continue
 		}
 		targets = true
-		if v.drive != nil && !v.drive.failed {
+		if v.drive != nil && !v.drive.out() {
 			m.noTape = false
 			return nil
 		}
 		for _, d := range m.drives {
-			if v.drive == nil && !d.failed && !d.blamed[v.rec.No] {
+			if v.drive == nil && !d.out() && !d.blamed[v.rec.No] {
 				m.noTape = false
 				return nil
 			}

@@ -25,7 +25,18 @@
 //
 //	empty -> mounting -> idle <-> reading | writing
 //	idle  -> unmounting -> empty
+//	any   -> busy -> idle | empty        lent to a use (UseVolume)
+//	empty | idle -> cleaning -> empty    a cleaning cartridge is in it
+//	empty -> blocked -> empty            the library cannot use it
 //	any   -> failed              two volumes failed in it, or it is gone
+//
+// # Others move cartridges, too
+//
+// What is where is asked of the library before each fetch and each way home (inventory). A
+// volume that a drive has, or that is being carried, is placed by its owner only: a report that
+// was begun before its last move is stale (Mover.moves). The moves of imports and
+// exports that need no drive are made by their callers; they claim the volume by
+// volume.moving.
 //
 // # Lock order
 //

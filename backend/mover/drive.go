@@ -3,6 +3,8 @@ package mover
 import (
 	"time"
 
+	"github.com/pkg/errors"
+
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 	"sliod/tape"
@@ -18,10 +20,13 @@ const (
 	driveReading
 	driveWriting
 	driveUnmounting
+	driveBusy     // lent to a use
+	driveCleaning // a cleaning cartridge is in it
 	driveFailed
+	driveBlocked // the library cannot use it
 )
 
-var driveStateNames = [...]string{"empty", "mounting", "idle", "reading", "writing", "unmounting", "failed"}
+var driveStateNames = [...]string{"empty", "mounting", "idle", "reading", "writing", "unmounting", "busy", "cleaning", "failed", "blocked"}
 
 // drive is a tape drive with its owner goroutine.
 type drive struct {
@@ -35,29 +40,38 @@ type drive struct {
 
 	// Guarded by Mover.mu.
 	vol       *volume // mounted, or nil
+	lent      *volume // lent to a use, mounted or not
 	state     driveState
 	job       string // what it does, for people
 	position  tape.Position
 	lastErr   error
-	failed    bool // out of service
-	idle      bool // waits, and would take work
+	failed    bool   // out of service
+	blocked   string // why the library cannot use it, while nothing of ours is in it
+	idle      bool   // waits, and would take work
 	archiving bool
+	cleanNow  bool // it asks to be cleaned, and refuses to work
+	cleanSoon bool // it asks to be cleaned
+	cleaned   int  // how often it was cleaned since it last worked
 	mountedAt time.Time
 	idleSince time.Time
 	strikes   map[catalog.VolumeNo]bool // volumes that failed in it
 	blamed    map[catalog.VolumeNo]bool // of these, where the drive was at fault
 
 	// Only the owner uses what follows.
-	lv        *ltfs.Volume
-	wrote     bool // the last step was a batch
-	buf       []byte
-	paths     map[sliver.FileID][]string // entries in the volume's index
-	metaDone  []metaDone                 // wait for the next index
-	removed   []uint64                   // files that are gone, for the next index
-	unindexed int64                      // bytes that the newest index lacks
-	dirtyAt   time.Time                  // when the first change after the newest index was made
-	batchAt   time.Time                  // end of the last batch
-	indexTook time.Duration              // the last index
+	lv       *ltfs.Volume
+	wrote    bool // the last step was a batch
+	used     bool // the last step was a use
+	buf      []byte
+	hasher   hasher
+	paths    map[sliver.FileID][]string // entries in the volume's index
+	metaDone []metaDone                 // wait for the next index
+	removed  []uint64                   // files that are gone, for the next index
+	// incomplete are the files whose entries lack content that is not on tape yet.
+	incomplete map[sliver.FileID]bool
+	unindexed  int64         // bytes that the newest index lacks
+	dirtyAt    time.Time     // when the first change after the newest index was made
+	batchAt    time.Time     // end of the last batch
+	indexTook  time.Duration // the last index
 }
 
 // metaDone is a file of which only attributes were archived: they are on tape
@@ -65,6 +79,7 @@ type drive struct {
 type metaDone struct {
 	item        *archiveItem
 	dataVersion uint64
+	gone        bool // the file's removal
 }
 
 func newDrive(m *Mover, index int, t tape.Drive) *drive {
@@ -72,7 +87,7 @@ func newDrive(m *Mover, index int, t tape.Drive) *drive {
 		m: m, index: index, tape: t,
 		wake: make(chan struct{}, 1), ended: make(chan error, 1),
 		strikes: make(map[catalog.VolumeNo]bool), blamed: make(map[catalog.VolumeNo]bool),
-		buf: make([]byte, sliver.Size),
+		buf: make([]byte, sliver.Size), incomplete: make(map[sliver.FileID]bool),
 	}
 }
 
@@ -100,6 +115,10 @@ func (d *drive) run() {
 		case doFailArchive:
 			d.m.publishTapeSpace()
 			d.m.failArchive(t.err)
+		case doClean:
+			d.clean(t.target)
+		case doUse:
+			t.use.done <- d.lend(t.use)
 		case doStop:
 			d.ended <- d.shutdown()
 			return
@@ -129,6 +148,9 @@ func (d *drive) wait(limit time.Duration) {
 	}
 }
 
+// out says whether the drive can take no volume. It is called with Mover.mu held.
+func (d *drive) out() bool { return d.failed || d.blocked != "" && d.vol == nil && d.lent == nil }
+
 func (d *drive) restState() driveState {
 	switch {
 	case d.failed:
@@ -155,6 +177,15 @@ func (d *drive) strike(v *volume, b blame, err error) {
 		return
 	}
 	m := d.m
+	if tape.KindOf(err) == tape.CleaningNeeded {
+		d.askCleaning(true)
+		m.mu.Lock()
+		will := m.willCleanLocked(d)
+		m.mu.Unlock()
+		if will {
+			return
+		}
+	}
 	m.mu.Lock()
 	d.lastErr = err
 	d.strikes[v.rec.No] = true
@@ -177,13 +208,40 @@ func (d *drive) strike(v *volume, b blame, err error) {
 	m.mu.Unlock()
 	if out {
 		m.log.WithField(fieldDrive, d.tape.Serial()).WithError(err).
-			Error("the drive is out of service: repair it and restart; its cartridge is brought home if the drive lets it go")
+			Error("the drive is out of service: repair it and run `sliod drives reset`; its cartridge is brought home if the drive lets it go")
 	}
+}
+
+// ResetDrive puts a drive that went out of service back in service, after it was repaired, and forgets
+// what it was blamed for.
+func (m *Mover) ResetDrive(serial string) error {
+	m.mu.Lock()
+	var d *drive
+	for _, e := range m.drives {
+		if e.tape.Serial() == serial {
+			d = e
+		}
+	}
+	if d == nil {
+		m.mu.Unlock()
+		return errors.Errorf("mover: there is no drive %s: see `sliod drives`", serial)
+	}
+	d.failed, d.lastErr, d.cleaned = false, nil, 0
+	clear(d.strikes)
+	clear(d.blamed)
+	m.requeueAllLocked()
+	m.wakeLocked()
+	m.mu.Unlock()
+	m.log.WithField(fieldDrive, serial).Info("the drive is back in service")
+	m.lookAgain(nil)
+	m.publishTapeSpace()
+	return nil
 }
 
 // worked notes a success with the mounted volume.
 func (d *drive) worked() {
 	d.m.mu.Lock()
+	d.cleaned = 0
 	if d.vol != nil && !d.strikes[d.vol.rec.No] {
 		clear(d.strikes)
 		clear(d.blamed)

@@ -1,12 +1,10 @@
 package mover
 
 import (
-	"slices"
 	"time"
 
 	"github.com/pkg/errors"
 
-	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 	"sliod/tape/ltfs"
 )
@@ -39,6 +37,9 @@ func metaOf(plan *Plan) *ltfs.Meta {
 	if len(plan.Names) > 1 {
 		m.Links = plan.Names[1:]
 	}
+	for _, dir := range plan.Dirs {
+		m.Dirs = append(m.Dirs, uint64(dir))
+	}
 	return m
 }
 
@@ -52,78 +53,71 @@ func dirEntry(plan *Plan, dir *ltfs.Dir) error {
 }
 
 // fileEntry makes an entry for anything but a directory: its metadata list all
-// archived slivers of the file, its extents those on the mounted volume.
+// slivers of the file that have content, its extents those on the mounted volume.
 func (d *drive) fileEntry(plan *Plan) (*ltfs.File, error) {
 	meta := metaOf(plan)
 	f := &ltfs.File{}
+	delete(d.incomplete, plan.File)
 	if plan.Slivers != nil {
-		here := d.vol.rec.No
-		list, err := slivers(plan, here, nil)
+		err := plan.Slivers(d.vol.rec.No, func(s OnTape) bool {
+			if s.No.Start() >= meta.Size {
+				return false // cut off since
+			}
+			if s.Version == 0 {
+				s.Len = sliver.LenIn(meta.Size, s.No)
+				d.incomplete[plan.File] = true
+			}
+			s.Len = min(s.Len, sliver.LenIn(meta.Size, s.No))
+			if s.Len == 0 {
+				return true // a truncate has left nothing of it
+			}
+			f.Extents = d.appendExtents(f.Extents, s)
+			meta.Slivers = append(meta.Slivers, listed(s))
+			return true
+		})
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range list {
-			f.Extents = d.appendExtents(f.Extents, s, meta.Size)
-		}
-		if sliver.No(len(list)) < sliver.Count(meta.Size) {
-			// The others may be on other volumes.
-			d.m.mu.Lock()
-			var others []catalog.VolumeNo
-			for no, v := range d.m.volumes {
-				if no != here && v.rec.UUID != "" {
-					others = append(others, no)
-				}
-			}
-			d.m.mu.Unlock()
-			for _, no := range others {
-				if list, err = slivers(plan, no, list); err != nil {
-					return nil, err
-				}
-			}
-			slices.SortFunc(list, func(a, b OnTape) int { return int(int64(a.No) - int64(b.No)) })
-			list = slices.CompactFunc(list, func(a, b OnTape) bool { return a.No == b.No })
-		}
-		for _, s := range list {
-			if s.No.Start() >= meta.Size {
-				break // cut off since
-			}
-			meta.Slivers = append(meta.Slivers, ltfs.SliverMeta{
-				No: uint64(s.No), Version: uint64(s.Version), Sum: s.Sum, Len: uint32(listedLen(s, meta.Size)),
-			})
-		}
 	}
 	stamp(&f.Node)
-	return f, errors.WithMessage(meta.Apply(f), "metadata")
-}
-
-// slivers appends the file's slivers on volume v.
-func slivers(plan *Plan, v catalog.VolumeNo, list []OnTape) ([]OnTape, error) {
-	err := plan.Slivers(v, func(s OnTape) bool {
-		list = append(list, s)
-		return true
-	})
-	return list, err
-}
-
-// listedLen is the length under which the index lists a sliver. The checksum goes
-// over the archived bytes, so if the sliver is the file's last, it is listed with
-// all of them: the file's size says where it ends. In the middle of a file the bytes
-// behind the valid ones must read as zeros, so only those are listed.
-func listedLen(s OnTape, size uint64) int {
-	if s.ArchLen > s.Len && s.No.Start()+uint64(s.Len) < size {
-		return s.Len
+	if err := meta.Apply(f); err != nil {
+		return nil, errors.WithMessage(err, "metadata")
 	}
-	return max(s.Len, s.ArchLen)
+	d.putHash(plan, f)
+	return f, nil
+}
+
+// listed is how the metadata list a sliver. The checksum goes over the archived
+// bytes, of which a truncate may have cut some off since. They still lie behind the
+// valid ones on tape, unless the sliver is in pieces: then nobody could check it.
+func listed(s OnTape) ltfs.SliverMeta {
+	l := ltfs.SliverMeta{No: uint64(s.No), Version: uint64(s.Version), Len: uint32(s.Len)}
+	switch {
+	case s.Version == 0:
+	case !s.HasSum, s.ArchLen < s.Len, s.ArchLen > s.Len && len(s.Pieces) > 1:
+		l.NoSum = true
+	default:
+		l.Sum = s.Sum
+		if s.ArchLen > s.Len {
+			l.SumLen = uint32(s.ArchLen)
+		}
+	}
+	return l
 }
 
 // appendExtents adds the extents of one sliver. One that goes on where the last
 // one ends, on tape and in the file, becomes part of it: a file that was archived in
-// one go has one extent.
-func (d *drive) appendExtents(list []ltfs.Extent, s OnTape, size uint64) []ltfs.Extent {
-	at, left := s.No.Start(), uint64(listedLen(s, size))
+// one go has one extent. Zeros stay a gap.
+func (d *drive) appendExtents(list []ltfs.Extent, s OnTape) []ltfs.Extent {
+	at, left := s.No.Start(), uint64(s.Len)
 	for _, p := range s.Pieces {
-		if left == 0 || at >= size {
+		if left == 0 {
 			break
+		}
+		if p.IsZeros() {
+			n := min(uint64(p.Len), left)
+			at, left = at+n, left-n
+			continue
 		}
 		e := extentOf(d.lv, p)
 		e.FileOffset = at

@@ -3,6 +3,7 @@ package mover
 import (
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
+	"sliod/tape/ltfs"
 )
 
 // Files is what the mover needs of the archive's tree; package backend
@@ -24,6 +25,12 @@ type Files interface {
 	// says that done[i] still is the newest content. If it fails, nothing was
 	// committed, and the mover ends the archiving as failed.
 	Archived(f sliver.FileID, dataVersion uint64, done []Done) (kept []bool, err error)
+	// Removed is called when the removal of a file is on tape, for which Plan said that
+	// it is gone.
+	Removed(f sliver.FileID) error
+	// Summed is called when a sliver was read whose record has no checksum: sum is
+	// the XXH64 of its archived bytes, and what a later recall is checked against.
+	Summed(k sliver.Key, v sliver.Version, sum uint64) error
 	// OnVolume calls fn for every file that has a sliver on volume v, each once,
 	// until fn returns false.
 	OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error
@@ -48,24 +55,31 @@ type Want struct {
 // Plan is what there is to archive of a file: its dirty slivers, and all that
 // its entries in the index of a volume say.
 type Plan struct {
-	File   sliver.FileID
-	Names  []string // all paths from the root, "/" between, none at the begin
-	Inode  catalog.Inode
-	Xattrs map[string][]byte
-	Dirty  []sliver.No // sorted
-	Target string      // of a symbolic link
-	// Slivers calls fn for each archived sliver of the file that is on volume v,
-	// in order, as the catalog has them now, until fn returns false. It may be nil
-	// if the file has none anywhere.
+	File  sliver.FileID
+	Names []string // all paths from the root, "/" between, none at the begin
+	// Dirs are the directories of the names, and Above those on the way to the first
+	// name, from the one in the root down. The root has neither.
+	Dirs, Above []sliver.FileID
+	Inode       catalog.Inode
+	Xattrs      map[string][]byte
+	Dirty       []sliver.No // sorted
+	Target      string      // of a symbolic link
+	// Slivers calls fn for each sliver of the file that has content, in order, as it
+	// is now, until fn returns false. The pieces are those on volume v, none if it has
+	// no copy. A sliver whose newest content is not on tape has version 0. It may be
+	// nil if the file has none anywhere.
 	Slivers func(v catalog.VolumeNo, fn func(OnTape) bool) error
+
+	hash *fileHash  // of what was archived by it
+	was  *ltfs.File // the entry that it takes the place of
 }
 
-// OnTape is an archived sliver on one volume.
+// OnTape is a sliver as one volume has it.
 type OnTape struct {
 	No      sliver.No
 	Len     int // valid bytes
 	ArchLen int
-	Version sliver.Version
+	Version sliver.Version // 0: not on tape
 	Sum     uint64
 	HasSum  bool
 	Pieces  []catalog.Piece

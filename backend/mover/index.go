@@ -70,7 +70,11 @@ func (d *drive) writeIndex() error {
 		return nil
 	}
 	start := time.Now()
-	err := d.noteRemoved()
+	// What the catalog notes of files that come to tape (Files.Plan) is on disk first.
+	err := m.cat.Sync()
+	if err == nil {
+		err = d.noteRemoved()
+	}
 	if err == nil {
 		err = d.lv.WriteIndex(m.ctx)
 	}
@@ -95,7 +99,13 @@ func (d *drive) writeIndex() error {
 	done := d.metaDone
 	d.metaDone = nil
 	for _, md := range done {
-		if _, err := m.files.Archived(md.item.file, md.dataVersion, nil); err != nil {
+		var err error
+		if md.gone {
+			err = m.files.Removed(md.item.file)
+		} else {
+			_, err = m.files.Archived(md.item.file, md.dataVersion, nil)
+		}
+		if err != nil {
 			md.item.finish(errors.WithMessagef(err, "mover: record file %d in the catalog", md.item.file))
 			continue
 		}
@@ -130,26 +140,40 @@ func (d *drive) requeueMeta() {
 func (d *drive) adopt() error {
 	m, v, lv := d.m, d.vol, d.lv
 	d.unindexed, d.dirtyAt, d.metaDone, d.removed = 0, time.Time{}, nil, nil
+	d.incomplete = make(map[sliver.FileID]bool)
 	d.learnPaths()
 	rep := lv.Repair()
 	if rep == nil && lv.Generation() >= v.rec.Generation {
 		return nil
 	}
+	if rep == nil {
+		// An index is on tape before the catalog names its generation, and nothing is behind
+		// this one: it is an older copy of the volume.
+		err := errors.Errorf("its newest index has generation %d, the catalog knows %d: it is an older copy of the volume, or was rolled back", lv.Generation(), v.rec.Generation)
+		_ = m.note("mount", v, d, "", err)
+		m.setState(v, catalog.VolSuspect, err.Error())
+		return nil
+	}
 	log := m.log.WithField(fieldVolume, v.rec.Barcode)
 	end := v.rec.EndOfData
-	if rep != nil && end.Partition == uint8(lv.EndOfData().Partition) && end.Block > uint64(rep.To) {
+	if end.Partition == uint8(lv.EndOfData().Partition) && end.Block > uint64(rep.To) {
 		_ = m.note("mount", v, d, "", errors.Errorf("the data end at block %d, the catalog has committed data up to block %d: slivers are lost", rep.To, end.Block))
 		m.setState(v, catalog.VolSuspect, "its data end before what the catalog has committed")
 		return nil
 	}
-	if v.rec.State != catalog.VolAppend && v.rec.State != catalog.VolFull {
+	switch {
+	case v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull:
+	case v.rec.State == catalog.VolSuspect && !v.indexTried:
+		// A write to it failed. What it holds should be in its index all the same: it is
+		// tried once.
+		m.mu.Lock()
+		v.indexTried = true
+		m.mu.Unlock()
+	default:
 		return nil // it is only read
 	}
-	why := fmt.Sprintf("the catalog has index generation %d, the volume %d", v.rec.Generation, lv.Generation())
-	if rep != nil {
-		why = rep.String()
-		lv.Adopt()
-	}
+	why := rep.String()
+	lv.Adopt()
 	n := 0
 	var planErr error
 	err := m.files.OnVolume(v.rec.No, func(f sliver.FileID) bool {
@@ -189,10 +213,29 @@ func (d *drive) learnPaths() {
 }
 
 // putEntries makes the file's entries in the index what the plan says: under its
-// names only, with the slivers that are on this volume.
+// names only, with the slivers that are on this volume. Other files that stand
+// there were renamed or removed since: what they have on this volume must stay in
+// its index, so they get the entries that are right now.
 func (d *drive) putEntries(plan *Plan) error {
 	d.changed()
+	var displaced []sliver.FileID
+	err := d.putFile(plan, &displaced)
+	for len(displaced) > 0 && err == nil {
+		f := displaced[0]
+		displaced = displaced[1:]
+		var p *Plan
+		if p, err = d.m.files.Plan(f); err == nil && p != nil {
+			err = d.putFile(p, &displaced)
+		}
+	}
+	return errors.WithMessagef(err, "mover: file %d, index of volume %s", plan.File, d.vol.rec.Barcode)
+}
+
+// putFile is putEntries for one file. Files that lose their entries by it are
+// added to displaced.
+func (d *drive) putFile(plan *Plan, displaced *[]sliver.FileID) error {
 	x := d.lv.Index()
+	plan.was = d.entryOf(plan.File)
 	for _, old := range d.paths[plan.File] {
 		if len(plan.Names) > 0 && plan.Names[0] == old {
 			continue
@@ -208,10 +251,14 @@ func (d *drive) putEntries(plan *Plan) error {
 		if err := x.Remove(old); err != nil {
 			return err
 		}
-		if isDir && dir.Len() > 0 && len(plan.Names) > 0 {
-			// What is below moves along.
-			if err := graft(x, dir, plan.Names[0]); err != nil {
-				return err
+		if isDir && dir.Len() > 0 {
+			if len(plan.Names) > 0 {
+				// What is below moves along.
+				if err := graft(x, dir, plan.Names[0], displaced); err != nil {
+					return err
+				}
+			} else {
+				below(dir, displaced)
 			}
 			defer d.learnPaths()
 		}
@@ -221,10 +268,115 @@ func (d *drive) putEntries(plan *Plan) error {
 		return nil
 	}
 	// LTFS knows no hard links: the other names are in the metadata.
-	err := d.putEntry(plan, plan.Names[0])
-	return errors.WithMessagef(err, "mover: file %d, index of volume %s", plan.File, d.vol.rec.Barcode)
+	path := plan.Names[0]
+	if err := d.putAbove(plan, path, displaced); err != nil {
+		return err
+	}
+	if err := d.clearPath(plan, path, displaced); err != nil {
+		return err
+	}
+	return d.putEntry(plan, path)
 }
 
+// putAbove makes entries for the directories above a path, with their metadata, so
+// that each volume tells whole paths.
+func (d *drive) putAbove(plan *Plan, path string, displaced *[]sliver.FileID) error {
+	x := d.lv.Index()
+	put := func(dir sliver.FileID, e ltfs.Entry) error {
+		if f, ok := fileOf(e); ok && f == dir {
+			return nil
+		}
+		p, err := d.m.files.Plan(dir)
+		if err != nil || p == nil || len(p.Names) == 0 {
+			return err
+		}
+		return d.putFile(p, displaced)
+	}
+	if path != "" {
+		if err := put(sliver.RootID, x.Root); err != nil {
+			return err
+		}
+	}
+	n := 0
+	for i := range path {
+		if path[i] != '/' {
+			continue
+		}
+		e, err := x.Lookup(path[:i])
+		if err != nil {
+			e = &ltfs.Dir{}
+		}
+		if n < len(plan.Above) {
+			if err := put(plan.Above[n], e); err != nil {
+				return err
+			}
+		}
+		n++
+		// A file in the way of a directory.
+		if e, err = x.Lookup(path[:i]); err == nil {
+			if _, isDir := e.(*ltfs.Dir); !isDir {
+				if f, ok := fileOf(e); ok {
+					*displaced = append(*displaced, f)
+				}
+				if err := x.Remove(path[:i]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// clearPath sees to it that nothing of another file is lost when plan's entry is put
+// at path.
+func (d *drive) clearPath(plan *Plan, path string, displaced *[]sliver.FileID) error {
+	if path == "" {
+		return nil
+	}
+	x := d.lv.Index()
+	old, err := x.Lookup(path)
+	if err != nil {
+		return nil
+	}
+	f, ok := fileOf(old)
+	if ok && f == plan.File {
+		return nil
+	}
+	dir, isDir := old.(*ltfs.Dir)
+	if ok {
+		d.paths[f] = slices.DeleteFunc(d.paths[f], func(p string) bool { return p == path })
+		if isDir {
+			p, err := d.m.files.Plan(f)
+			if err != nil {
+				return err
+			}
+			if p != nil && len(p.Names) > 0 && p.Names[0] != path {
+				d.paths[f] = append(d.paths[f], path)
+				return d.putFile(p, displaced) // it takes along what is below
+			}
+		} else {
+			*displaced = append(*displaced, f)
+		}
+	}
+	if isDir && plan.Inode.Mode&modeType != modeDir {
+		below(dir, displaced)
+	}
+	return nil
+}
+
+// below adds the files under a directory that is taken out of the index.
+func below(dir *ltfs.Dir, displaced *[]sliver.FileID) {
+	for _, e := range dir.Children() {
+		if f, ok := fileOf(e); ok {
+			*displaced = append(*displaced, f)
+		}
+		if c, ok := e.(*ltfs.Dir); ok {
+			below(c, displaced)
+		}
+	}
+}
+
+// putEntry makes the file's entry at path.
 func (d *drive) putEntry(plan *Plan, path string) error {
 	x := d.lv.Index()
 	if path == "" {
@@ -238,13 +390,8 @@ func (d *drive) putEntry(plan *Plan, path string) error {
 		x.MarkDirty()
 		return nil
 	}
-	old, err := x.Lookup(path)
-	if err == nil {
-		if f, ok := fileOf(old); ok && f != plan.File {
-			d.paths[f] = slices.DeleteFunc(d.paths[f], func(p string) bool { return p == path })
-		}
-	}
 	var e ltfs.Entry
+	var err error
 	if plan.Inode.Mode&modeType == modeDir {
 		dir := &ltfs.Dir{}
 		e, err = dir, dirEntry(plan, dir)
@@ -254,19 +401,8 @@ func (d *drive) putEntry(plan *Plan, path string) error {
 	if err != nil {
 		return err
 	}
-	// A file in the way of a directory was renamed or removed since; its own
-	// entry follows when it is archived.
-	for i := range path {
-		if path[i] != '/' {
-			continue
-		}
-		if f, err := x.Lookup(path[:i]); err == nil {
-			if _, isDir := f.(*ltfs.Dir); !isDir {
-				if err := x.Remove(path[:i]); err != nil {
-					return err
-				}
-			}
-		}
+	if plan.was != nil {
+		nodeOf(e).Unknown = nodeOf(plan.was).Unknown // of a volume that others wrote as well
 	}
 	if err := x.Put(path, e); err != nil {
 		return err
@@ -296,8 +432,9 @@ func (d *drive) removeEntries(f sliver.FileID) {
 	delete(d.paths, f)
 }
 
-// graft puts e, which is in no index, at path, joining directories.
-func graft(x *ltfs.Index, e ltfs.Entry, path string) error {
+// graft puts e, which is in no index, at path, joining directories. What is there
+// is newer; what cannot stay beside it is added to displaced.
+func graft(x *ltfs.Index, e ltfs.Entry, path string, displaced *[]sliver.FileID) error {
 	there, err := x.Lookup(path)
 	if err != nil {
 		if !stderrors.Is(err, ltfs.ErrNotFound) {
@@ -308,34 +445,39 @@ func graft(x *ltfs.Index, e ltfs.Entry, path string) error {
 	from, ok1 := e.(*ltfs.Dir)
 	_, ok2 := there.(*ltfs.Dir)
 	if !ok1 || !ok2 {
-		return nil // what is there is newer
+		if f, ok := fileOf(e); ok {
+			*displaced = append(*displaced, f)
+		}
+		if ok1 {
+			below(from, displaced)
+		}
+		return nil
 	}
 	for _, c := range from.Children() {
-		if err := graft(x, c, strings.TrimPrefix(path+"/", "/")+nameOf(c)); err != nil {
+		if err := graft(x, c, strings.TrimPrefix(path+"/", "/")+nameOf(c), displaced); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func nameOf(e ltfs.Entry) string {
-	switch e := e.(type) {
-	case *ltfs.File:
-		return e.Name
-	case *ltfs.Dir:
-		return e.Name
+func nodeOf(e ltfs.Entry) *ltfs.Node {
+	if d, ok := e.(*ltfs.Dir); ok {
+		return &d.Node
 	}
-	return ""
+	return &e.(*ltfs.File).Node
 }
+
+func nameOf(e ltfs.Entry) string { return nodeOf(e).Name }
 
 func isEmpty(lv *ltfs.Volume) bool {
 	return lv.Repair() == nil && lv.Index().Files() == 0 && lv.Index().Dirs() <= 1
 }
 
-func (d *drive) mountOptions() ltfs.MountOptions { return ltfs.MountOptions{Log: d.m.log} }
+func (m *Mover) mountOptions() ltfs.MountOptions { return ltfs.MountOptions{Log: m.log} }
 
-func (d *drive) formatOptions(v *volume) ltfs.FormatOptions {
-	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: d.m.cfg.BlockSize, UUID: v.rec.UUID, Log: d.m.log}
+func (m *Mover) formatOptions(v *volume) ltfs.FormatOptions {
+	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: m.cfg.BlockSize, UUID: v.rec.UUID, Log: m.log}
 }
 
 // newUUID returns a random UUID (RFC 9562, version 4).

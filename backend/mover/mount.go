@@ -3,7 +3,6 @@ package mover
 import (
 	stderrors "errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/pkg/errors"
@@ -16,7 +15,13 @@ import (
 var (
 	errForeign  = stderrors.New("the cartridge holds something that is not of this archive: it is never overwritten")
 	errMistaken = stderrors.New("another cartridge has this barcode")
+	errCleaner  = stderrors.New("it is a cleaning cartridge: add its barcode to library.cleaning")
+	// errElsewhere says that the cartridge is not where it was, and nobody is to blame.
+	errElsewhere = stderrors.New("the cartridge was moved by somebody else")
 )
+
+// maxFetches is how often a cartridge is fetched again that is not where the library said.
+const maxFetches = 3
 
 // exchange brings v into the drive, in place of what is there. v has been
 // claimed for d.
@@ -25,14 +30,20 @@ func (d *drive) exchange(v *volume) {
 		_ = d.dismount(false) // noted; if the cartridge is stuck, the mount fails too
 	}
 	d.setState(driveMounting, "mount of volume "+v.rec.Barcode)
-	err := d.clearOut(v)
+	err := d.fetch(v)
 	if err == nil {
 		err = d.mount(v)
 	}
 	if err != nil {
-		d.mountFailed(v, err)
+		_ = d.mountFailed(v, err) // noted
 		return
 	}
+	_ = d.mounted(v) // noted
+}
+
+// mounted makes v, whose LTFS volume d.lv is, the drive's volume. An error has
+// been noted, and the volume is not in the drive any longer.
+func (d *drive) mounted(v *volume) error {
 	m := d.m
 	m.mu.Lock()
 	d.vol, d.mountedAt = v, time.Now()
@@ -40,6 +51,8 @@ func (d *drive) exchange(v *volume) {
 	m.stats.Mounts++
 	m.wakeLocked()
 	m.mu.Unlock()
+	d.checkProtection(v)
+	d.alerts(v)
 	m.publishTapeSpace()
 	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("volume mounted")
 	if err := d.adopt(); err != nil {
@@ -51,7 +64,9 @@ func (d *drive) exchange(v *volume) {
 			m.setState(v, catalog.VolSuspect, "its index could not be brought up to date")
 		}
 		_ = d.dismount(true) // noted
+		return err
 	}
+	return nil
 }
 
 // clearOut brings home what lies in the drive from before the start, unless that
@@ -61,7 +76,7 @@ func (d *drive) clearOut(v *volume) error {
 	m.mu.Lock()
 	var old *volume
 	for _, w := range m.volumes {
-		if w != v && w.drive == nil && !w.away && w.at == d.element {
+		if w != v && !w.claimed() && (!w.away || w.why == whyTwice) && w.at == d.element {
 			old = w
 			old.drive = d
 		}
@@ -73,26 +88,105 @@ func (d *drive) clearOut(v *volume) error {
 	return d.bringHome(old)
 }
 
-// mount loads v, formats it if it is a blank scratch volume, and checks that it
-// is what the catalog says.
+// fetch brings v into the drive, in place of what is left there, and loads it. It
+// looks before where things are: others move cartridges, too.
+func (d *drive) fetch(v *volume) error {
+	m := d.m
+	for try := 1; ; try++ {
+		m.lookAgain(v)
+		m.mu.Lock()
+		at, away, blocked, where := v.at, v.away, d.blocked, m.whereLocked(v)
+		other := m.driveAtLocked(at)
+		// As for the choice of the volume: a drive that is to blame for it does not bring it
+		// home, so somebody has to try.
+		elsewhere := m.liesElsewhereLocked(d, v)
+		m.mu.Unlock()
+		switch {
+		case away:
+			return errors.WithMessage(errElsewhere, awayError(v).Error())
+		case elsewhere:
+			return errors.WithMessagef(errElsewhere, "volume %s is in %s now", v.rec.Barcode, where)
+		case blocked != "":
+			return errors.WithMessagef(errElsewhere, "drive %s cannot be used: %s", d.tape.Serial(), blocked)
+		}
+		err := d.clearOut(v)
+		if err == nil && at != d.element {
+			if err = m.lib.Changer.Move(m.ctx, at, d.element); err != nil {
+				from := fmt.Sprintf("element %d", at)
+				if other != nil {
+					from = fmt.Sprintf("drive %s, which does not let it go", other.tape.Serial())
+				}
+				err = errors.WithMessagef(armError{err}, "fetch volume %s from %s", v.rec.Barcode, from)
+			} else {
+				m.carried(v, d.element)
+			}
+		}
+		if err == nil {
+			if err = d.tape.Load(m.ctx); err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
+				m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("load failed: trying again")
+				err = d.tape.Load(m.ctx)
+			}
+			if err == nil {
+				return nil
+			}
+			if tape.KindOf(err) != tape.NotReady || !d.taken(v, err) {
+				return err
+			}
+		} else if !surprise(err) {
+			return err
+		}
+		if try == maxFetches || m.ctx.Err() != nil {
+			return err
+		}
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Warn("a cartridge is not where it was; looking again")
+	}
+}
+
+// surprise says whether err, of a move, tells that things are elsewhere than they were
+// thought to be.
+func surprise(err error) bool {
+	switch tape.KindOf(err) {
+	case tape.UnitAttention, tape.ElementEmpty, tape.ElementFull, tape.RemovalPrevented:
+		return true
+	}
+	return false
+}
+
+// carried notes that v is in an element now.
+func (m *Mover) carried(v *volume, to uint16) {
+	m.mu.Lock()
+	m.moves++
+	v.at, v.moved = to, m.moves
+	m.mu.Unlock()
+}
+
+// driveAtLocked returns the drive of an element, or nil.
+func (m *Mover) driveAtLocked(at uint16) *drive {
+	for _, d := range m.drives {
+		if d.hasElement && d.element == at {
+			return d
+		}
+	}
+	return nil
+}
+
+// mount mounts v, which is loaded, formats it if it is a blank scratch volume, and
+// checks that it is what the catalog says.
 func (d *drive) mount(v *volume) error {
 	m := d.m
-	if v.at != d.element {
-		if err := m.lib.Changer.Move(m.ctx, v.at, d.element); err != nil {
-			return errors.WithMessagef(err, "fetch volume %s from element %d", v.rec.Barcode, v.at)
-		}
-		m.mu.Lock()
-		v.at = d.element
-		m.mu.Unlock()
+	if d.tape.Limits().Cleaning {
+		return errCleaner
 	}
-	if err := d.tape.Load(m.ctx); err != nil {
-		return err
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions())
+	if err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
+		// What is said of the volume now may take it out of use, or have it formatted.
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("mount failed: looking again")
+		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions())
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, d.mountOptions())
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
 	switch {
-	case v.rec.State == catalog.VolScratch && v.rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent)):
+	case v.rec.State == catalog.VolScratch && v.rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent) && d.isOurs(v)):
 		lv, err = d.format(v)
 	case not != nil:
 		if v.rec.State != catalog.VolScratch || !not.Blank {
@@ -112,73 +206,23 @@ func (d *drive) mount(v *volume) error {
 	return nil
 }
 
-// cutOff says whether not, of a cartridge that was about to be formatted, is what
-// a format leaves that was cut off: nothing, or the volume's own VOL1 label and not
-// all that follows it.
-func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
-	return not != nil && (not.Blank || not.Serial != "" && strings.HasPrefix(v.rec.Barcode, not.Serial))
-}
-
-// reuse decides about an LTFS volume that the catalog calls scratch: one that was
-// reclaimed, by its UUID, is formatted; an empty one is taken as it is, for
-// example after a crash between format and catalog; anything else is foreign.
-func (d *drive) reuse(v *volume, lv *ltfs.Volume) (*ltfs.Volume, error) {
-	switch {
-	case v.rec.UUID != "" && lv.UUID() == v.rec.UUID:
-		return d.format(v)
-	case v.rec.UUID == "" && isEmpty(lv):
-		return lv, d.recordNew(v, lv)
-	}
-	return nil, errors.WithMessagef(errForeign, "LTFS volume %s", lv.UUID())
-}
-
-func (d *drive) format(v *volume) (*ltfs.Volume, error) {
-	m := d.m
-	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("formatting a scratch volume")
-	// The UUID is on record before the first byte is: if formatting is cut off, the
-	// cartridge is known as ours.
-	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.UUID = newUUID() }); err != nil {
-		return nil, err
-	}
-	if err := m.cat.Sync(); err != nil {
-		return nil, err
-	}
-	if err := ltfs.Format(m.ctx, d.tape, d.formatOptions(v)); err != nil {
-		return nil, err
-	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, d.mountOptions())
-	if err != nil {
-		return nil, err
-	}
-	return lv, d.recordNew(v, lv)
-}
-
-// recordNew records a volume that is now ours, and syncs: its UUID must be known
-// before the first byte of a file is on it.
-func (d *drive) recordNew(v *volume, lv *ltfs.Volume) error {
-	now := time.Now()
-	err := d.m.updateVolume(v, func(rec *catalog.Volume) {
-		rec.State, rec.UUID = catalog.VolAppend, lv.UUID()
-		rec.Capacity, rec.Used, rec.Dead = d.tape.Limits().CapacityBytes, 0, 0
-		rec.BlockSize, rec.Formatted = uint32(lv.BlockSize()), catalog.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
-		rec.Generation, rec.EndOfData = lv.Generation(), posOf(lv.EndOfData())
-	})
-	if err != nil {
-		return err
-	}
-	return d.m.cat.Sync()
-}
-
 // mountFailed sorts the failure of a mount out: the state of the volume, the
 // blame of the drive, and the recalls that waited for it. The cartridge goes home.
-func (d *drive) mountFailed(v *volume, err error) {
+// It returns err with its circumstances.
+func (d *drive) mountFailed(v *volume, err error) error {
 	m := d.m
 	d.lv = nil
 	if m.ctx.Err() != nil {
 		m.release(v)
-		return
+		return err
 	}
-	b := blameFor(err)
+	if stderrors.Is(err, errElsewhere) {
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("the volume is not fetched")
+		m.requeue(v, true)
+		m.release(v)
+		return err
+	}
+	b := d.blameFor(err)
 	kind := tape.KindOf(err)
 	switch {
 	case kind == tape.ElementEmpty:
@@ -187,25 +231,38 @@ func (d *drive) mountFailed(v *volume, err error) {
 		b = blameDrive // something unknown is in it, or it does not settle
 	}
 	foreignTape := stderrors.Is(err, errForeign)
+	cleaner := stderrors.Is(err, errCleaner)
 	err = m.note("mount", v, d, "", err)
 	log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
 	switch {
+	case cleaner:
+		log.Warn("the cartridge is left alone")
+		m.mu.Lock()
+		v.cleaner = true
+		m.mu.Unlock()
 	case foreignTape && v.rec.State == catalog.VolScratch:
 		log.Warn("the cartridge is left alone: to use it, erase it with another program, then remove it from the catalog")
-		m.setState(v, catalog.VolReadOnly, "foreign")
-	case kind == tape.WriteProtected:
+		m.setState(v, catalog.VolReadOnly, errForeign.Error())
+	case kind == tape.WriteProtected && b == blameVolume:
 		log.Warn("the volume is write-protected")
-		m.setState(v, catalog.VolReadOnly, "write-protected")
+		m.protect(v, protection(d.tape.Limits()))
 	case kind == tape.ElementEmpty:
 		log.Error("the volume is not where it was: taking inventory")
 	default:
 		log.Error("mount failed")
-		if b == blameVolume {
+		if b == blameVolume && v.rec.State != catalog.VolReadOnly {
 			m.setState(v, catalog.VolSuspect, err.Error())
 		}
 		d.strike(v, b, err)
 	}
-	m.failQueue(v, d, b, err)
+	m.mu.Lock()
+	will := m.willCleanLocked(d)
+	m.mu.Unlock()
+	if will && kind == tape.CleaningNeeded {
+		m.requeue(v, true)
+	} else {
+		m.failQueue(v, d, b, err)
+	}
 	at := v.at
 	if at == d.element {
 		_ = d.bringHome(v) // noted
@@ -213,9 +270,9 @@ func (d *drive) mountFailed(v *volume, err error) {
 		m.release(v)
 	}
 	if kind != tape.ElementEmpty {
-		return
+		return err
 	}
-	if err := m.inventory(m.ctx); err != nil {
+	if err := m.inventory(m.ctx, nil); err != nil {
 		_ = m.note("inventory", nil, nil, "", err)
 	}
 	m.mu.Lock()
@@ -223,6 +280,20 @@ func (d *drive) mountFailed(v *volume, err error) {
 	m.mu.Unlock()
 	if still {
 		d.strike(v, blameDrive, err) // the changer contradicts itself: not again and again
+	}
+	return err
+}
+
+// requeue has every recall that waits for v located anew. counted: it was an attempt.
+func (m *Mover) requeue(v *volume, counted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range v.queue.Keys() {
+		r := m.recalls[k]
+		if counted {
+			r.attempts++
+		}
+		m.unqueueLocked(r)
 	}
 }
 
@@ -247,9 +318,26 @@ func (m *Mover) failQueue(v *volume, d *drive, b blame, err error) {
 // has no volume afterwards.
 func (d *drive) dismount(broken bool) error {
 	m, v := d.m, d.vol
+	log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial())
 	d.setState(driveUnmounting, "unmount of volume "+v.rec.Barcode)
+	if broken {
+		d.lv = nil
+	}
+	first := d.closeVolume()
+	if err := d.bringHome(v); err != nil && first == nil {
+		first = err
+	}
+	log.Info("volume unmounted") // v is no longer claimed
+	return first
+}
+
+// closeVolume writes the index of the drive's volume, unless d.lv is nil, and
+// leaves the cartridge in the drive. The error has been noted. In any case the drive
+// has no volume afterwards, but its claim on the cartridge.
+func (d *drive) closeVolume() error {
+	m, v := d.m, d.vol
 	var first error
-	if !broken && d.lv != nil {
+	if d.lv != nil {
 		first = d.writeIndex()
 		if first == nil {
 			if err := d.lv.Close(m.ctx); err != nil {
@@ -263,10 +351,6 @@ func (d *drive) dismount(broken bool) error {
 	m.mu.Lock()
 	d.vol = nil
 	m.mu.Unlock()
-	if err := d.bringHome(v); err != nil && first == nil {
-		first = err
-	}
-	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("volume unmounted")
 	return first
 }
 
@@ -275,6 +359,15 @@ func (d *drive) dismount(broken bool) error {
 func (d *drive) bringHome(v *volume) error {
 	m := d.m
 	defer m.release(v)
+	m.lookAgain(v)
+	m.mu.Lock()
+	taken := v.away && v.why != whyTwice || v.at != d.element
+	m.mu.Unlock()
+	if taken {
+		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Warn("the cartridge is not in the drive any longer: somebody took it out")
+		return nil
+	}
+	d.alerts(v)
 	if err := d.tape.Unload(m.ctx); err != nil {
 		err = m.note("unload", v, d, "", err)
 		d.strike(v, blameFor(err), err)
@@ -284,22 +377,25 @@ func (d *drive) bringHome(v *volume) error {
 	}
 	home := v.home
 	err := m.lib.Changer.Move(m.ctx, d.element, home)
-	if tape.KindOf(err) == tape.ElementFull {
-		m.mu.Lock()
-		slot, ok := m.freeSlotLocked()
-		m.mu.Unlock()
-		if ok {
-			home = slot
-			err = m.lib.Changer.Move(m.ctx, d.element, home)
+	for try := 1; err != nil && try < maxFetches && surprise(err) && m.ctx.Err() == nil; try++ {
+		if d.taken(v, err) {
+			return nil
 		}
+		m.mu.Lock()
+		if slot, ok := m.freeSlotLocked(); ok && tape.KindOf(err) == tape.ElementFull {
+			home = slot
+		}
+		m.mu.Unlock()
+		err = m.lib.Changer.Move(m.ctx, d.element, home)
 	}
 	if err != nil {
 		err = m.note("move home", v, d, fmt.Sprintf("element %d", d.element), err)
 		d.strike(v, blameDrive, err)
 		return err
 	}
+	m.carried(v, home)
 	m.mu.Lock()
-	v.at, v.home = home, home
+	v.home = home
 	m.mu.Unlock()
 	return nil
 }

@@ -3,6 +3,7 @@ package mover
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
@@ -24,6 +25,8 @@ type Mover struct {
 
 	ctx       context.Context
 	cancel    context.CancelFunc
+	useCtx    context.Context // ends when Close begins
+	endUses   context.CancelFunc
 	wg        sync.WaitGroup
 	clerkWake chan struct{} // capacity 1
 	rescans   chan chan error
@@ -42,7 +45,12 @@ type Mover struct {
 	drives   []*drive // the slice itself does not change
 	volumes  map[catalog.VolumeNo]*volume
 	slots    map[uint16]bool   // storage slots: occupied or kept for a volume in a drive
+	mails    map[uint16]bool   // mail slots: occupied
 	places   map[uint16]string // names of the elements, for people
+	nameless []VolumeStatus    // cartridges without a readable barcode
+	moves    uint64            // grows with each cartridge that was carried
+	looked   bool              // there was an inventory
+	lookedAt time.Time         // when the last one began
 	recalls  map[sliver.Key]*recall
 	inbox    []*recall
 	locating int       // recalls of the inbox that are looked at just now
@@ -52,6 +60,7 @@ type Mover struct {
 	pressure bool
 	archive  []*archiveItem
 	waiting  map[sliver.FileID]*archiveItem // those in archive
+	useN     int                            // uses that wait, of all volumes
 	noTape   bool
 	errs     []TapeError
 	stats    Stats
@@ -66,6 +75,7 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 		rescans:   make(chan chan error),
 		volumes:   make(map[catalog.VolumeNo]*volume),
 		slots:     make(map[uint16]bool),
+		mails:     make(map[uint16]bool),
 		recalls:   make(map[sliver.Key]*recall),
 		waiting:   make(map[sliver.FileID]*archiveItem),
 	}
@@ -82,7 +92,8 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 // and without writing indexes: a Close that takes too long is cut short by it.
 func (m *Mover) Start(ctx context.Context) error {
 	m.ctx, m.cancel = context.WithCancel(ctx)
-	if err := m.inventory(m.ctx); err != nil {
+	m.useCtx, m.endUses = context.WithCancel(m.ctx)
+	if err := m.inventory(m.ctx, nil); err != nil {
 		m.cancel()
 		return err
 	}
@@ -109,6 +120,8 @@ func (m *Mover) Start(ctx context.Context) error {
 func (m *Mover) Close() error {
 	m.mu.Lock()
 	m.closing = true
+	m.failStuckUsesLocked()
+	m.endUses()
 	m.wakeLocked()
 	m.mu.Unlock()
 	m.failArchive(errClosed)
@@ -146,7 +159,7 @@ func (m *Mover) wakeLocked() {
 
 func (m *Mover) anyDriveLocked() bool {
 	for _, d := range m.drives {
-		if !d.failed {
+		if !d.out() {
 			return true
 		}
 	}

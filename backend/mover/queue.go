@@ -23,6 +23,7 @@ type archiveItem struct {
 	// dirty when it began: a file that is written all the time ends too.
 	begun bool
 	rest  []sliver.No
+	hash  *fileHash // of what was archived of it since, nil: not known
 }
 
 // Archive queues files: their dirty slivers and new attributes go to tape. done,

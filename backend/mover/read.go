@@ -10,6 +10,7 @@ import (
 	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
+	"sliod/tape"
 )
 
 // suspectAfter is the number of read errors after which nothing more is appended
@@ -41,11 +42,23 @@ func (d *drive) read(j job) {
 		}
 	}
 	d.setState(driveReading, fmt.Sprintf("recall of sliver %v", j.key))
-	if err := d.readCopy(j); err != nil {
+	err := d.readCopy(j)
+	if err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
+		m.log.WithField(fieldVolume, d.vol.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("read failed: trying again")
+		err = d.readCopy(j)
+	}
+	if err != nil {
 		d.readFailed(j, err)
 		return
 	}
 	d.deliver(j, gen)
+}
+
+// worthAnother says whether a read that failed may do better when the head comes
+// to the place again. Most slivers have one copy: what a second attempt saves is
+// not an EIO.
+func (d *drive) worthAnother(err error) bool {
+	return d.blameFor(err) == blameVolume || tape.KindOf(err) == tape.HardwareError
 }
 
 // notReserved handles a fault that got no slot.
@@ -71,10 +84,15 @@ func (d *drive) readCopy(j job) error {
 		if n+int(p.Len) > len(buf) {
 			return errors.Errorf("sliver %v: the catalog's pieces are longer than its %d archived bytes", j.key, len(buf))
 		}
-		if err := d.lv.ReadExtent(d.m.ctx, extentOf(d.lv, p), buf[n:n+int(p.Len)]); err != nil {
+		part := buf[n : n+int(p.Len)]
+		n += int(p.Len)
+		if p.IsZeros() {
+			clear(part)
+			continue
+		}
+		if err := d.lv.ReadExtent(d.m.ctx, extentOf(d.lv, p), part); err != nil {
 			return err
 		}
-		n += int(p.Len)
 	}
 	if n != len(buf) {
 		return errors.WithMessagef(errShort, "sliver %v: %d of %d bytes", j.key, n, len(buf))
@@ -92,7 +110,14 @@ func (d *drive) deliver(j job, gen uint64) {
 	m := d.m
 	valid := d.buf[:max(0, min(j.loc.ValidLen, j.loc.ArchLen))]
 	sum := j.loc.Sum
-	if len(valid) != j.loc.ArchLen || !j.loc.HasSum {
+	if !j.loc.HasSum {
+		// Another program wrote it, without a checksum that we know.
+		sum = xxhash.Sum64(d.buf[:j.loc.ArchLen])
+		if err := m.files.Summed(j.key, j.loc.Version, sum); err != nil {
+			m.log.WithField(fieldFile, j.key.File).WithError(err).Warnf("the checksum of sliver %d could not be recorded; the next recall tries again", j.key.No)
+		}
+	}
+	if len(valid) != j.loc.ArchLen {
 		sum = xxhash.Sum64(valid)
 	}
 	err := m.cache.Deliver(j.key, j.seq, valid, j.loc.Version, sum)
@@ -122,10 +147,16 @@ func (d *drive) readFailed(j job, err error) {
 	if m.ctx.Err() != nil {
 		return // the mover ends, and the fault stays in flight
 	}
-	b := blameFor(err)
+	b := d.blameFor(err)
 	v := d.vol
 	err = m.note("recall", v, d, placeOf(j.copy).Position.String(), err)
 	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("recall failed")
+	if d.taken(v, err) {
+		m.again(j)
+		m.requeue(v, false)
+		_ = d.dismount(true) // noted
+		return
+	}
 	d.strike(v, b, err)
 	if b == blameVolume {
 		m.mu.Lock()
@@ -136,10 +167,25 @@ func (d *drive) readFailed(j job, err error) {
 			m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", suspectAfter))
 		}
 	}
-	m.failover(j, d, b, err)
+	m.mu.Lock()
+	will := m.willCleanLocked(d)
+	m.mu.Unlock()
+	if will && tape.KindOf(err) == tape.CleaningNeeded {
+		m.again(j) // when the drive is clean
+	} else {
+		m.failover(j, d, b, err)
+	}
 	if b != blameVolume || d.failed {
 		_ = d.dismount(true) // noted
 	}
+}
+
+// again has the recall tried again, with nobody blamed.
+func (m *Mover) again(j job) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	j.r.attempts++
+	m.toInboxLocked(j.r)
 }
 
 // keyOf names a sliver.

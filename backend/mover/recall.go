@@ -190,14 +190,23 @@ func (m *Mover) forgetLocked(r *recall, seq uint64) {
 // clerk is the goroutine that locates new recalls.
 func (m *Mover) clerk() {
 	defer m.wg.Done()
+	var look <-chan time.Time
+	if m.cfg.Look > 0 {
+		t := time.NewTicker(m.cfg.Look)
+		defer t.Stop()
+		look = t.C
+	}
 	for {
 		select {
 		case <-m.ctx.Done():
 			return
+		case <-look:
+			m.lookAgain(nil)
+			m.publishTapeSpace()
 		case <-m.clerkWake:
 			m.clearInbox()
 		case reply := <-m.rescans:
-			reply <- m.inventory(m.ctx)
+			reply <- m.inventory(m.ctx, nil)
 		}
 	}
 }
@@ -282,30 +291,68 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 	}
 	r.loc, r.waiters = loc, waiters
 	v, c, err := m.pickCopyLocked(r)
+	var away *awayVolume
+	if stderrors.As(err, &away) && time.Since(m.lookedAt) > m.cfg.LookAgain {
+		m.mu.Unlock()
+		m.lookAgain(nil) // it may have come back by hand
+		m.mu.Lock()
+		if r.seq != seq || r.unwanted || m.closing {
+			m.toInboxLocked(r)
+			m.mu.Unlock()
+			return
+		}
+		v, c, err = m.pickCopyLocked(r)
+	}
 	if err == nil {
 		r.vol, r.copy, r.state = v, c, queued
 		v.queue.Add(r.key, placeOf(c), loc.ArchLen, r.since)
 		m.wakeLocked()
 	}
 	m.mu.Unlock()
+	if stderrors.As(err, &away) {
+		m.missed(away)
+	}
 	if err != nil {
 		m.fail(r, seq, err)
 	}
 }
 
-func placeOf(c catalog.Copy) schedule.Place {
-	if len(c.Pieces) == 0 {
-		return schedule.Place{}
+// awayVolume is the error of a recall whose copies are on volumes that are not in the library;
+// v is one of them.
+type awayVolume struct {
+	v   *volume
+	err error
+}
+
+func (e *awayVolume) Error() string { return e.err.Error() }
+func (e *awayVolume) Unwrap() error { return e.err }
+
+// missed says once, until the volume is back, that somebody wants it.
+func (m *Mover) missed(e *awayVolume) {
+	m.mu.Lock()
+	said := e.v.missed
+	e.v.missed = true
+	m.mu.Unlock()
+	if !said {
+		_ = m.note("recall", e.v, nil, "", awayError(e.v))
+		m.log.WithField(fieldVolume, e.v.rec.Barcode).Warn("somebody wants what is on it: " + awayError(e.v).Error())
 	}
-	p := c.Pieces[0]
-	return schedule.Place{Position: tape.Position{Partition: tape.Partition(p.Partition), Block: tape.BlockNo(p.Block)}, Offset: p.Offset}
+}
+
+func placeOf(c catalog.Copy) schedule.Place {
+	for _, p := range c.Pieces {
+		if !p.IsZeros() {
+			return schedule.Place{Position: tape.Position{Partition: tape.Partition(p.Partition), Block: tape.BlockNo(p.Block)}, Offset: p.Offset}
+		}
+	}
+	return schedule.Place{}
 }
 
 // pickCopyLocked chooses the copy to read: not one that was tried in vain, a
 // mounted volume if there is one, one in good health before a suspect one, and
 // the one with the shorter queue.
 func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
-	var best *volume
+	var best, away *volume
 	var bestCopy catalog.Copy
 	var why error
 	for _, c := range r.loc.Copies {
@@ -317,7 +364,9 @@ func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 		case v == nil:
 			why = errors.Errorf("volume number %d is not in the catalog", c.Volume)
 		case v.away:
-			why = errors.Errorf("volume %s is not in the library: insert it, then have the library scanned", v.rec.Barcode)
+			why, away = awayError(v), v
+		case v.leaving:
+			why = errors.Errorf("volume %s is being exported", v.rec.Barcode)
 		case best == nil || v.readRank() < best.readRank() ||
 			v.readRank() == best.readRank() && v.queue.Len() < best.queue.Len():
 			best, bestCopy = v, c
@@ -329,8 +378,14 @@ func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 	case best != nil && r.attempts < maxAttempts && m.mayTryLocked(r):
 		return best, bestCopy, nil
 	}
-	if r.lastErr != nil {
+	if best == nil && away != nil {
+		return nil, bestCopy, &awayVolume{away, errors.WithMessagef(why, "mover: recall sliver %v", r.key)}
+	}
+	switch {
+	case r.lastErr != nil:
 		why = r.lastErr
+	case why == nil: // it was sent away each time, by no fault of a volume or a drive
+		why = errors.Errorf("given up after %d attempts to fetch a volume", r.attempts)
 	}
 	return nil, bestCopy, errors.WithMessagef(why, "mover: recall sliver %v: no readable copy is left", r.key)
 }
@@ -338,7 +393,7 @@ func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 // mayTryLocked says whether a drive is left that r has not failed in.
 func (m *Mover) mayTryLocked(r *recall) bool {
 	for _, d := range m.drives {
-		if !d.failed && !r.badDrive[d] {
+		if !d.out() && !r.badDrive[d] {
 			return true
 		}
 	}
@@ -369,7 +424,7 @@ func (m *Mover) failover(j job, d *drive, b blame, err error) {
 				r.badDrive = make(map[*drive]bool)
 			}
 			r.badDrive[d] = true
-		} else {
+		} else if b == blameVolume {
 			if r.badVols == nil {
 				r.badVols = make(map[catalog.VolumeNo]bool)
 			}

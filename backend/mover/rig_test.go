@@ -25,12 +25,14 @@ const mib = 1 << 20
 
 // setup says what a rig is made of.
 type setup struct {
-	drives, slots int
-	capacity      int64 // of a cartridge
-	cache         int64
-	cfg           Config
-	ahead         int
-	log           *logrus.Entry
+	drives, slots  int
+	mail, cleaners int
+	capacity       int64 // of a cartridge
+	cache          int64
+	cfg            Config
+	ahead          int
+	profile        string // of the drives
+	log            *logrus.Entry
 }
 
 // rig is a mover with everything around it.
@@ -91,7 +93,8 @@ func (r *rig) start() {
 	}
 	var err error
 	r.lib, err = virtual.Open(virtual.Config{
-		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Log: r.s.log,
+		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Profile: r.s.profile, Log: r.s.log,
+		ImportExport: r.s.mail, Cleaners: r.s.cleaners,
 	})
 	fatal(err)
 	cat, err := catalog.Open(filepath.Join(r.dir, "catalog"), catalog.Options{Log: r.s.log})

@@ -1,10 +1,13 @@
 package mover
 
 import (
+	"cmp"
+	stderrors "errors"
 	"slices"
 	"strings"
 	"time"
 
+	"sliod/backend/catalog"
 	"sliod/tape"
 )
 
@@ -14,16 +17,25 @@ type Stats struct {
 	Failed       int64 // faults that no copy could serve
 	Batches      int64
 	Mounts       int64
+	Cleanings    int64
 	ReadBytes    int64
 	WrittenBytes int64 // committed
 }
 
+// States of cartridges that are never used for data.
+const (
+	StateCleaning = "cleaning"
+	stateNameless = "no barcode" // or it cannot be read
+)
+
 // VolumeStatus is one volume.
 type VolumeStatus struct {
-	Barcode  tape.Barcode
+	Barcode  tape.Barcode // "" if it has none that can be read
 	UUID     string
-	State    string // scratch, append, full, suspect, read-only, foreign
+	State    string // scratch, append, full, suspect, read-only, foreign, cleaning, no barcode
 	Where    string // "slot 3" (counted from 1), "drive D1", "mail slot 1", "away"
+	Imported bool   // another program or archive wrote it, and its tree was imported
+	Reason   string // why it is not used, or not as it could be
 	Capacity int64
 	Used     int64
 	Dead     int64
@@ -34,7 +46,7 @@ type VolumeStatus struct {
 type DriveStatus struct {
 	Serial   string
 	Volume   tape.Barcode
-	State    string // empty, mounting, idle, reading, writing, unmounting, failed
+	State    string // empty, mounting, idle, reading, writing, unmounting, busy (lent), cleaning, blocked (by the library), failed
 	Position tape.Position
 	Job      string
 	Err      error // the last that it was blamed for
@@ -71,14 +83,21 @@ func (m *Mover) Status() Status {
 	for _, v := range m.volumes {
 		s.Volumes = append(s.Volumes, m.volumeStatusLocked(v))
 	}
-	slices.SortFunc(s.Volumes, func(a, b VolumeStatus) int { return strings.Compare(string(a.Barcode), string(b.Barcode)) })
+	s.Volumes = append(s.Volumes, m.nameless...)
+	slices.SortStableFunc(s.Volumes, func(a, b VolumeStatus) int { return strings.Compare(string(a.Barcode), string(b.Barcode)) })
 	for _, d := range m.drives {
 		ds := DriveStatus{Serial: d.tape.Serial(), State: driveStateNames[d.state], Position: d.position, Job: d.job, Err: d.lastErr}
-		if d.vol != nil {
-			ds.Volume = d.vol.barcode()
+		if v := cmp.Or(d.vol, d.lent); v != nil {
+			ds.Volume = v.barcode()
+		}
+		if d.cleanSoon && ds.Err == nil && m.cleanerLocked(d) == nil {
+			ds.Err = errNoCleaner
 		}
 		if d.failed {
 			ds.State = driveStateNames[driveFailed]
+		}
+		if d.blocked != "" && d.out() {
+			ds.State, ds.Err = driveStateNames[driveBlocked], stderrors.New(d.blocked)
 		}
 		s.Drives = append(s.Drives, ds)
 	}
@@ -88,14 +107,17 @@ func (m *Mover) Status() Status {
 
 func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
 	vs := VolumeStatus{
-		Barcode: v.barcode(), UUID: v.rec.UUID, State: v.rec.State.String(), Where: m.places[v.at],
+		Barcode: v.barcode(), UUID: v.rec.UUID, Imported: v.rec.Flags&catalog.VolImported != 0, State: v.rec.State.String(), Where: m.whereLocked(v), Reason: v.why,
 		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(),
 	}
 	if foreign(&v.rec) {
 		vs.State = "foreign"
 	}
-	if v.away {
-		vs.Where = "away"
+	if vs.Reason == "" && (v.rec.State == catalog.VolSuspect || v.rec.State == catalog.VolReadOnly) {
+		vs.Reason = v.because
+	}
+	if v.cleaner {
+		vs.State, vs.Reason = StateCleaning, cmp.Or(v.why, v.expired)
 	}
 	return vs
 }

@@ -129,13 +129,20 @@ func (tr *tree) Plan(f sliver.FileID) (*Plan, error) {
 			return tx.Bmaps(f, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
 				for i := range b.Slivers {
 					r := &b.Slivers[i]
+					if r.Hole() {
+						continue
+					}
+					s := OnTape{
+						No: no.First() + sliver.No(i), Len: int(r.Len), ArchLen: int(r.ArchLen),
+						Version: r.Version, Sum: r.Sum, HasSum: r.HasSum,
+					}
 					for _, c := range r.Copies {
-						if c.Volume == v && !fn(OnTape{
-							No: no.First() + sliver.No(i), Len: int(r.Len), ArchLen: int(r.ArchLen),
-							Version: r.Version, Sum: r.Sum, HasSum: r.HasSum, Pieces: c.Pieces,
-						}) {
-							return false
+						if c.Volume == v {
+							s.Pieces = c.Pieces
 						}
+					}
+					if !fn(s) {
+						return false
 					}
 				}
 				return true
@@ -192,6 +199,22 @@ func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, error
 	return kept, nil
 }
 
+func (tr *tree) Removed(sliver.FileID) error { return nil }
+
+func (tr *tree) Summed(k sliver.Key, v sliver.Version, sum uint64) error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.cat.Update(func(tx *catalog.Tx) error {
+		no, i := k.No.Bmap()
+		b, err := tx.Bmap(k.File, no)
+		if err != nil || b.Slivers[i].Version != v {
+			return err
+		}
+		b.Slivers[i].Sum, b.Slivers[i].HasSum = sum, true
+		return tx.PutBmap(k.File, no, b)
+	})
+}
+
 func (tr *tree) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error {
 	tr.mu.Lock()
 	files := map[sliver.FileID]bool{}
@@ -205,7 +228,7 @@ func (tr *tree) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error 
 			return err
 		}
 		on := false
-		if err := p.Slivers(v, func(OnTape) bool { on = true; return false }); err != nil {
+		if err := p.Slivers(v, func(s OnTape) bool { on = len(s.Pieces) > 0; return !on }); err != nil {
 			return err
 		}
 		if on && !fn(f) {

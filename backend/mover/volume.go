@@ -1,10 +1,7 @@
 package mover
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/pkg/errors"
 
@@ -16,20 +13,34 @@ import (
 
 // volume is one cartridge that the catalog knows. Guarded by Mover.mu.
 type volume struct {
-	rec   catalog.Volume // as in the catalog
-	away  bool           // not in the library when last looked
-	at    uint16         // element that holds it, unless away
-	home  uint16         // slot that it goes back to
-	drive *drive         // that has it or fetches it, or nil
+	rec  catalog.Volume // as in the catalog
+	away bool           // cannot be fetched: not in the library when last looked, or why says why
+	why  string         // of a volume that is in the library, and away all the same
+	// because is why its state is what it is, as far as that was learnt since the start.
+	because string
+	// place is where it was seen, for people; "" if it was not seen, or at is the place.
+	place string
+	at    uint16 // element that holds it, unless away
+	home  uint16 // slot that it goes back to
+	drive *drive // that has it or fetches it, or nil
+	// moving: it is carried for the operator, and no drive may have it. leaving: it is to
+	// be exported, and takes no new work.
+	moving, leaving bool
+	moved           uint64 // Mover.moves when it was carried last
+	missed          bool   // that it is away was said when somebody wanted it
 
 	queue      *schedule.Queue[sliver.Key]
+	uses       []*use // that wait, oldest first
 	readErrors int
+	indexTried bool   // its index was to be brought up to date since it is suspect
+	cleaner    bool   // a cleaning cartridge: never used for data
+	expired    string // why a cleaning cartridge cannot be used any longer
 }
 
 // foreign says that the cartridge holds something that is not ours, and so is
 // never written. In the catalog it is read-only and has no UUID.
 func foreign(rec *catalog.Volume) bool {
-	return rec.State == catalog.VolReadOnly && rec.UUID == ""
+	return rec.State == catalog.VolReadOnly && rec.UUID == "" && rec.Flags&catalog.VolProtected == 0
 }
 
 func (v *volume) barcode() tape.Barcode { return tape.Barcode(v.rec.Barcode) }
@@ -47,186 +58,12 @@ func (v *volume) readRank() int {
 }
 
 func (v *volume) hasRoom() bool {
-	return v.rec.State == catalog.VolAppend
+	return v.rec.State == catalog.VolAppend && !v.leaving
 }
 
 // isTarget says whether a batch could go to v.
 func (v *volume) isTarget() bool {
-	return !v.away && (v.hasRoom() || v.rec.State == catalog.VolScratch)
-}
-
-// inventory looks where all cartridges are, and takes new ones into the catalog,
-// as scratch: they are formatted only if they turn out to be blank.
-func (m *Mover) inventory(ctx context.Context) error {
-	elements, err := m.lib.Changer.Inventory(ctx)
-	if err != nil {
-		return errors.WithMessage(err, "mover: inventory of the library")
-	}
-	sizes, err := m.newVolumeBytes(elements)
-	if err != nil {
-		return errors.WithMessage(err, "mover: read the catalog's volumes")
-	}
-	known := map[string]*catalog.Volume{}
-	err = m.cat.Update(func(tx *catalog.Tx) error {
-		clear(known)
-		if err := tx.Volumes(func(v catalog.Volume) bool { known[v.Barcode] = &v; return true }); err != nil {
-			return err
-		}
-		for _, e := range elements {
-			if !holdsVolume(&e) {
-				continue
-			}
-			if v := known[string(e.Volume)]; v != nil {
-				if n := sizes[v.Barcode]; v.Capacity == 0 && n > 0 {
-					v.Capacity = n
-					if err := tx.PutVolume(v); err != nil {
-						return err
-					}
-				}
-				continue
-			}
-			no, err := tx.NextVolumeNo()
-			if err != nil {
-				return err
-			}
-			v := &catalog.Volume{No: no, Barcode: string(e.Volume), State: catalog.VolScratch, Capacity: sizes[string(e.Volume)]}
-			if err := tx.PutVolume(v); err != nil {
-				return err
-			}
-			known[v.Barcode] = v
-		}
-		return nil
-	})
-	if err != nil {
-		return errors.WithMessage(err, "mover: record the library's volumes in the catalog")
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.placeLocked(elements, known)
-	m.wakeLocked()
-	return nil
-}
-
-// holdsVolume says whether a cartridge with a barcode is where one is kept or used.
-func holdsVolume(e *tape.Element) bool { return e.Kind != tape.Arm && e.Full && e.Volume != "" }
-
-// newVolumeBytes asks the library for the capacities of the cartridges whose
-// capacity the catalog does not know.
-func (m *Mover) newVolumeBytes(elements []tape.Element) (map[string]int64, error) {
-	if m.lib.VolumeBytes == nil {
-		return nil, nil
-	}
-	known := map[string]bool{}
-	err := m.cat.View(func(tx *catalog.Tx) error {
-		return tx.Volumes(func(v catalog.Volume) bool { known[v.Barcode] = v.Capacity != 0; return true })
-	})
-	if err != nil {
-		return nil, err
-	}
-	sizes := map[string]int64{}
-	for _, e := range elements {
-		if holdsVolume(&e) && !known[string(e.Volume)] {
-			sizes[string(e.Volume)] = m.lib.VolumeBytes(e.Volume)
-		}
-	}
-	return sizes, nil
-}
-
-// placeNames names the elements as operators count them: slots from 1, in the
-// order of their addresses.
-func placeNames(elements []tape.Element) map[uint16]string {
-	places := map[uint16]string{}
-	elements = slices.Clone(elements)
-	slices.SortFunc(elements, func(a, b tape.Element) int { return cmp.Compare(a.Address, b.Address) })
-	count := map[tape.ElementKind]int{}
-	for _, e := range elements {
-		count[e.Kind]++
-		switch e.Kind {
-		case tape.Slot:
-			places[e.Address] = fmt.Sprintf("slot %d", count[e.Kind])
-		case tape.ImportExport:
-			places[e.Address] = fmt.Sprintf("mail slot %d", count[e.Kind])
-		case tape.DriveElement:
-			places[e.Address] = fmt.Sprintf("drive %s", e.Drive)
-		}
-	}
-	return places
-}
-
-// placeLocked takes over what an inventory has found. A volume that a drive has
-// or fetches is left as its owner knows it.
-func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.Volume) {
-	for _, rec := range known {
-		v := m.volumes[rec.No]
-		if v == nil {
-			v = &volume{queue: schedule.NewQueue[sliver.Key](), rec: *rec}
-			m.volumes[rec.No] = v
-		}
-		if v.drive == nil {
-			v.rec = *rec
-			v.away = true
-		}
-	}
-	m.places = placeNames(elements)
-	clear(m.slots)
-	for _, e := range elements {
-		if e.Kind == tape.Slot {
-			m.slots[e.Address] = e.Full
-		}
-	}
-	for _, v := range m.volumes {
-		if v.drive != nil {
-			m.slots[v.home] = true
-		}
-	}
-	var homeless []*volume
-	for _, e := range elements {
-		if e.Kind == tape.DriveElement {
-			for _, d := range m.drives {
-				if d.tape.Serial() == e.Drive {
-					d.element, d.hasElement = e.Address, true
-				}
-			}
-		}
-		rec := known[string(e.Volume)]
-		if !e.Full || rec == nil || e.Kind == tape.Arm {
-			continue
-		}
-		v := m.volumes[rec.No]
-		if v.drive != nil {
-			continue
-		}
-		v.away, v.at = false, e.Address
-		switch {
-		case e.Kind != tape.DriveElement:
-			v.home = e.Address
-		case e.SourceValid && !m.slots[e.Source]:
-			v.home = e.Source
-			m.slots[e.Source] = true
-		default:
-			homeless = append(homeless, v)
-		}
-	}
-	for _, v := range homeless {
-		v.home, _ = m.freeSlotLocked()
-	}
-	if m.noTape && m.haveTargetLocked() {
-		m.noTape = false
-	}
-}
-
-// freeSlotLocked takes an empty slot, the one with the lowest address.
-func (m *Mover) freeSlotLocked() (uint16, bool) {
-	best, ok := uint16(0), false
-	for a, full := range m.slots {
-		if !full && (!ok || a < best) {
-			best, ok = a, true
-		}
-	}
-	if ok {
-		m.slots[best] = true
-	}
-	return best, ok
+	return !v.away && !v.leaving && !v.cleaner && (v.hasRoom() || v.rec.State == catalog.VolScratch)
 }
 
 func (m *Mover) haveTargetLocked() bool {
@@ -268,7 +105,7 @@ func (m *Mover) updateVolume(v *volume, change func(*catalog.Volume)) error {
 func (m *Mover) setState(v *volume, s catalog.VolState, why string) {
 	m.mu.Lock()
 	old := v.rec.State
-	v.rec.State = s
+	v.rec.State, v.because = s, why
 	m.mu.Unlock()
 	if old == s {
 		return
