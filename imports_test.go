@@ -26,19 +26,21 @@ var allowed = map[string][]string{
 	"backend/catalog": {"backend/sliver"},
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
 	"backend/mover": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache",
-		"tape", "tape/ltfs", "tape/schedule"},
-	"backend/rebuild": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
+		"tape", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/schedule"},
+	"backend/ltfsimport": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
+	"backend/rebuild":    {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	// The archive passes the library on to the mover; it never talks to a drive.
-	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "tape"},
+	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "backend/ltfsimport", "tape"},
 
-	"tape":               {},
-	"tape/scsi":          {"tape"},
-	"tape/sg":            {"tape", "tape/scsi"},
-	"tape/scsi/scsitest": {"tape/scsi"}, // the contract suite of transports
-	"tape/virtual":       {"tape", "tape/scsi"},
-	"tape/ltfs":          {"tape"},
-	"tape/schedule":      {"tape"},
-	"tape/tapetest":      {"tape"}, // the contract suites of drives and changers
+	"tape":                {},
+	"tape/scsi":           {"tape"},
+	"tape/sg":             {"tape", "tape/scsi"},
+	"tape/scsi/scsitest":  {"tape/scsi"}, // the contract suite of transports
+	"tape/virtual":        {"tape", "tape/scsi"},
+	"tape/ltfs":           {"tape"},
+	"tape/ltfs/ltfscheck": {"tape"}, // shares nothing with the writer
+	"tape/schedule":       {"tape"},
+	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
 
 	"server/wire": {},
 	"server":      {"server/wire", "backend/vfs", "backend"},
@@ -48,6 +50,7 @@ var allowed = map[string][]string{
 
 	"client9p":        {"server/wire"},
 	"client9p/bridge": {"client9p"}, // FUSE over 9P
+	"client9p/relay":  {},
 	"cmd/...":         {"..."},
 
 	// Tools and test benches that nothing of the product imports.

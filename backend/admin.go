@@ -2,7 +2,7 @@ package backend
 
 import "time"
 
-// JobKind says what a job does to its paths.
+// JobKind says what a job does to its paths, or to its volumes.
 type JobKind string
 
 // Kinds of jobs.
@@ -12,15 +12,36 @@ const (
 	JobRecall  JobKind = "recall"  // bring slivers back from tape
 	JobPin     JobKind = "pin"     // keep in the cache
 	JobUnpin   JobKind = "unpin"   // let go again
+
+	JobFormat        JobKind = "format"         // BARCODE [force]: make a volume empty
+	JobLabel         JobKind = "label"          // BARCODE [TEXT]: give a volume a name for people
+	JobVolumesImport JobKind = "volumes-import" // [BARCODE...]: from the mail slots into the library
+	JobDrivesReset   JobKind = "drives-reset"   // SERIAL...: put drives back in service
+	JobVolumesExport JobKind = "volumes-export" // BARCODE...: to the mail slots
+	JobVerifyFormat  JobKind = "verify-format"  // BARCODE [data]: check a volume against the rules of LTFS
+	JobImport        JobKind = "import"         // BARCODE [PATH] [KEY=VALUE...]: show the tree of a foreign volume
 )
+
+// OnPaths says whether the arguments of such a job are paths of the archive; else they
+// are those of a job on volumes.
+func (k JobKind) OnPaths() bool {
+	switch k {
+	case JobArchive, JobEvict, JobRecall, JobPin, JobUnpin:
+		return true
+	}
+	return false
+}
 
 // JobStatus is a job as `sliod queue --json` and ctl's job files show it.
 type JobStatus struct {
 	ID         uint64    `json:"id"`
 	Kind       JobKind   `json:"kind"`
-	Paths      []string  `json:"paths"`
-	State      string    `json:"state"` // "running", "done", "failed"
-	Files      int64     `json:"files"` // found so far
+	Paths      []string  `json:"paths"`             // of a job on volumes: empty
+	Volumes    []string  `json:"volumes,omitempty"` // of a job on volumes: their barcodes
+	Step       string    `json:"step,omitempty"`    // what a job on volumes does just now
+	Notes      []string  `json:"notes,omitempty"`   // what a job on volumes has to tell
+	State      string    `json:"state"`             // "running", "done", "failed"
+	Files      int64     `json:"files"`             // found so far
 	FilesDone  int64     `json:"files_done"`
 	Bytes      int64     `json:"bytes"` // to move, found so far
 	BytesDone  int64     `json:"bytes_done"`
@@ -70,11 +91,13 @@ type TapeInfo struct {
 type VolumeInfo struct {
 	Barcode       string `json:"barcode"`
 	UUID          string `json:"uuid,omitempty"`
-	State         string `json:"state"` // scratch, append, full, suspect, read-only, foreign
-	Where         string `json:"where"` // "slot 3", "drive D1", "away"
+	State         string `json:"state"`            // scratch, append, full, suspect, read-only, foreign, cleaning, "no barcode"
+	Where         string `json:"where"`            // "slot 3", "drive D1", "mail slot 1", "away"
+	Reason        string `json:"reason,omitempty"` // why it is not used, or not as it could be
 	CapacityBytes int64  `json:"capacity_bytes"`
 	UsedBytes     int64  `json:"used_bytes"`
 	DeadBytes     int64  `json:"dead_bytes"`
+	Imported      bool   `json:"imported,omitempty"` // another program or archive wrote it, and its tree was imported
 }
 
 // DriveInfo is one drive as `sliod drives --json` prints it.
@@ -122,10 +145,10 @@ type Admin interface {
 	Volumes() []VolumeInfo
 	Drives() []DriveInfo
 	Queue() Queue
-	// StartJob begins a job on paths of the archive (absolute or relative to its
-	// root); directories stand for all below them. A path that does not exist is
-	// an error, and then nothing is started.
-	StartJob(kind JobKind, paths []string) (id uint64, err error)
+	// StartJob begins a job. The arguments are paths of the archive (absolute or
+	// relative to its root; directories stand for all below them), or those of a job on
+	// volumes. A path or a volume that does not exist is an error, and then nothing is started.
+	StartJob(kind JobKind, args []string) (id uint64, err error)
 	Job(id uint64) (JobStatus, bool)
 	Jobs() []JobStatus
 }

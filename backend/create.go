@@ -127,6 +127,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 			tx.PutDirent(dir.id, catalog.Dirent{Name: name, ID: r.ID, Type: direntType(r.Mode), Cookie: d.NextCookie - 1}),
 			tx.PutName(r.ID, dir.id, name),
 			tx.PutInode(&d),
+			tx.PutPending(dir.id),
 			tx.PutPending(r.ID),
 			addCounter(tx, counterFiles, 1),
 		)
@@ -135,6 +136,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 		return nil, err
 	}
 	dir.apply(change)
+	fs.pending.add(dir.id)
 	fs.pending.add(r.ID)
 	fs.files.Add(1)
 	return &node{fs.add(r), dir.id, name}, nil
@@ -146,6 +148,7 @@ func entryAdded(now catalog.Time, subdir bool) func(*catalog.Inode) {
 		d.NextCookie++
 		d.Mtime, d.Ctime = now, now
 		d.DataVersion++
+		d.Flags |= catalog.FlagMetaDirty
 		if subdir {
 			d.NLink++
 		}
@@ -157,6 +160,7 @@ func entryRemoved(now catalog.Time, subdir bool) func(*catalog.Inode) {
 	return func(d *catalog.Inode) {
 		d.Mtime, d.Ctime = now, now
 		d.DataVersion++
+		d.Flags |= catalog.FlagMetaDirty
 		if subdir {
 			d.NLink--
 		}
@@ -205,6 +209,7 @@ func (n *node) Link(c *vfs.Cred, target vfs.Node, name string) error {
 			tx.PutName(r.ID, dir.id, name),
 			tx.PutInode(&d),
 			tx.PutInode(&r),
+			tx.PutPending(dir.id),
 			tx.PutPending(r.ID),
 		)
 	})
@@ -213,6 +218,7 @@ func (n *node) Link(c *vfs.Cred, target vfs.Node, name string) error {
 	}
 	dir.apply(dirChange)
 	t.ino.apply(change)
+	fs.pending.add(dir.id)
 	fs.pending.add(r.ID)
 	return nil
 }
@@ -228,7 +234,7 @@ func firstError(errs ...error) error {
 }
 
 // Names of the catalog's counters.
-const counterFiles = "files"
+const counterFiles = catalog.CounterFiles
 
 func addCounter(tx *catalog.Tx, name string, delta int64) error {
 	v, err := tx.Counter(name)

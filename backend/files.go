@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hugelgupf/p9/linux"
+	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
@@ -34,8 +35,14 @@ func (f files) Locate(k sliver.Key) (mover.Located, error) {
 	if r.Dirty || len(r.Copies) == 0 {
 		return mover.Located{}, linux.ENOENT // cut or written since the fault began
 	}
+	copies := r.Copies
+	if slices.ContainsFunc(copies, isElsewhere) {
+		if copies = slices.DeleteFunc(slices.Clone(copies), isElsewhere); len(copies) == 0 {
+			return mover.Located{}, errors.WithMessagef(errElsewhere, "sliver %v", k)
+		}
+	}
 	return mover.Located{
-		Copies:   r.Copies,
+		Copies:   copies,
 		ArchLen:  int(r.ArchLen),
 		ValidLen: int(r.Len),
 		Sum:      r.Sum,
@@ -98,50 +105,124 @@ func (f files) Plan(id sliver.FileID) (*mover.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Names, err = fs.paths(id)
-	return p, err
+	names, err := fs.names(id)
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range names {
+		p.Names = append(p.Names, n.path)
+		if id != sliver.RootID {
+			p.Dirs = append(p.Dirs, n.above[len(n.above)-1])
+		}
+		if i == 0 && id != sliver.RootID {
+			p.Above = n.above[1:]
+		}
+	}
+	if len(p.Names) > 0 {
+		named, err := ino.goesToTape()
+		if err != nil {
+			return nil, err
+		}
+		if !named { // unlinked since
+			p.Names, p.Dirs, p.Above = nil, nil, nil
+		}
+	}
+	return p, nil
 }
 
-// slivers calls fn for each archived sliver of a file that is on volume v.
+// goesToTape notes that an index may name the file from now on: if it is removed,
+// that must get to tape as well. It is false for a file that has no name any more.
+func (ino *inode) goesToTape() (bool, error) {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	r := ino.record()
+	if r.Flags&catalog.FlagOnTape != 0 || r.NLink == 0 {
+		return r.NLink > 0, nil
+	}
+	change := func(r *catalog.Inode) { r.Flags |= catalog.FlagOnTape }
+	change(&r)
+	if err := ino.fs.cat.Update(func(tx *catalog.Tx) error { return tx.PutInode(&r) }); err != nil {
+		return false, err
+	}
+	ino.apply(change)
+	return true, nil
+}
+
+// slivers calls fn for each sliver of a file that has content, as volume v has it.
 func (fs *FS) slivers(id sliver.FileID, v catalog.VolumeNo, fn func(mover.OnTape) bool) error {
-	return fs.cat.View(func(tx *catalog.Tx) error {
+	dirty := fs.cache.DirtySlivers(id)
+	more := true
+	unarchived := func(before sliver.No) bool {
+		for more && len(dirty) > 0 && dirty[0] < before {
+			more = fn(mover.OnTape{No: dirty[0]})
+			dirty = dirty[1:]
+		}
+		return more
+	}
+	err := fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Bmaps(id, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
 			for i := range b.Slivers {
 				r := &b.Slivers[i]
-				if r.Dirty {
+				n := no.First() + sliver.No(i)
+				if r.Hole() || !unarchived(n) {
 					continue
 				}
-				for _, c := range r.Copies {
-					if c.Volume != v {
-						continue
+				t := mover.OnTape{No: n}
+				if len(dirty) > 0 && dirty[0] == n {
+					dirty = dirty[1:]
+				} else if !r.Dirty {
+					t = mover.OnTape{No: n, Len: int(r.Len), ArchLen: int(r.ArchLen), Version: r.Version, Sum: r.Sum, HasSum: r.HasSum}
+					for _, c := range r.Copies {
+						if c.Volume == v {
+							t.Pieces = c.Pieces
+							break
+						}
 					}
-					t := mover.OnTape{No: no.First() + sliver.No(i), Len: int(r.Len), ArchLen: int(r.ArchLen),
-						Version: r.Version, Sum: r.Sum, HasSum: r.HasSum, Pieces: c.Pieces}
-					if !fn(t) {
-						return false
-					}
-					break
+				}
+				if more = more && fn(t); !more {
+					return false
 				}
 			}
 			return true
 		})
 	})
+	if err == nil {
+		unarchived(sliver.Count(sliver.MaxFileSize) + 1)
+	}
+	return err
+}
+
+// name is one name of a file: the path from the root, and the directories on it,
+// the root first.
+type name struct {
+	path  string
+	above []sliver.FileID
 }
 
 // paths returns all paths of a file from the root. The root itself is "".
 func (fs *FS) paths(id sliver.FileID) ([]string, error) {
-	if id == sliver.RootID {
-		return []string{""}, nil
-	}
+	names, err := fs.names(id)
 	var all []string
+	for _, n := range names {
+		all = append(all, n.path)
+	}
+	return all, err
+}
+
+// names returns all names of a file, sorted by their paths.
+func (fs *FS) names(id sliver.FileID) ([]name, error) {
+	if id == sliver.RootID {
+		return []name{{}}, nil
+	}
+	type entry struct {
+		dir  sliver.FileID
+		name string
+	}
+	var all []name
 	err := fs.cat.View(func(tx *catalog.Tx) error {
-		type name struct {
-			dir  sliver.FileID
-			name string
-		}
-		namesOf := func(id sliver.FileID) (names []name, err error) {
+		namesOf := func(id sliver.FileID) (names []entry, err error) {
 			err = tx.Names(id, func(dir sliver.FileID, nm string) bool {
-				names = append(names, name{dir, nm})
+				names = append(names, entry{dir, nm})
 				return true
 			})
 			return names, err
@@ -153,6 +234,7 @@ func (fs *FS) paths(id sliver.FileID) ([]string, error) {
 		for _, n := range names {
 			path := []string{n.name}
 			dir := n.dir
+			above := []sliver.FileID{dir}
 			for dir != sliver.RootID {
 				up, err := namesOf(dir)
 				if err != nil {
@@ -164,15 +246,17 @@ func (fs *FS) paths(id sliver.FileID) ([]string, error) {
 				}
 				path = append(path, up[0].name)
 				dir = up[0].dir
+				above = append(above, dir)
 			}
 			if path != nil {
 				slices.Reverse(path)
-				all = append(all, strings.Join(path, "/"))
+				slices.Reverse(above)
+				all = append(all, name{strings.Join(path, "/"), above})
 			}
 		}
 		return nil
 	})
-	slices.Sort(all)
+	slices.SortFunc(all, func(a, b name) int { return strings.Compare(a.path, b.path) })
 	return all, err
 }
 
@@ -290,6 +374,43 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 	return nil
 }
 
+// isElsewhere says whether a copy only tells that there is content, see catalog.Copy.
+func isElsewhere(c catalog.Copy) bool { return len(c.Pieces) == 0 }
+
+// errElsewhere is EIO for content that an imported volume names and does not have.
+var errElsewhere = errors.Wrap(linux.EIO, "the volume that the file was imported from does not have it: another volume of its archive does, or its extents are broken")
+
+// Summed implements mover.Files. The record need not be on disk: after a crash the
+// next recall finds the same sum.
+func (f files) Summed(k sliver.Key, v sliver.Version, sum uint64) error {
+	fs := f.fs
+	ino, err := fs.get(k.File)
+	if stderrors.Is(err, linux.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer ino.release()
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	old, i, err := ino.bmapLocked(k.No)
+	if err != nil {
+		return err
+	}
+	if r := &old.Slivers[i]; r.Dirty || r.HasSum || r.Version != v || len(r.Copies) == 0 {
+		return nil // written since
+	}
+	b := *old
+	b.Slivers[i].Sum, b.Slivers[i].HasSum = sum, true
+	no, _ := k.No.Bmap()
+	if err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.PutBmap(k.File, no, &b) }); err != nil {
+		return err
+	}
+	ino.keepBmapLocked(no, &b)
+	return nil
+}
+
 // OnVolume implements mover.Files. It reads the whole catalog: the mover asks
 // only when a volume must be repaired.
 func (f files) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error {
@@ -307,9 +428,9 @@ func (f files) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error {
 	}
 	for _, id := range ids {
 		found := false
-		err := f.fs.slivers(id, v, func(mover.OnTape) bool {
-			found = true
-			return false
+		err := f.fs.slivers(id, v, func(t mover.OnTape) bool {
+			found = len(t.Pieces) > 0
+			return !found
 		})
 		if err != nil {
 			return err

@@ -39,6 +39,9 @@ type Options struct {
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
 	Mover        mover.Config
+	// Import is for what imported volumes say nothing about. Its modes of 0 stand for
+	// 0644 and 0755.
+	Import ImportDefaults
 
 	Listen  []string // for Status only
 	Version string
@@ -63,6 +66,12 @@ func (o Options) withDefaults() Options {
 	if o.SyncInterval == 0 {
 		o.SyncInterval = 5 * time.Second
 	}
+	if o.Import.Mode == 0 {
+		o.Import.Mode = 0o644
+	}
+	if o.Import.DirMode == 0 {
+		o.Import.DirMode = 0o755
+	}
 	if o.Mover.Log == nil {
 		o.Mover.Log = o.Log
 	}
@@ -72,12 +81,13 @@ func (o Options) withDefaults() Options {
 // FS is an archive: the file tree, its page cache, and the way to tape. It
 // implements vfs.FS and Admin.
 type FS struct {
-	opts    Options
-	log     *logrus.Entry
-	cat     *catalog.Catalog
-	cache   *cache.Cache
-	mover   *mover.Mover
-	started time.Time
+	opts     Options
+	log      *logrus.Entry
+	cat      *catalog.Catalog
+	cache    *cache.Cache
+	mover    *mover.Mover
+	started  time.Time
+	instance instance
 
 	// ns makes a change of the tree (names, links, directories) one step. It is
 	// taken before any inode's mu, and never held while waiting for a disk sync.
@@ -131,8 +141,15 @@ func Open(o Options) (_ *FS, err error) {
 			_ = fs.cat.Close()
 		}
 	}()
+	minVersion, err := fs.checkRebuilt()
+	if err != nil {
+		return nil, err
+	}
+	if fs.instance, err = beginInstance(o.Dir); err != nil {
+		return nil, err
+	}
 	fs.cache, err = cache.Open(cache.Config{Dir: filepath.Join(o.Dir, "cache"), SizeBytes: o.CacheBytes,
-		HighWater: o.HighWater, LowWater: o.LowWater, Log: o.Log})
+		HighWater: o.HighWater, LowWater: o.LowWater, MinVersion: minVersion, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +161,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
 	fs.cache.SetEvents(events{fs})
 	fs.cache.OnSpaceFreed(fs.mover.SpaceFreed)
-	for _, step := range []func() error{fs.makeRoot, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.countFiles} {
+	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.countFiles} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -179,7 +196,28 @@ func (fs *FS) Close(ctx context.Context) error {
 	fs.stopMover()
 	fs.wg.Wait()
 	err = firstError(err, fs.syncAll())
-	return firstError(err, fs.cache.Close(), fs.cat.Close())
+	if err = firstError(err, fs.cache.Close(), fs.cat.Close()); err != nil {
+		return err
+	}
+	return fs.instance.end()
+}
+
+// checkRebuilt refuses a catalog whose rebuilding from tapes was not finished, and
+// returns the highest version of a sliver that the tapes name.
+func (fs *FS) checkRebuilt() (sliver.Version, error) {
+	var last uint64
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		unfinished, err := tx.Rebuilding()
+		if err != nil {
+			return err
+		}
+		if unfinished {
+			return errors.New("the catalog is being rebuilt from tapes, and that was interrupted: finish it with \"sliod rebuild\", or, to begin anew, remove the folders catalog and cache")
+		}
+		last, err = tx.Counter(catalog.CounterVersion)
+		return err
+	})
+	return sliver.Version(last), err
 }
 
 // makeRoot makes the root directory of a new archive.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/hugelgupf/p9/linux"
 
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
@@ -22,7 +23,7 @@ const (
 	recallWindow = 16384
 )
 
-// job is a command of the operator on a set of files.
+// job is a command of the operator on a set of files, or on volumes (volumejob.go).
 type job struct {
 	fs *FS
 	// finished is closed when the job has ended.
@@ -45,7 +46,17 @@ type jobTable struct {
 var rootCred = &vfs.Cred{}
 
 // StartJob implements Admin.
-func (fs *FS) StartJob(kind JobKind, paths []string) (uint64, error) {
+func (fs *FS) StartJob(kind JobKind, args []string) (uint64, error) {
+	if v, ok := volumeJobs[kind]; ok {
+		return fs.startVolumeJob(kind, v, args)
+	}
+	if kind.OnPaths() {
+		return fs.startPathJob(kind, args)
+	}
+	return 0, fmt.Errorf("%s: no such kind of job: %w", kind, linux.EINVAL)
+}
+
+func (fs *FS) startPathJob(kind JobKind, paths []string) (uint64, error) {
 	var ids []sliver.FileID
 	for _, p := range paths {
 		n, err := fs.Attach(rootCred, p)
@@ -60,10 +71,16 @@ func (fs *FS) StartJob(kind JobKind, paths []string) (uint64, error) {
 
 // startJobOn begins a job on files and all below them.
 func (fs *FS) startJobOn(kind JobKind, ids []sliver.FileID, paths []string) uint64 {
+	return fs.begin(JobStatus{Kind: kind, Paths: paths}, func(ctx context.Context, j *job) { j.run(ctx, ids) })
+}
+
+// begin enters a job in the table and runs it in a goroutine of its own.
+func (fs *FS) begin(s JobStatus, run func(context.Context, *job)) uint64 {
 	t := &fs.jobs
 	t.mu.Lock()
 	t.last++
-	j := &job{fs: fs, finished: make(chan struct{}), JobStatus: JobStatus{ID: t.last, Kind: kind, Paths: paths, State: "running", StartedAt: time.Now()}}
+	s.ID, s.State, s.StartedAt = t.last, "running", time.Now()
+	j := &job{fs: fs, finished: make(chan struct{}), JobStatus: s}
 	if t.m == nil {
 		t.m = make(map[uint64]*job)
 	}
@@ -74,7 +91,7 @@ func (fs *FS) startJobOn(kind JobKind, ids []sliver.FileID, paths []string) uint
 	fs.wg.Add(1)
 	go func() {
 		defer fs.wg.Done()
-		j.run(t.ctx, ids)
+		run(t.ctx, j)
 	}()
 	return j.ID
 }
@@ -95,7 +112,7 @@ func (j *job) status() JobStatus {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := j.JobStatus
-	s.Errors = append([]string(nil), s.Errors...)
+	s.Errors, s.Notes = slices.Clone(s.Errors), slices.Clone(s.Notes)
 	return s
 }
 
@@ -165,6 +182,11 @@ func (j *job) run(ctx context.Context, ids []sliver.FileID) {
 		err = firstError(err, j.fs.walk(ctx, id, func(ino *inode) { each(ctx, ino, &wait) }))
 	}
 	wait.Wait()
+	j.end(err)
+}
+
+// end ends the job. err is an error of the job as a whole.
+func (j *job) end(err error) {
 	defer close(j.finished)
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -410,4 +432,6 @@ func (fs *FS) jobsShown() []JobStatus {
 }
 
 // String names the job in logs.
-func (j *job) String() string { return fmt.Sprintf("%s %s", j.Kind, strings.Join(j.Paths, " ")) }
+func (j *job) String() string {
+	return fmt.Sprintf("%s %s", j.Kind, volumeWord(&j.JobStatus))
+}

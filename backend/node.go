@@ -44,13 +44,38 @@ func (fs *FS) Attach(c *vfs.Cred, path string) (vfs.Node, error) {
 	return n, nil
 }
 
-// Find implements vfs.Finder.
-func (fs *FS) Find(path uint64) (vfs.Node, error) {
+// Find implements vfs.Finder. Of a file with several names the directories above the
+// one that it has had longest are looked at.
+func (fs *FS) Find(c *vfs.Cred, path uint64) (vfs.Node, error) {
 	ino, err := fs.get(sliver.FileID(path))
 	if err != nil {
 		return nil, err
 	}
-	return &node{ino: ino, parent: ino.attr().Parent}, nil
+	n := &node{ino: ino, parent: ino.attr().Parent}
+	if err := fs.mayReach(c, n.parent); err != nil {
+		n.Release()
+		return nil, err
+	}
+	return n, nil
+}
+
+// mayReach says whether c may search a directory and all above it.
+func (fs *FS) mayReach(c *vfs.Cred, dir sliver.FileID) error {
+	for {
+		ino, err := fs.get(dir)
+		if err != nil {
+			return err
+		}
+		r := ino.attr()
+		ino.release()
+		if err := access(c, &r, mayExec); err != nil {
+			return err
+		}
+		if dir == sliver.RootID {
+			return nil
+		}
+		dir = r.Parent
+	}
 }
 
 func (n *node) QID() p9.QID { return n.ino.qid() }

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hugelgupf/p9/linux"
-
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 )
@@ -100,9 +98,6 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 	}
 	fs.mover.Archive(ids, func(id sliver.FileID, err error) {
 		fs.pending.unqueue(id)
-		if err == nil {
-			err = fs.forgetRemoved(id)
-		}
 		fs.archiveFailed(id, err)
 	})
 }
@@ -123,22 +118,11 @@ func (fs *FS) archiveFailed(id sliver.FileID, err error) {
 	log.Warn("could not be archived; it stays in the cache and is tried again")
 }
 
-// forgetRemoved ends the pending note of a file that is no more, when the mover
-// has brought its removal to tape.
-func (fs *FS) forgetRemoved(id sliver.FileID) error {
-	if !fs.pending.has(id) {
-		return nil
-	}
-	ino, err := fs.get(id)
-	if err == nil {
-		ino.release()
-		return nil
-	}
-	if !stderrors.Is(err, linux.ENOENT) {
-		return err
-	}
+// Removed implements mover.Files: the pending note of a file that is no more ends. It
+// must not end with an archiving that had begun before the file was removed.
+func (f files) Removed(id sliver.FileID) error {
 	gone := false
-	err = fs.cat.Update(func(tx *catalog.Tx) error {
+	err := f.fs.cat.Update(func(tx *catalog.Tx) error {
 		// An orphan still has its record: its end is noted when it is let go.
 		_, err := tx.Inode(id)
 		if gone = stderrors.Is(err, catalog.ErrNotFound); gone {
@@ -147,7 +131,7 @@ func (fs *FS) forgetRemoved(id sliver.FileID) error {
 		return err
 	})
 	if err == nil && gone {
-		fs.pending.remove(id)
+		f.fs.pending.remove(id)
 	}
 	return err
 }

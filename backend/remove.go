@@ -62,6 +62,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 			tx.DeleteDirent(dir.id, name),
 			tx.DeleteName(r.ID, dir.id, name),
 			tx.PutInode(&d),
+			tx.PutPending(dir.id),
 			putUnlinked(tx, &r),
 		)
 	})
@@ -70,6 +71,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	}
 	dir.apply(dirChange)
 	ino.apply(change)
+	fs.pending.add(dir.id)
 	fs.lostName(&r)
 	return nil
 }
@@ -155,7 +157,7 @@ func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
 		if err != nil {
 			return err
 		}
-		onTape = r.Archived != catalog.Time{}
+		onTape = r.Flags&catalog.FlagOnTape != 0 || r.Archived != catalog.Time{} && r.Flags&catalog.FlagImported == 0
 		dead := map[catalog.VolumeNo]int64{}
 		err = tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
 			for i := range b.Slivers {

@@ -152,6 +152,8 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 			tx.PutName(id, to.id, newName),
 			tx.PutInode(&fd),
 			tx.PutInode(&r),
+			tx.PutPending(from.id),
+			tx.PutPending(to.id),
 			tx.PutPending(id),
 		)
 		if err == nil && from != to {
@@ -170,6 +172,8 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 		victim.apply(victimChange)
 		fs.lostName(&v)
 	}
+	fs.pending.add(from.id)
+	fs.pending.add(to.id)
 	fs.pending.add(id)
 	return nil
 }

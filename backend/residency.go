@@ -95,6 +95,9 @@ func (ino *inode) census() (*census, error) {
 // residencyXattr returns the value of a user.sliod attribute.
 func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	r := ino.attr()
+	if name == ownXattr+"instance" && ino.id == sliver.RootID {
+		return ino.fs.instance.xattr(), nil
+	}
 	if !isFile(&r) {
 		return nil, linux.ENODATA
 	}

@@ -33,6 +33,10 @@ func (fs *FS) Status() Status {
 func tapeInfo(m *mover.Status) TapeInfo {
 	t := TapeInfo{Library: m.Library, Drives: len(m.Drives), Volumes: len(m.Volumes), WrittenBytes: m.Stats.WrittenBytes, ReadBytes: m.Stats.ReadBytes}
 	for _, v := range m.Volumes {
+		if v.Barcode == "" || v.State == mover.StateCleaning {
+			t.Volumes--
+			continue
+		}
 		t.CapacityBytes += v.Capacity
 		t.UsedBytes += v.Used
 		if v.Room {
@@ -57,7 +61,7 @@ func (fs *FS) tapeSpace() TapeInfo {
 func (fs *FS) Volumes() []VolumeInfo {
 	all := []VolumeInfo{}
 	for _, v := range fs.mover.Status().Volumes {
-		all = append(all, VolumeInfo{Barcode: string(v.Barcode), UUID: v.UUID, State: v.State, Where: v.Where,
+		all = append(all, VolumeInfo{Barcode: string(v.Barcode), UUID: v.UUID, Imported: v.Imported, State: v.State, Where: v.Where, Reason: v.Reason,
 			CapacityBytes: v.Capacity, UsedBytes: v.Used, DeadBytes: v.Dead})
 	}
 	return all

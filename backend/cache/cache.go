@@ -22,8 +22,10 @@ type Config struct {
 	// HighWater and LowWater are shares of the arena in use: above the first,
 	// eviction runs ahead of need until the second. 0 means 0.95 and 0.90.
 	HighWater, LowWater float64
-	Log                 *logrus.Entry
-	Events              Events
+	// MinVersion is a version that others know: NextVersion goes on above it.
+	MinVersion sliver.Version
+	Log        *logrus.Entry
+	Events     Events
 }
 
 // Events is what the cache tells its owner. But for Merged it is called with no
@@ -154,7 +156,7 @@ func Open(cfg Config) (*Cache, error) {
 		cfg.Log = logrus.NewEntry(l)
 	}
 	n := cfg.SizeBytes / chunkSize
-	st, err := openStore(cfg.Dir, n)
+	st, err := openStore(cfg.Dir, n, uint64(cfg.MinVersion)>>epochShift)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +192,10 @@ func (c *Cache) OnSpaceFreed(fn func()) { c.spaceFreed = fn }
 // an earlier one with this cache. Later versions are larger.
 func (c *Cache) NextVersion() sliver.Version { return sliver.Version(c.next()) }
 
-func (c *Cache) next() uint64 { return c.st.head.epoch<<40 | c.count.Add(1) }
+func (c *Cache) next() uint64 { return c.st.head.epoch<<epochShift | c.count.Add(1) }
+
+// epochShift is where the number of the cache's start begins in a version.
+const epochShift = 40
 
 // Close puts all content and records on disk and marks the shutdown as clean, so
 // that the next start trusts the records. Nobody may use the cache any more; what

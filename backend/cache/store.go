@@ -138,9 +138,9 @@ type store struct {
 	wasClean     bool // the header as it was found
 }
 
-// openStore opens or makes the files for chunks chunks, counts the epoch up and
-// marks the table as in use.
-func openStore(dir string, chunks int64) (_ *store, err error) {
+// openStore opens or makes the files for chunks chunks, counts the epoch up, at
+// least above minEpoch, and marks the table as in use.
+func openStore(dir string, chunks int64, minEpoch uint64) (_ *store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, errors.Wrapf(err, "cache: make directory %s", dir)
 	}
@@ -198,7 +198,7 @@ func openStore(dir string, chunks int64) (_ *store, err error) {
 		return nil, err
 	}
 	st.wasClean = st.head.clean
-	st.head.epoch++
+	st.head.epoch = max(st.head.epoch, minEpoch) + 1
 	st.head.clean = false
 	if st.head.epoch >= 1<<24 {
 		return nil, errors.Errorf("cache: %s has been opened %d times, which uses up its version numbers: archive all, and start with a new cache directory", dir, st.head.epoch)

@@ -28,7 +28,7 @@ const (
 // Kinds of a copy when entCopies is set.
 const (
 	copySimple  = 1 // int block, int offset, as after entCopy
-	copyGeneral = 0 // uint volume, uint number of pieces; each: byte partition, int block, int offset, uint length
+	copyGeneral = 0 // uint volume, uint number of pieces; each: byte partition, int block, int offset, uint length. Zeros: byte partition, uint length
 )
 
 // maxTrack is how many copies of a sliver are predicted separately; those after
@@ -102,6 +102,13 @@ func encodeBmap(b []byte, m *Bmap) ([]byte, error) {
 		if r.Len > sliver.Size || r.ArchLen > sliver.Size {
 			return nil, errors.Errorf("catalog: sliver %d of a bmap has length %d and archived length %d: the most is %d", i, r.Len, r.ArchLen, sliver.Size)
 		}
+		for _, c := range r.Copies {
+			for _, p := range c.Pieces {
+				if p.IsZeros() && (p.Block != 0 || p.Offset != 0) {
+					return nil, errors.Errorf("catalog: sliver %d of a bmap has a piece of zeros with a place: %+v", i, p)
+				}
+			}
+		}
 		b = s.append(b, i, r)
 	}
 	return b, nil
@@ -156,6 +163,10 @@ func (s *bmapState) appendCopy(b []byte, n int, c *Copy, archLen uint32) []byte 
 	b = appendUint(b, uint64(len(c.Pieces)))
 	t.volume = c.Volume
 	for _, p := range c.Pieces {
+		if p.IsZeros() {
+			b = appendUint(append(b, ZeroPartition), uint64(p.Len))
+			continue
+		}
 		b = appendPlace(append(b, p.Partition), t, p)
 		b = appendUint(b, uint64(p.Len))
 		t.piece = p
@@ -277,7 +288,7 @@ func (d *bmapDecoder) readCopies(r *SliverRec) {
 			before := *t
 			c[i].Volume = VolumeNo(d.uint32())
 			np := d.uint()
-			if np > uint64(len(d.b))/4 { // a piece takes at least 4 bytes
+			if np > uint64(len(d.b))/2 { // a piece takes at least 2 bytes
 				d.fail("bad number of pieces")
 				return
 			}
@@ -286,7 +297,12 @@ func (d *bmapDecoder) readCopies(r *SliverRec) {
 				c[i].Pieces = d.newPieces(int(np))
 			}
 			for j := range c[i].Pieces {
-				p := d.place(t, d.byte(), 0)
+				partition := d.byte()
+				if partition == ZeroPartition {
+					c[i].Pieces[j] = Zeros(d.uint32())
+					continue
+				}
+				p := d.place(t, partition, 0)
 				p.Len = d.uint32()
 				t.piece, c[i].Pieces[j] = p, p
 			}

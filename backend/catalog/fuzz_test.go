@@ -64,13 +64,14 @@ func FuzzCookie(f *testing.F) {
 
 func FuzzVolume(f *testing.F) {
 	seed, _ := encodeVolume(nil, &Volume{Barcode: "A00001L9", UUID: "u", State: VolFull, Capacity: 18e12, Used: 5, EndOfData: VolPos{1, 99}})
+	imported, _ := encodeVolume(nil, &Volume{Barcode: "A00001L9", State: VolReadOnly, Flags: VolImported})
 	fuzzRecord(f, func(b []byte) ([]byte, error) {
 		v, err := decodeVolume(1, b)
 		if err != nil {
 			return nil, err
 		}
 		return encodeVolume(nil, &v)
-	}, seed)
+	}, seed, imported)
 }
 
 func FuzzJob(f *testing.F) {
@@ -98,6 +99,8 @@ func mixedBmap() *Bmap {
 	m.Slivers[4] = SliverRec{Dirty: true, Slot: 12, Seq: 11, Len: sliver.Size, ArchLen: 7, Version: 1 << 50, Sum: 1, HasSum: true,
 		Copies: []Copy{{Volume: 1, Pieces: []Piece{{1, 5, 100, 3}, {1, 9, 0, 4}}}, {Volume: 2, Pieces: []Piece{{1, 1 << 40, 4096, 7}}}}}
 	m.Slivers[5] = SliverRec{Len: 7, ArchLen: 7, Version: 3, Copies: []Copy{{Volume: 1, Pieces: []Piece{{1, 10, 0, 7}}}, {Volume: 2, Pieces: []Piece{{1, 2, 3, 7}}}}}
+	m.Slivers[9] = SliverRec{Len: 9, ArchLen: 9, Version: 4, Copies: []Copy{{Volume: 1, Pieces: []Piece{Zeros(3), {1, 10, 7, 4}, Zeros(2)}}}}
+	m.Slivers[10] = SliverRec{Len: 4, ArchLen: 4, Version: 5, Copies: []Copy{{Volume: 1, Pieces: []Piece{Zeros(4)}}}}
 	m.Slivers[127] = SliverRec{Len: 1, Copies: []Copy{{Volume: 1}, {}, {}, {}, {}, {Volume: 4, Pieces: []Piece{{0, 0, 1<<32 - 1, 0}}}}}
 	return m
 }

@@ -126,7 +126,11 @@ func encodeVolume(b []byte, v *Volume) ([]byte, error) {
 	b = appendTime(b, v.Formatted)
 	b = appendUint(b, uint64(v.BlockSize))
 	b = append(b, v.EndOfData.Partition)
-	return appendUint(b, v.EndOfData.Block), nil
+	b = appendUint(b, v.EndOfData.Block)
+	if v.Flags != 0 {
+		b = appendUint(b, uint64(v.Flags))
+	}
+	return b, nil
 }
 
 func decodeVolume(no VolumeNo, b []byte) (Volume, error) {
@@ -137,6 +141,11 @@ func decodeVolume(no VolumeNo, b []byte) (Volume, error) {
 		EndOfData: VolPos{Partition: d.byte(), Block: d.uint()}}
 	if v.State >= numVolStates {
 		d.fail("unknown state")
+	}
+	if len(d.b) > 0 {
+		if v.Flags = d.uint32(); v.Flags == 0 {
+			d.fail("flags of 0 are not written")
+		}
 	}
 	if err := d.end("volume"); err != nil {
 		return Volume{}, errors.WithMessagef(err, "volume number %d", no)

@@ -6,7 +6,9 @@ import "sliod/backend/sliver"
 type VolumeNo uint32
 
 // Piece is a run of bytes on a volume, an LTFS extent: Len bytes that begin
-// Offset bytes into record Block of a partition.
+// Offset bytes into record Block of a partition. A piece of ZeroPartition is Len
+// zeros that are nowhere on the volume: a gap between the extents of a file that
+// another program has written. Its Block and Offset are 0.
 type Piece struct {
 	Partition uint8
 	Block     uint64
@@ -14,8 +16,19 @@ type Piece struct {
 	Len       uint32
 }
 
+// ZeroPartition is the partition of a piece of zeros.
+const ZeroPartition = 0xff
+
+// Zeros returns a piece of n zeros.
+func Zeros(n uint32) Piece { return Piece{Partition: ZeroPartition, Len: n} }
+
+// IsZeros says that the piece is zeros, and not bytes on the volume.
+func (p Piece) IsZeros() bool { return p.Partition == ZeroPartition }
+
 // Copy is one archived copy of a sliver: the pieces, in the sliver's order, that
-// together hold its archived bytes. There is usually one.
+// together hold its archived bytes. There is usually one. A copy without pieces
+// says that the content exists, and that Volume does not have it: the file came
+// from a volume of another archive, which has the sliver on another one.
 type Copy struct {
 	Volume VolumeNo
 	Pieces []Piece
@@ -70,6 +83,8 @@ const (
 	FlagMetaDirty uint32 = 1 << iota // attributes are newer than on tape
 	FlagPinned                       // the user wants it in the cache
 	FlagOrphan                       // no names are left; it was open when last seen
+	FlagImported                     // it came with a volume that others wrote, and is in no index of ours unless FlagOnTape
+	FlagOnTape                       // the index of a volume may have an entry of it
 )
 
 // Inode is a file's attributes.
@@ -150,7 +165,18 @@ type Volume struct {
 	Formatted  Time
 	BlockSize  uint32
 	EndOfData  VolPos // the end of the data that the catalog has committed
+	Flags      uint32
 }
+
+// Flags of a Volume.
+const (
+	// VolImported: another program or another archive wrote the volume, and its
+	// tree was imported.
+	VolImported uint32 = 1 << iota
+	// VolProtected: the volume is read-only because the cartridge is write-protected. It
+	// goes back to append, or to scratch, when the tab was moved.
+	VolProtected
+)
 
 // Job is a request of the operator that outlives a restart. Data belongs to
 // whoever runs the job.

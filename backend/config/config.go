@@ -17,6 +17,7 @@ type Config struct {
 	Recall  Recall
 	Index   Index
 	Mount   Mount
+	Import  Import
 	Library Library
 	Log     Log
 }
@@ -51,6 +52,9 @@ type Archive struct {
 	// the medium and committed to the catalog.
 	BatchBytes int64
 	BatchTime  time.Duration
+	// SHA256 is "on" or "off": whether files that are archived whole get their
+	// SHA-256 in the index.
+	SHA256 string
 }
 
 // Recall is section [recall]: what comes from tape beside what was asked for.
@@ -72,14 +76,29 @@ type Mount struct {
 	Linger time.Duration
 }
 
+// Import is section [import]: what an imported volume says nothing about.
+type Import struct {
+	UID, GID      int    // -1: those of the server
+	Mode, DirMode uint32 // permission bits
+}
+
 // Library is section [library]: the tape library.
 type Library struct {
+	// Kind is "virtual" or "scsi".
 	Kind string
+	// Changer and Devices name the changer and the drives of kind "scsi", as
+	// "serial:NUMBER" or a path. Empty: what is found.
+	Changer string
+	Devices []string
+	// Cleaning are patterns (path.Match) of the barcodes of cleaning cartridges.
+	Cleaning []string
 	// Dir is where the virtual library keeps its cartridges. Empty: the folder
 	// "library" of the state directory.
 	Dir    string
 	Drives int
 	Slots  int
+	// MailSlots are the import/export elements of the virtual library.
+	MailSlots int
 	// Cartridge is the generation of drives and cartridges: "LTO-5" to "LTO-9".
 	Cartridge string
 	// CapacityBytes is one cartridge's capacity. 0: that of a real one.
@@ -87,6 +106,10 @@ type Library struct {
 	// Speed is 0 for no delays, 1 for a real drive's times, 60 for sixty times
 	// faster.
 	Speed float64
+	// Cleaners is how many cleaning cartridges a new virtual library has.
+	Cleaners int
+	// Faults is a script of faults for the virtual library. Empty: none.
+	Faults string
 }
 
 // Log is section [log].

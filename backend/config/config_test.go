@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func TestDefaults(t *testing.T) {
 	if c.Cache.SizeBytes != gib || c.Cache.HighWater != 0.9 || c.Cache.LowWater != 0.8 {
 		t.Errorf("cache: %+v", c.Cache)
 	}
-	if c.Library != (Library{Kind: "virtual", Drives: 2, Slots: 16, Cartridge: "LTO-9"}) {
+	if !reflect.DeepEqual(c.Library, Library{Kind: "virtual", Drives: 2, Slots: 16, MailSlots: 1, Cartridge: "LTO-9", Cleaning: []string{"CLN*"}}) {
 		t.Errorf("library: %+v", c.Library)
 	}
 	if len(c.Server.Listen) != 0 || c.Server.MsizeBytes != mib {
@@ -38,8 +39,8 @@ func TestExampleIsTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := Default(); c.Cache != d.Cache || c.Archive != d.Archive || c.Library != d.Library || c.Log != d.Log ||
-		c.Index != d.Index || c.Mount != d.Mount || c.Recall != d.Recall || c.Server.MsizeBytes != d.Server.MsizeBytes {
+	if d := Default(); c.Cache != d.Cache || c.Archive != d.Archive || !reflect.DeepEqual(c.Library, d.Library) || c.Log != d.Log ||
+		c.Index != d.Index || c.Mount != d.Mount || c.Recall != d.Recall || c.Import != d.Import || c.Server.MsizeBytes != d.Server.MsizeBytes {
 		t.Errorf("the example gives\n%+v, the defaults are\n%+v", c, d)
 	}
 }
@@ -89,6 +90,16 @@ ahead = 0
 	}
 }
 
+func TestParseSCSI(t *testing.T) {
+	c, err := Parse("f.toml", []byte("[library]\nkind = \"scsi\"\nchanger = \"serial:LIB001\"\ndevices = [\n \"serial:D1\", # one\n \"/dev/sg1\",\n]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := c.Library; l.Kind != "scsi" || l.Changer != "serial:LIB001" || !reflect.DeepEqual(l.Devices, []string{"serial:D1", "/dev/sg1"}) {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string
@@ -125,6 +136,13 @@ func TestErrors(t *testing.T) {
 		{"list", "[server]\nlisten = \"tcp::5640\"\n", []string{"f.toml:2: server.listen: a list in brackets is needed"}},
 		{"list entry", "[server]\nlisten = [5640]\n", []string{"f.toml:2: server.listen: each entry of the list must be a string"}},
 		{"address", "[server]\nlisten = [\"localhost:5640\"]\n", []string{"f.toml:2: server.listen: address \"localhost:5640\": \"localhost\" is not a kind of address"}},
+		{"kind of library", "[library]\nkind = \"real\"\nchanger = \"/dev/sg2\"\n", []string{`f.toml:2: library.kind: "real" cannot be used: no such choice (allowed: "virtual", "scsi"; default: "virtual")`}},
+		{"key of the other kind", "[library]\nchanger = \"/dev/sg2\"\ndrives = 3\n", []string{`f.toml:2: library.changer is for a library of kind "scsi", and library.kind is "virtual": take the key out`}},
+		{"keys of the other kind", "[library]\nslots = 8\nspeed = \"instant\"\nkind = \"scsi\"\n", []string{
+			`f.toml:2: library.slots is for a library of kind "virtual", and library.kind is "scsi"`, "f.toml:3: library.speed is for a library"}},
+		{"device", "[library]\nkind = \"scsi\"\nchanger = \"sg2\"\ndevices = [\"serial:\"]\n", []string{
+			`f.toml:3: library.changer: "sg2" cannot be used: device "sg2": write serial:NUMBER, or the whole path`, `f.toml:4: library.devices: device "serial:" has no serial number`}},
+		{"devices", "[library]\nkind = \"scsi\"\ndevices = \"/dev/sg0\"\n", []string{"f.toml:3: library.devices: a list in brackets is needed (allowed: a list such as [\"serial:"}},
 		{"two mistakes", "[log]\nlevel = \"loud\"\n[cache]\nsice = 1\nsize = 1\n", []string{
 			"f.toml:2: log.level: \"loud\" cannot be used", "f.toml:4: there is no key sice", "f.toml:5: cache.size: 1 cannot be used"}},
 	} {

@@ -15,6 +15,9 @@ type Key struct {
 	Unit string
 	// Meaning is one or more sentences for docs/configuration.md.
 	Meaning string
+	// Library is the kind of library that the key is for, a value of library.kind.
+	// Empty: any. With another kind the key is refused.
+	Library string
 
 	value func(*Config) value
 }
@@ -44,7 +47,9 @@ var keys = []Key{
 		Meaning: "Where the server listens: a list of `tcp:HOST:PORT` and `unix:PATH`. An empty list stands for " +
 			"`tcp:127.0.0.1:5640` and `unix:DIR/sliod.sock`, where DIR is the state directory. `--listen` on the command line " +
 			"takes the place of this key.",
-		value: func(c *Config) value { return &texts{&c.Server.Listen, "address", checkAddr} },
+		value: func(c *Config) value {
+			return &texts{&c.Server.Listen, checkAddr, "a list such as [\"tcp:127.0.0.1:5640\", \"unix:/run/sliod.sock\"]"}
+		},
 	},
 	{
 		Section: "server", Field: "msize", Default: "1MiB", Unit: "size",
@@ -95,6 +100,12 @@ var keys = []Key{
 		value:   func(c *Config) value { return &duration{&c.Archive.BatchTime, 100 * time.Millisecond, time.Hour} },
 	},
 	{
+		Section: "archive", Field: "sha256", Default: "on", Unit: "word",
+		Meaning: "Whether the SHA-256 of a file that is archived whole is put in the volume's index, where other programs look for it " +
+			"(`ltfs.hash.sha256sum`). It takes a part of a processor core while the drive writes.",
+		value: func(c *Config) value { return &choice{&c.Archive.SHA256, []string{"on", "off"}} },
+	},
+	{
 		Section: "recall", Field: "ahead", Default: "8", Unit: "slivers (MiB)",
 		Meaning: "How many slivers after the one that somebody waits for are brought from tape in the same pass. 0 turns this off.",
 		value:   func(c *Config) value { return &count{&c.Recall.Ahead, 0, 4096} },
@@ -117,42 +128,104 @@ var keys = []Key{
 		value: func(c *Config) value { return &duration{&c.Mount.Linger, 0, 24 * time.Hour} },
 	},
 	{
-		Section: "library", Field: "kind", Default: "virtual", Unit: "word",
-		Meaning: "What the tape library is. `virtual` is an emulated library whose cartridges are files.",
-		value:   func(c *Config) value { return &choice{&c.Library.Kind, []string{"virtual"}} },
+		Section: "import", Field: "uid", Default: "-1", Unit: "user",
+		Meaning: "The owner of imported files whose volume names none. -1 is the user who runs the server. LTFS has no owners: only volumes of " +
+			"another SLIOD archive name them.",
+		value: func(c *Config) value { return &count{&c.Import.UID, -1, 1<<31 - 1} },
 	},
 	{
-		Section: "library", Field: "dir", Default: "", Unit: "path",
+		Section: "import", Field: "gid", Default: "-1", Unit: "group",
+		Meaning: "The group of imported files whose volume names none. -1 is the group of the server.",
+		value:   func(c *Config) value { return &count{&c.Import.GID, -1, 1<<31 - 1} },
+	},
+	{
+		Section: "import", Field: "mode", Default: "0644", Unit: "octal mode",
+		Meaning: "The permissions of imported files whose volume names none. Files that the volume calls read-only lose the write bits.",
+		value:   func(c *Config) value { return &octal{&c.Import.Mode} },
+	},
+	{
+		Section: "import", Field: "dir_mode", Default: "0755", Unit: "octal mode",
+		Meaning: "The permissions of imported directories, as `mode`.",
+		value:   func(c *Config) value { return &octal{&c.Import.DirMode} },
+	},
+	{
+		Section: "library", Field: "kind", Default: "virtual", Unit: "word",
+		Meaning: "What the tape library is. `virtual` is an emulated library whose cartridges are files. `scsi` is a medium changer with drives on this " +
+			"machine's SCSI generic devices: `sliod discover` lists them and prints the configuration that fits.",
+		value: func(c *Config) value { return &choice{&c.Library.Kind, []string{"virtual", "scsi"}} },
+	},
+	{
+		Section: "library", Field: "changer", Default: "", Unit: "device", Library: "scsi",
+		Meaning: "The medium changer: `serial:` and its serial number, or a path such as `/dev/sg2` or a link below `/dev/tape`. " +
+			"Numbers of `/dev/sg` can be others after a reboot, serial numbers cannot. Empty: the only changer of this machine.",
+		value: func(c *Config) value {
+			return &device{text{&c.Library.Changer, "a path, or `serial:` and a serial number"}}
+		},
+	},
+	{
+		Section: "library", Field: "devices", Default: "", Unit: "devices", Library: "scsi",
+		Meaning: "The drives, each named like the changer. Empty: those whose serial numbers the changer reports. For a changer that does not report " +
+			"them, list all its drives here, in the order of their element addresses.",
+		value: func(c *Config) value {
+			return &texts{&c.Library.Devices, checkDevice, "a list such as [\"serial:1013000123\", \"/dev/sg1\"]"}
+		},
+	},
+	{
+		Section: "library", Field: "cleaning", Default: "CLN*", Unit: "patterns",
+		Meaning: "The barcodes of cleaning cartridges, with `*`, `?` and `[...]` as in a shell. They are never used for data, and fetched when a drive " +
+			"asks to be cleaned. An empty list: there are none.",
+		value: func(c *Config) value {
+			return &texts{&c.Library.Cleaning, checkPattern, "a list such as [\"CLN*\"]"}
+		},
+	},
+	{
+		Section: "library", Field: "dir", Default: "", Unit: "path", Library: "virtual",
 		Meaning: "Where the virtual library keeps its cartridges. Empty: the folder `library` in the state directory. A relative path starts at " +
 			"the folder of the configuration file.",
 		value: func(c *Config) value { return &text{&c.Library.Dir, "a path"} },
 	},
 	{
-		Section: "library", Field: "drives", Default: "2", Unit: "drives",
+		Section: "library", Field: "drives", Default: "2", Unit: "drives", Library: "virtual",
 		Meaning: "The number of drives of the virtual library.",
 		value:   func(c *Config) value { return &count{&c.Library.Drives, 1, 64} },
 	},
 	{
-		Section: "library", Field: "slots", Default: "16", Unit: "slots",
+		Section: "library", Field: "slots", Default: "16", Unit: "slots", Library: "virtual",
 		Meaning: "The number of storage slots of the virtual library.",
 		value:   func(c *Config) value { return &count{&c.Library.Slots, 1, 3000} },
 	},
 	{
-		Section: "library", Field: "cartridge", Default: "LTO-9", Unit: "word",
+		Section: "library", Field: "mail_slots", Default: "1", Unit: "slots", Library: "virtual",
+		Meaning: "The number of mail slots (import/export elements) of the virtual library.",
+		value:   func(c *Config) value { return &count{&c.Library.MailSlots, 0, 200} },
+	},
+	{
+		Section: "library", Field: "cartridge", Default: "LTO-9", Unit: "word", Library: "virtual",
 		Meaning: "The generation of the virtual library's drives and cartridges.",
 		value: func(c *Config) value {
 			return &choice{&c.Library.Cartridge, []string{"LTO-5", "LTO-6", "LTO-7", "LTO-8", "LTO-9"}}
 		},
 	},
 	{
-		Section: "library", Field: "capacity", Default: "0B", Unit: "size",
+		Section: "library", Field: "capacity", Default: "0B", Unit: "size", Library: "virtual",
 		Meaning: "The capacity of one virtual cartridge. 0 is the capacity of a real one (LTO-9: 18 TB). The cartridges' files grow as they are written.",
 		value:   func(c *Config) value { return &size{&c.Library.CapacityBytes, 16 * mib, 64 * tib, true} },
 	},
 	{
-		Section: "library", Field: "speed", Default: "instant", Unit: "factor",
+		Section: "library", Field: "speed", Default: "instant", Unit: "factor", Library: "virtual",
 		Meaning: "How fast the virtual library is. `\"instant\"` takes no time; 1 takes the time of a real drive; 60 is sixty times faster.",
 		value:   func(c *Config) value { return &speed{&c.Library.Speed, 0.01, 1e6} },
+	},
+	{
+		Section: "library", Field: "cleaners", Default: "0", Unit: "cartridges", Library: "virtual",
+		Meaning: "How many cleaning cartridges a new virtual library has, in its last slots.",
+		value:   func(c *Config) value { return &count{&c.Library.Cleaners, 0, 99} },
+	},
+	{
+		Section: "library", Field: "faults", Default: "", Unit: "path", Library: "virtual",
+		Meaning: "A script of faults that the virtual library plays, for drills; docs/virtual-library.md describes it. Empty: none. A relative path " +
+			"starts at the folder of the configuration file.",
+		value: func(c *Config) value { return &text{&c.Library.Faults, "a path"} },
 	},
 	{
 		Section: "log", Field: "level", Default: "info", Unit: "word",
@@ -171,6 +244,7 @@ var sections = []struct{ name, about string }{
 	{"recall", "what comes from tape beside what was asked for"},
 	{"index", "how often a volume gets a new LTFS index"},
 	{"mount", "volumes in drives"},
+	{"import", "owner and mode of what an imported volume says nothing about"},
 	{"library", "the tape library"},
 	{"log", "messages"},
 }

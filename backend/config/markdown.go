@@ -10,9 +10,13 @@ import (
 func (k *Key) shownDefault() string {
 	v := k.value(new(Config))
 	if _, ok := v.(lister); ok {
-		return "[]"
+		if k.Default == "" {
+			return "[]"
+		}
+		return "[" + strconv.Quote(k.Default) + "]"
 	}
-	if _, err := strconv.ParseFloat(k.Default, 64); err == nil {
+	number, _ := v.takes()
+	if _, err := strconv.ParseFloat(k.Default, 64); err == nil && number {
 		return k.Default
 	}
 	return strconv.Quote(k.Default)
@@ -45,7 +49,7 @@ This page is made from the table of keys in ` + "`backend/config/keys.go`" + `; 
 			if k.Section != s.name {
 				continue
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s | %s |\n", k.Field, k.Unit, k.shownDefault(), k.Allowed(), k.Meaning)
+			fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s | %s |\n", k.Field, k.Unit, k.shownDefault(), k.Allowed(), k.meaning())
 		}
 		b.WriteString("\n")
 	}
@@ -55,7 +59,16 @@ This page is made from the table of keys in ` + "`backend/config/keys.go`" + `; 
 	return b.String()
 }
 
-// Example returns a file that sets every key to its default.
+// meaning is Meaning, and for which library.
+func (k *Key) meaning() string {
+	if k.Library == "" {
+		return k.Meaning
+	}
+	return "(`kind = " + strconv.Quote(k.Library) + "`) " + k.Meaning
+}
+
+// Example returns a file that sets every key to its default. Keys of another kind of
+// library than the default one stand there as comments.
 func Example() string {
 	var b strings.Builder
 	for i, s := range sections {
@@ -65,6 +78,9 @@ func Example() string {
 		fmt.Fprintf(&b, "[%s]\n", s.name)
 		for i := range keys {
 			if k := &keys[i]; k.Section == s.name {
+				if k.Library != "" && k.Library != Default().Library.Kind {
+					b.WriteString("# ")
+				}
 				fmt.Fprintf(&b, "%s = %s\n", k.Field, k.shownDefault())
 			}
 		}

@@ -43,6 +43,7 @@ func Parse(file string, text []byte) (*Config, error) {
 			r.keyValue(table, e)
 		}
 	}
+	r.checkLibrary()
 	if len(r.errs) == 0 {
 		if key, msg := r.cfg.check(); msg != "" {
 			line := r.lines[key]
@@ -60,8 +61,10 @@ func Parse(file string, text []byte) (*Config, error) {
 		}
 		return nil, stderrors.Join(list...)
 	}
-	if d := r.cfg.Library.Dir; d != "" && !filepath.IsAbs(d) {
-		r.cfg.Library.Dir = filepath.Join(filepath.Dir(file), d)
+	for _, path := range []*string{&r.cfg.Library.Dir, &r.cfg.Library.Faults} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(filepath.Dir(file), *path)
+		}
 	}
 	return r.cfg, nil
 }
@@ -77,6 +80,24 @@ type reader struct {
 
 func (r *reader) fail(line int, key, format string, args ...any) {
 	r.errs = append(r.errs, &Error{File: r.file, Line: line, Key: key, Msg: fmt.Sprintf(format, args...)})
+}
+
+// checkLibrary refuses keys that are for another kind of library than the file has.
+func (r *reader) checkLibrary() {
+	if r.failed("library.kind") {
+		return // its own mistake is told
+	}
+	kind := r.cfg.Library.Kind
+	for i := range keys {
+		k := &keys[i]
+		if line := r.lines[k.Name()]; line > 0 && k.Library != "" && k.Library != kind {
+			r.fail(line, k.Name(), "%s is for a library of kind %q, and library.kind is %q: take the key out, or change the kind", k.Name(), k.Library, kind)
+		}
+	}
+}
+
+func (r *reader) failed(key string) bool {
+	return slices.ContainsFunc(r.errs, func(e *Error) bool { return e.Key == key })
 }
 
 // key returns the parts of a dotted key after prefix, and its line.

@@ -4,6 +4,7 @@ import (
 	stderrors "errors"
 	"fmt"
 	"net"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,9 +161,39 @@ func (v *speed) allowed() string {
 
 func (v *speed) takes() (number, str bool) { return true, true }
 
+// octal is the permission bits of a mode.
+type octal struct{ p *uint32 }
+
+func (v *octal) setText(s string) error {
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil {
+		return stderrors.New("it is no octal number")
+	}
+	if n == 0 || n > 0o7777 {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = uint32(n)
+	return nil
+}
+
+func (v *octal) allowed() string           { return "\"0001\" to \"7777\"" }
+func (v *octal) takes() (number, str bool) { return false, true }
+
 type text struct {
 	p    *string
 	what string
+}
+
+// device is the name of a SCSI device; empty stands for one that is found.
+type device struct{ text }
+
+func (v *device) setText(s string) error {
+	if s != "" {
+		if err := checkDevice(s); err != nil {
+			return err
+		}
+	}
+	return v.text.setText(s)
 }
 
 func (v *text) setText(s string) error {
@@ -178,8 +209,8 @@ func (v *text) takes() (number, str bool) { return false, true }
 
 type texts struct {
 	p     *[]string
-	what  string
 	check func(string) error
+	what  string // is allowed
 }
 
 // setText takes the default only: the empty list.
@@ -201,9 +232,7 @@ func (v *texts) setList(list []string) error {
 	return nil
 }
 
-func (v *texts) allowed() string {
-	return "a list such as [\"tcp:127.0.0.1:5640\", \"unix:/run/sliod.sock\"]"
-}
+func (v *texts) allowed() string { return v.what }
 
 func (v *texts) takes() (number, str bool) { return false, false }
 
@@ -237,6 +266,28 @@ func ParseAddr(s string) (network, addr string, err error) {
 		return network, addr, nil
 	}
 	return "", "", fmt.Errorf("address %q: %q is not a kind of address that this server has: write tcp:HOST:PORT or unix:PATH", s, network)
+}
+
+// checkPattern looks at a pattern of barcodes.
+func checkPattern(s string) error {
+	if _, err := path.Match(s, "CLN001L1"); err != nil || s == "" {
+		return fmt.Errorf("%q is no pattern", s)
+	}
+	return nil
+}
+
+// checkDevice looks at the name of a SCSI device.
+func checkDevice(s string) error {
+	serial, ok := strings.CutPrefix(s, "serial:")
+	switch {
+	case ok && serial == "":
+		return fmt.Errorf("device %q has no serial number behind the colon", s)
+	case !ok && !strings.HasPrefix(s, "/"):
+		return fmt.Errorf("device %q: write serial:NUMBER, or the whole path of a device, such as /dev/sg1", s)
+	case strings.ContainsRune(s, 0):
+		return fmt.Errorf("device %q has a zero byte", s)
+	}
+	return nil
 }
 
 func checkAddr(s string) error {

@@ -177,9 +177,9 @@ type FS interface {
 
 // Finder is an FS whose files can be found by their number.
 type Finder interface {
-	// Find returns the file whose QID has this Path, ENOENT if there is none. No
-	// permission is asked for: the caller answers for that.
-	Find(path uint64) (Node, error)
+	// Find returns the file whose QID has this Path, if c may search the directories
+	// above it; ENOENT if there is none.
+	Find(c *Cred, path uint64) (Node, error)
 }
 
 // Node is what a fid holds: a reference to a file of the tree. It stays usable

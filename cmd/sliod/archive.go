@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"path/filepath"
+	"os"
 	"time"
 
 	"github.com/pkg/errors"
@@ -13,7 +13,6 @@ import (
 	"sliod/backend/mover"
 	"sliod/backend/vfs"
 	"sliod/tape"
-	"sliod/tape/virtual"
 )
 
 // archive is what serve needs of an open archive.
@@ -34,26 +33,22 @@ type libraryArchive struct {
 // openArchive opens the library and the archive that the configuration describes.
 // listen is for the status only.
 func openArchive(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error) {
-	dir := cfg.Library.Dir
-	if dir == "" {
-		dir = filepath.Join(stateDir, "library")
-	}
-	v, err := virtual.Open(virtual.Config{
-		Dir: dir, Drives: cfg.Library.Drives, Slots: cfg.Library.Slots, Cartridge: cfg.Library.Cartridge,
-		Capacity: cfg.Library.CapacityBytes, Speed: cfg.Library.Speed, Log: log,
-	})
+	lib, err := openLibrary(cfg, stateDir, log)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "open the virtual library in %s", dir)
+		return nil, err
 	}
-	lib := v.Tape()
 	fs, err := backend.Open(backend.Options{
 		Dir: stateDir, Log: log, Library: lib,
 		CacheBytes: cfg.Cache.SizeBytes, HighWater: cfg.Cache.HighWater, LowWater: cfg.Cache.LowWater,
 		ArchiveIdle: atLeastOne(cfg.Archive.Idle), ArchiveDirty: cfg.Archive.Dirty, SyncInterval: cfg.Cache.Sync,
 		Mover: mover.Config{
 			Log: log, BatchBytes: cfg.Archive.BatchBytes, BatchTime: cfg.Archive.BatchTime,
+			SHA256:    cfg.Archive.SHA256 == "on",
 			ReadAhead: orNone(cfg.Recall.Ahead), IndexBytes: cfg.Index.Bytes, IndexInterval: cfg.Index.Interval,
-			Linger: orNone(cfg.Mount.Linger),
+			Linger: orNone(cfg.Mount.Linger), Cleaning: cfg.Library.Cleaning,
+		},
+		Import: backend.ImportDefaults{
+			UID: idOr(cfg.Import.UID, os.Getuid()), GID: idOr(cfg.Import.GID, os.Getgid()), Mode: cfg.Import.Mode, DirMode: cfg.Import.DirMode,
 		},
 		Listen: listen, Version: version(),
 	})
@@ -80,6 +75,14 @@ func orNone[T ~int | ~int64](v T) T {
 		return -1
 	}
 	return v
+}
+
+// idOr is a user or group of the configuration, where -1 stands for the server's own.
+func idOr(id, own int) uint32 {
+	if id < 0 {
+		id = own
+	}
+	return uint32(id)
 }
 
 // atLeastOne is the shortest time for 0, which would stand for the default.

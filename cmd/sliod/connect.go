@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	stderrors "errors"
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -33,20 +34,44 @@ func (a *app) connect(ctx context.Context) (*client9p.Client, error) {
 		addr = "unix:" + socketPath(a.state())
 		stateDir = a.stateDir
 	}
-	network, path, err := config.ParseAddr(addr)
+	c, err := a.dial(ctx, addr, stateDir)
+	var usage *usageError
+	if stderrors.As(err, &usage) {
+		err = &usageError{"--server: " + usage.msg}
+	}
+	return c, err
+}
+
+// dial connects to the server at addr, the one of stateDir if that is not empty, and
+// agrees on the protocol.
+func (a *app) dial(ctx context.Context, addr, stateDir string) (*client9p.Client, error) {
+	conn, err := a.dialConn(ctx, addr, stateDir)
 	if err != nil {
-		return nil, &usageError{"--server: " + err.Error()}
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer in %v", dialTimeout))
 	defer cancel()
-	c, err := client9p.Dial(ctx, network, path)
+	c, err := client9p.New(ctx, conn, 0)
+	if stderrors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
-		if stderrors.Is(err, context.DeadlineExceeded) {
-			err = context.Cause(ctx)
-		}
-		return nil, explainDial(err, addr, network, path, stateDir)
+		return nil, fmt.Errorf("connect to the server at %s: %w", addr, err)
 	}
 	return c, nil
+}
+
+// dialConn opens a connection to the server at addr.
+func (a *app) dialConn(ctx context.Context, addr, stateDir string) (net.Conn, error) {
+	network, path, err := config.ParseAddr(addr)
+	if err != nil {
+		return nil, &usageError{err.Error()}
+	}
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, path)
+	if err != nil {
+		return nil, explainDial(err, addr, network, path, stateDir)
+	}
+	return conn, nil
 }
 
 // attach connects and attaches to a tree as the user who runs the command.
@@ -56,10 +81,7 @@ func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *clien
 		return nil, nil, err
 	}
 	uid := uint32(os.Geteuid())
-	name := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(name); err == nil {
-		name = u.Username
-	}
+	name := ownName()
 	root, err := c.Attach(ctx, name, uid, tree)
 	if err != nil {
 		_ = c.Close() // the error to tell is that of the attach

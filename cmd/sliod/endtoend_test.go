@@ -140,4 +140,21 @@ func TestEndToEnd(t *testing.T) {
 	expect(`(?s)recall +done +1/1 .*unpin +done`, "queue") // jobs that have ended
 	expect(`(?m)^migrated|^premigrated`, "--state", dir, "ls", "dir/file")
 	stop()
+
+	// Without catalog and cache the tapes give it back.
+	config := filepath.Join(dir, "sliod.toml")
+	status, _, stderr := command(t, "rebuild", "--state", dir, "--config", config)
+	if status != exitFailed || !strings.Contains(stderr, "has a page cache") {
+		t.Fatalf("a rebuild over an archive: status %d, %s", status, stderr)
+	}
+	for _, d := range []string{"catalog", "cache"} {
+		if err := os.RemoveAll(filepath.Join(dir, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(`(?s)is made: 1 file of 3\.0 MiB in 1 directory.*1 volume read, 15 blank.*Everything else that had been archived is there`, "rebuild", "--config", config)
+	stop = realServer(t, dir)
+	expect(`^migrated `, "ls", "dir/file")
+	same()
+	stop()
 }

@@ -78,12 +78,16 @@ func startJob(ctx context.Context, root *client9p.Fid, kind backend.JobKind, pat
 		}
 		return 0, fmt.Errorf("jobs/new: %w", err)
 	}
-	for _, p := range paths {
-		if p == "" || strings.ContainsRune(p, 0) {
+	for i, p := range paths {
+		switch {
+		case p != "" && !strings.ContainsRune(p, 0), p == "" && kind == backend.JobLabel && i == 1:
+		case kind.OnPaths():
 			return 0, &usageError{fmt.Sprintf("%s: %q is no path in the archive; its root is /", kind, p)}
+		default:
+			return 0, &usageError{fmt.Sprintf("%s: %q is no argument for it", kind, p)}
 		}
 	}
-	command := []byte(string(kind) + "\x00" + strings.Join(paths, "\x00") + "\x00")
+	command := []byte(strings.Join(append([]string{string(kind)}, paths...), "\x00") + "\x00")
 	n, err := f.Write(ctx, command, 0)
 	if err != nil {
 		var refused *client9p.Error
@@ -120,7 +124,7 @@ func mayNot(ctx context.Context, f *client9p.Fid, kind backend.JobKind) error {
 
 // waitJob looks at a job's file until the job is done.
 func (a *app) waitJob(ctx context.Context, root *client9p.Fid, id uint64) error {
-	show := a.newProgress()
+	show, told := a.newProgress(), 0
 	tick := time.NewTicker(a.pollEvery)
 	defer tick.Stop()
 	for {
@@ -136,6 +140,13 @@ func (a *app) waitJob(ctx context.Context, root *client9p.Fid, id uint64) error 
 				return fmt.Errorf("the server has gone while job %d was running", id)
 			}
 			return fmt.Errorf("job %d: %w", id, err)
+		}
+		if len(j.Notes) > told {
+			show.leave()
+			for _, n := range j.Notes[told:] {
+				_, _ = fmt.Fprintln(a.out, printable(n))
+			}
+			told = len(j.Notes)
 		}
 		if j.State != "running" {
 			show.leave()
@@ -158,6 +169,12 @@ func interrupted(id uint64) error {
 // ended prints what came of a job.
 func (a *app) ended(j *backend.JobStatus) error {
 	line := fmt.Sprintf("%s: %s", j.Kind, plural(j.FilesDone, "file"))
+	if j.Files == 0 && !j.Kind.OnPaths() {
+		line = string(j.Kind) + ": done"
+		if j.Failed > 0 {
+			line = string(j.Kind)
+		}
+	}
 	if j.BytesDone > 0 {
 		line += ", " + human(j.BytesDone)
 	}

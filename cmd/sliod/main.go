@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"sliod/backend/config"
+	"sliod/tape/sg"
 )
 
 // Exit statuses. Others script against them.
@@ -22,11 +23,12 @@ const (
 )
 
 func main() {
-	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, linesEvery: 10 * time.Second, open: openArchive, self: os.Args[0]}
+	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, linesEvery: 10 * time.Second, open: openArchive, discover: sg.Discover, self: os.Args[0]}
 	a.term = term.IsTerminal(int(os.Stderr.Fd()))
 	a.outTerm = term.IsTerminal(int(os.Stdout.Fd()))
+	a.inTerm = term.IsTerminal(int(os.Stdin.Fd()))
 	signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
-	os.Exit(a.run(context.Background(), os.Args[1:]))
+	os.Exit(a.run(context.Background(), mountArgs(os.Args[0], os.Args[1:])))
 }
 
 // app is one run of the program: what it shares with the world around it, and
@@ -34,6 +36,7 @@ func main() {
 type app struct {
 	out, err      io.Writer
 	term, outTerm bool           // err and out are terminals
+	inTerm        bool           // and the input is
 	signals       chan os.Signal // SIGINT and SIGTERM
 	pollEvery     time.Duration  // how often --wait looks at its job
 	watchEvery    time.Duration  // how often status --watch looks again
@@ -41,6 +44,8 @@ type app struct {
 
 	// open opens the archive of a state directory.
 	open func(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error)
+	// discover looks for SCSI devices.
+	discover func(ctx context.Context) (*sg.Found, error)
 
 	self       string // the program as the user calls it
 	stateDir   string

@@ -27,9 +27,18 @@ func (a *app) newProgress() progress {
 type bar struct {
 	out io.Writer
 	b   *progressbar.ProgressBar
+	// step is the last step of a job on volumes that was shown.
+	step string
 }
 
 func (p *bar) update(j *backend.JobStatus) {
+	if j.Files == 0 && !j.Kind.OnPaths() {
+		if j.Step != p.step {
+			p.step = j.Step
+			_, _ = fmt.Fprintln(p.out, printable(j.Step))
+		}
+		return
+	}
 	// The total is not known until the server has seen all files.
 	total := max(j.Bytes, 1)
 	if p.b == nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,26 +112,43 @@ func (a *app) newVolumes() *cobra.Command {
 	var r struct {
 		Volumes []backend.VolumeInfo `json:"volumes"`
 	}
-	return a.newReport("volumes", "List the volumes of the library", &r, func() {
-		t := newTable(a.out, "VOLUME", "STATE", "WHERE", "CAPACITY GiB", "USED GiB", "USED", "DEAD GiB")
+	c := a.newReport("volumes", "List the volumes of the library", &r, func() {
+		notes := slices.ContainsFunc(r.Volumes, func(v backend.VolumeInfo) bool { return v.Reason != "" })
+		columns := []string{"VOLUME", "STATE", "WHERE", "CAPACITY GiB", "USED GiB", "USED", "DEAD GiB"}
+		if notes {
+			columns = append(columns, "NOTE")
+		}
+		t := newTable(a.out, columns...)
 		for _, v := range r.Volumes {
-			t.line(printable(v.Barcode), dash(v.State), dash(v.Where), capacity(v.CapacityBytes), gib(v.UsedBytes), share(v.UsedBytes, v.CapacityBytes), gib(v.DeadBytes))
+			state := v.State
+			if v.Imported {
+				state += ", imported"
+			}
+			cells := []string{dash(printable(v.Barcode)), dash(state), dash(v.Where), capacity(v.CapacityBytes), gib(v.UsedBytes), share(v.UsedBytes, v.CapacityBytes), gib(v.DeadBytes)}
+			if notes {
+				cells = append(cells, dash(printable(v.Reason)))
+			}
+			t.line(cells...)
 		}
 		t.flush()
 	})
+	c.AddCommand(a.newVolumesImport(), a.newVolumesExport())
+	return c
 }
 
 func (a *app) newDrives() *cobra.Command {
 	var r struct {
 		Drives []backend.DriveInfo `json:"drives"`
 	}
-	return a.newReport("drives", "List the drives and what they do", &r, func() {
+	c := a.newReport("drives", "List the drives and what they do", &r, func() {
 		t := newTable(a.out, "DRIVE", "STATE", "VOLUME", "POSITION", "JOB", "ERROR")
 		for _, d := range r.Drives {
 			t.line(printable(d.Serial), dash(d.State), dash(d.Volume), dash(d.Position), dash(d.Job), dash(d.Error))
 		}
 		t.flush()
 	})
+	c.AddCommand(a.newDrivesReset())
+	return c
 }
 
 func (a *app) newQueue() *cobra.Command {
@@ -155,7 +173,7 @@ func printQueue(out io.Writer, q *backend.Queue, now time.Time) {
 		t := newTable(out, "JOB", "KIND", "STATE", "FILES", "GiB", "FAILED", "BEGAN", "PATHS")
 		for _, j := range q.Jobs {
 			t.line(fmt.Sprint(j.ID), string(j.Kind), j.State, fmt.Sprintf("%d/%d", j.FilesDone, j.Files), gib(j.BytesDone)+"/"+gib(j.Bytes),
-				fmt.Sprint(j.Failed), age(j.StartedAt, now), pathList(j.Paths))
+				fmt.Sprint(j.Failed), age(j.StartedAt, now), pathList(slices.Concat(j.Volumes, j.Paths)))
 		}
 		t.flush()
 	}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	stderrors "errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pkg/errors"
@@ -14,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"sliod/backend/config"
+	"sliod/backend/vfs"
 	"sliod/server"
+	"sliod/server/local"
 )
 
 // stopTimeout bounds a clean stop: the volumes get their indexes and go back to
@@ -34,6 +39,7 @@ tcp:127.0.0.1:5640 and on the socket sliod.sock in the state directory.`,
 	}
 	c.Flags().StringVar(&o.configFile, "config", "", "configuration `FILE` (TOML)")
 	c.Flags().StringArrayVar(&o.listen, "listen", nil, "listen on `ADDR`: tcp:HOST:PORT or unix:PATH; may be given again")
+	c.Flags().StringVar(&o.mount, "mount", "", "mount the archive on `DIR` by FUSE, in the same process; the directory is made if it is not there")
 	c.Flags().StringVar(&o.http, "http", "", "answer /healthz and /status over HTTP on `HOST:PORT`, loopback only")
 	return c
 }
@@ -42,6 +48,7 @@ type serveOptions struct {
 	configFile string
 	listen     []string
 	http       string
+	mount      string
 }
 
 // serve runs a server until ctx ends. Each step that succeeds has a step that
@@ -119,7 +126,14 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 	undo = append(undo, s.stop)
-	a.banner(cfg, dir, names)
+	if o.mount != "" {
+		unmount, err := a.mountHere(ctx, archive, dir, o.mount, log)
+		if err != nil {
+			return err
+		}
+		undo = append(undo, unmount)
+	}
+	a.banner(cfg, dir, names, o.mount)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping: volumes go back to their slots; a second signal exits at once, and loses nothing that was confirmed")
@@ -128,6 +142,25 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	case err := <-s.failed:
 		return err
 	}
+}
+
+// mountHere mounts the archive without a socket between.
+func (a *app) mountHere(ctx context.Context, fs vfs.FS, state, dir string, log *logrus.Entry) (unmount func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil && !stderrors.Is(err, syscall.ENOTCONN) && !stderrors.Is(err, os.ErrExist) {
+		return nil, errors.Wrap(err, "--mount")
+	}
+	if err := checkMountpoint(dir); err != nil {
+		return nil, err
+	}
+	o, err := parseMountOptions(nil, os.Geteuid() == 0)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newFuseMount(ctx, local.New(fs), dir, state, o, log)
+	if err != nil {
+		return nil, err
+	}
+	return m.end, nil
 }
 
 func (a *app) newLog(cfg *config.Config) *logrus.Entry {
@@ -171,7 +204,7 @@ func listenAddrs(flags []string, configFile string, cfg *config.Config, stateDir
 const maxLinuxMsize = 1 << 20
 
 // banner tells where the server listens, and what to try.
-func (a *app) banner(cfg *config.Config, dir string, names []string) {
+func (a *app) banner(cfg *config.Config, dir string, names []string, mounted string) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sliod %s serves the archive in %s\n", version(), dir)
 	options := fmt.Sprintf("version=9p2000.L,msize=%d,access=user", min(cfg.Server.MsizeBytes, maxLinuxMsize))
@@ -187,14 +220,18 @@ func (a *app) banner(cfg *config.Config, dir string, names []string) {
 			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=unix,%s %s /mnt", options, shellWord(addr)))
 		}
 	}
-	b.WriteString("mount it, as root:\n")
+	if mounted != "" {
+		fmt.Fprintf(&b, "mounted on %s: copy files there and read them\n", mounted)
+	}
+	self := shellWord(a.self) + serverFlag(dir, names)
+	fmt.Fprintf(&b, "mount it by FUSE:\n  mkdir -p /mnt/archive && %s mount %s /mnt/archive\n", shellWord(a.self), shellWord(names[len(names)-1]))
+	b.WriteString("or by the kernel's 9P, as root:\n")
 	for _, m := range mounts {
 		fmt.Fprintf(&b, "  %s\n", m)
 	}
 	if target := diodTarget(names); target != "" {
 		fmt.Fprintf(&b, "or, without a mount, with the tools of diod:\n  diodls -s %s -a / -l\n  diodcat -s %s -a / FILE\n", target, target)
 	}
-	self := shellWord(a.self) + serverFlag(dir, names)
 	fmt.Fprintf(&b, "look at it, and take files to tape and back:\n  %s status\n  %s ls -R /\n", self, self)
 	fmt.Fprintf(&b, "  %s archive --wait /\n  %s evict /\n  %s recall --wait /\n  %s volumes\n", self, self, self, self)
 	b.WriteString("Ctrl-C stops the server.\n")

@@ -14,8 +14,27 @@ import (
 // MaxCommand is the largest command in bytes.
 const MaxCommand = 1 << 20
 
-// kinds are the words of commands.
-var kinds = []backend.JobKind{backend.JobArchive, backend.JobEvict, backend.JobRecall, backend.JobPin, backend.JobUnpin}
+// word is a word of commands.
+type word struct {
+	kind backend.JobKind
+	min  int    // arguments at least
+	max  int    // at most; 0: any number
+	what string // the arguments are
+	// text: the last argument is free text, which may be empty and have spaces.
+	text bool
+}
+
+// words are the words of commands. The arguments are paths of the archive, or begin with
+// the barcode of a volume.
+var words = []word{
+	{kind: backend.JobArchive, min: 1, what: "path"}, {kind: backend.JobEvict, min: 1, what: "path"},
+	{kind: backend.JobRecall, min: 1, what: "path"}, {kind: backend.JobPin, min: 1, what: "path"},
+	{kind: backend.JobUnpin, min: 1, what: "path"},
+	{kind: backend.JobFormat, min: 1, max: 2, what: "volume"}, {kind: backend.JobLabel, min: 1, max: 2, what: "volume", text: true},
+	{kind: backend.JobVolumesImport, what: "volume"}, {kind: backend.JobVolumesExport, min: 1, what: "volume"},
+	{kind: backend.JobDrivesReset, min: 1, what: "drive"},
+	{kind: backend.JobImport, min: 1, what: "volume"}, {kind: backend.JobVerifyFormat, min: 1, max: 2, what: "volume"},
+}
 
 // badCommand is a command that makes no sense: EINVAL to the client.
 type badCommand struct{ msg string }
@@ -25,7 +44,8 @@ func (e *badCommand) Unwrap() error { return linux.EINVAL }
 
 func badf(format string, args ...any) error { return &badCommand{fmt.Sprintf(format, args...)} }
 
-// parseCommand reads one write to /jobs/new; the package comment has the forms.
+// parseCommand reads one write to /jobs/new, and returns its word and arguments; the
+// package comment has the forms.
 func parseCommand(p []byte) (backend.JobKind, []string, error) {
 	if len(p) > MaxCommand {
 		return "", nil, badf("a command has at most %d bytes, this one has %d; name a directory instead of the files in it", MaxCommand, len(p))
@@ -37,42 +57,70 @@ func parseCommand(p []byte) (backend.JobKind, []string, error) {
 	case bytes.IndexByte(line, '\n') >= 0:
 		parts = bytes.Split(line, []byte{'\n'})
 	default:
-		kind, path, _ := bytes.Cut(bytes.TrimLeft(line, " \t"), []byte{' '})
-		parts = [][]byte{kind}
-		if path = bytes.Trim(path, " \t"); len(path) > 0 {
-			parts = append(parts, path)
-		}
+		parts = splitLine(line)
 	}
 	kind := backend.JobKind(parts[0])
-	if !isKind(kind) {
-		return "", nil, badf("there is no command %q; the commands are %s", kind, kindList())
+	w, ok := wordOf(kind)
+	if !ok {
+		return "", nil, badf("there is no command %q; the commands are %s", kind, wordList())
 	}
-	if len(parts) == 1 {
-		return "", nil, badf("%s: which path? Name at least one", kind)
-	}
-	paths := make([]string, 0, len(parts)-1)
-	for _, path := range parts[1:] {
-		if len(path) == 0 {
-			return "", nil, badf("%s: a path is empty; the root of the archive is /", kind)
+	args := make([]string, 0, len(parts)-1)
+	for i, arg := range parts[1:] {
+		if len(arg) == 0 && !(w.text && i+1 == w.max) {
+			if w.what == "path" {
+				return "", nil, badf("%s: a path is empty; the root of the archive is /", kind)
+			}
+			return "", nil, badf("%s: an argument is empty", kind)
 		}
-		paths = append(paths, string(path))
+		args = append(args, string(arg))
 	}
-	return kind, paths, nil
+	switch {
+	case len(args) < w.min:
+		return "", nil, badf("%s: which %s? Name at least one", kind, w.what)
+	case w.max > 0 && len(args) > w.max:
+		return "", nil, badf("%s: %d arguments are too many; it takes at most %d", kind, len(args), w.max)
+	}
+	return kind, args, nil
 }
 
-func isKind(k backend.JobKind) bool {
-	for _, known := range kinds {
-		if k == known {
-			return true
+// splitLine splits a command in one line at spaces. A path has the whole rest of
+// the line, and so has a text.
+func splitLine(line []byte) [][]byte {
+	first, rest, _ := bytes.Cut(bytes.TrimLeft(line, " \t"), []byte{' '})
+	parts := [][]byte{first}
+	rest = bytes.Trim(rest, " \t")
+	w, _ := wordOf(backend.JobKind(first))
+	switch {
+	case len(rest) == 0:
+	case w.what == "path":
+		parts = append(parts, rest)
+	case w.text:
+		for n := 1; n < w.max && len(rest) > 0; n++ {
+			arg, more, _ := bytes.Cut(rest, []byte{' '})
+			parts, rest = append(parts, arg), bytes.TrimLeft(more, " \t")
 		}
+		if len(rest) > 0 {
+			parts = append(parts, rest)
+		}
+	default:
+		parts = append(parts, bytes.Fields(rest)...)
 	}
-	return false
+	return parts
 }
 
-func kindList() string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = string(k)
+func wordOf(k backend.JobKind) (word, bool) {
+	for _, w := range words {
+		if k == w.kind {
+			return w, true
+		}
+	}
+	return word{}, false
+}
+
+func wordList() string {
+	names := make([]string, len(words))
+	for i, w := range words {
+		names[i] = string(w.kind)
 	}
 	return strings.Join(names, ", ")
 }
@@ -80,13 +128,13 @@ func kindList() string {
 // command runs one write to /jobs/new. It returns the text that reading back
 // gives; with err, that of the error.
 func (t *FS) command(p []byte) (text string, err error) {
-	kind, paths, err := parseCommand(p)
+	kind, args, err := parseCommand(p)
 	var id uint64
 	if err == nil {
-		id, err = t.admin.StartJob(kind, paths)
+		id, err = t.admin.StartJob(kind, args)
 	}
 	if err == nil {
-		t.log.WithField("job", id).Infof("%s begins, %d path(s)", kind, len(paths))
+		t.log.WithField("job", id).Infof("%s begins, %d argument(s)", kind, len(args))
 		return jobName(id) + "\n", nil
 	}
 	text = explain(kind, err)

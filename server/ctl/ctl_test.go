@@ -40,7 +40,7 @@ func (a *admin) Queue() backend.Queue          { return backend.Queue{Jobs: a.Jo
 
 func (a *admin) StartJob(kind backend.JobKind, paths []string) (uint64, error) {
 	for _, p := range paths {
-		if strings.Trim(p, "/") != "a" {
+		if w, _ := wordOf(kind); w.what == "path" && strings.Trim(p, "/") != "a" {
 			return 0, errors.WithMessage(linux.ENOENT, p+" is not in the archive")
 		}
 	}
@@ -265,8 +265,18 @@ func TestCommands(t *testing.T) {
 		{"lines", "evict\n/a\n/a\n", backend.JobEvict, []string{"/a", "/a"}, nil, "1\n"},
 		{"shell", "pin /a\n", backend.JobPin, []string{"/a"}, nil, "1\n"},
 		{"spaces", "  unpin   /a  \n", backend.JobUnpin, []string{"/a"}, nil, "1\n"},
+		{"volume", "format A00001L9 force\n", backend.JobFormat, []string{"A00001L9", "force"}, nil, "1\n"},
+		{"check", "verify-format A00001L9 data\n", backend.JobVerifyFormat, []string{"A00001L9", "data"}, nil, "1\n"},
+		{"volumes", "volumes-export\x00A00001L9\x00A00002L9\x00", backend.JobVolumesExport, []string{"A00001L9", "A00002L9"}, nil, "1\n"},
+		{"import", "import\x00A00001L9\x00/a b\x00grow=yes\x00", backend.JobImport, []string{"A00001L9", "/a b", "grow=yes"}, nil, "1\n"},
+		{"no volume", "volumes-import\n", backend.JobVolumesImport, nil, nil, "1\n"},
+		{"text", "label A00001L9 one  two \n", backend.JobLabel, []string{"A00001L9", "one  two"}, nil, "1\n"},
+		{"empty text", "label\x00A00001L9\x00\x00", backend.JobLabel, []string{"A00001L9", ""}, nil, "1\n"},
+		{"which volume", "format", "", nil, linux.EINVAL, "error: format: which volume? Name at least one"},
+		{"empty volume", "label\x00\x00text\x00", "", nil, linux.EINVAL, "error: label: an argument is empty"},
+		{"too many", "format A00001L9 force now", "", nil, linux.EINVAL, "error: format: 3 arguments are too many; it takes at most 2"},
 		{"no such path", "archive\x00/a\x00/b c", "", nil, linux.ENOENT, "error: archive: /b c is not in the archive: "},
-		{"no such command", "format /a", "", nil, linux.EINVAL, `error: there is no command "format"; the commands are archive, evict, recall, pin, unpin`},
+		{"no such command", "erase /a", "", nil, linux.EINVAL, `error: there is no command "erase"; the commands are archive, evict, recall, pin, unpin`},
 		{"nothing", "\n", "", nil, linux.EINVAL, `error: there is no command ""`},
 		{"no path", "archive\n", "", nil, linux.EINVAL, "error: archive: which path?"},
 		{"empty path", "archive\x00\x00/a\x00", "", nil, linux.EINVAL, "error: archive: a path is empty"},
@@ -444,6 +454,9 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte("pin /a b\n"))
 	f.Add([]byte("evict\n/a\n\n"))
 	f.Add([]byte("\x00"))
+	f.Add([]byte("volumes-import"))
+	f.Add([]byte("label A00001L9 a name"))
+	f.Add([]byte("format\x00A00001L9\x00force\x00"))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		kind, paths, err := parseCommand(p)
 		if err != nil {
@@ -452,7 +465,8 @@ func FuzzCommand(f *testing.F) {
 			}
 			return
 		}
-		if !isKind(kind) || len(paths) == 0 || slices.Contains(paths, "") {
+		w, ok := wordOf(kind)
+		if !ok || len(paths) < w.min || w.max > 0 && len(paths) > w.max || !w.text && slices.Contains(paths, "") {
 			t.Fatalf("%q: %q of %q", p, kind, paths)
 		}
 	})

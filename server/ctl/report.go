@@ -25,7 +25,14 @@ ended or separated by a NUL byte or a line feed. The words are
     evict     drop the cached copy of archived slivers
     recall    bring slivers back from tape
     pin       keep in the cache            unpin   let go again
-A directory stands for all below it. For one path, a space will do:
+A directory stands for all below it. With volumes, by their barcodes, in place of paths:
+    format BARCODE [force]     make it an empty volume of this archive
+    label BARCODE [TEXT]       give it a name, or tell the one that it has
+    volumes-import [BARCODE...]   take cartridges from the mail slots
+    volumes-export BARCODE...     carry them there
+    import BARCODE [PATH] [KEY=VALUE...]   show the tree of a volume that others wrote
+    drives-reset SERIAL...        put drives back in service
+For one path, a space will do:
     echo "archive /projects/one" > jobs/new
 Reading the open file back gives the number of the job. A command that is refused
 fails the write; jobs/error then says why.

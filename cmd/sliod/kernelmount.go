@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	stderrors "errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"sliod/client9p/relay"
+)
+
+// kernelOptions are what -o of "sliod mount --kernel" says: flags of mount(2), words of
+// the relay, and the rest for v9fs.
+type kernelOptions struct {
+	mountOptions
+	v9fs []string
+}
+
+// v9fsDefaults are set unless -o says otherwise.
+var v9fsDefaults = []string{"version=9p2000.L", "msize=1048576", "access=user"}
+
+func parseKernelOptions(lists []string) (kernelOptions, error) {
+	o := kernelOptions{mountOptions: mountOptions{flags: unix.MS_NOSUID | unix.MS_NODEV}}
+	for _, list := range lists {
+		for word := range strings.SplitSeq(list, ",") {
+			word = strings.TrimSpace(word)
+			key, _, _ := strings.Cut(word, "=")
+			switch key {
+			case "trans", "rfdno", "wfdno", "port":
+				return o, &usageError{fmt.Sprintf("-o %s: with --kernel the relay is v9fs' transport; the address says how the server is reached", word)}
+			case "version", "msize", "access", "cache", "cachetag", "uname", "aname", "dfltuid", "dfltgid", "debug", "locktimeout", "noextend", "nodevmap", "posixacl", "afid":
+				o.v9fs = append(o.v9fs, word)
+			case "allow_other", "noallow_other", "attr_timeout", "wait":
+				return o, &usageError{fmt.Sprintf("-o %s: with --kernel there is no such option: it is for the FUSE bridge", word)}
+			default:
+				if err := o.add(word); err != nil {
+					return o, err
+				}
+			}
+		}
+	}
+	for _, word := range v9fsDefaults {
+		key, _, _ := strings.Cut(word, "=")
+		if !slices.ContainsFunc(o.v9fs, func(w string) bool { return strings.HasPrefix(w, key+"=") }) {
+			o.v9fs = append(o.v9fs, word)
+		}
+	}
+	if o.readOnly {
+		o.flags |= unix.MS_RDONLY
+	}
+	return o, nil
+}
+
+// mountKernel mounts by the kernel's own client, and relays until it is unmounted.
+func (a *app) mountKernel(ctx context.Context, addr, dir string, o kernelOptions, log *logrus.Entry) error {
+	if err := checkMountpoint(dir); err != nil {
+		return err
+	}
+	conn, err := a.dialConn(ctx, addr, "")
+	if err != nil {
+		return err
+	}
+	run, err := relay.Mount(conn, addr, dir, strings.Join(o.v9fs, ","), o.flags)
+	switch {
+	case stderrors.Is(err, unix.ENODEV):
+		return fmt.Errorf("%w; the kernel has no 9P: load its modules (modprobe 9p 9pnet_fd), or mount without --kernel, by FUSE", err)
+	case stderrors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; only root may mount by the kernel", err)
+	case err != nil:
+		return err
+	}
+	log.WithField("dir", dir).Info("mounted")
+	tellReady(log)
+	err = run(ctx)
+	if ctx.Err() == nil {
+		if err != nil {
+			return fmt.Errorf("%w: the mount on %s is dead; unmount it and mount it again", err, dir)
+		}
+		log.Info("unmounted")
+		return nil
+	}
+	if err := unix.Unmount(dir, 0); err != nil {
+		log.Warnf("%s is in use: it is taken away from the programs in it", dir)
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", dir, err)
+		}
+	}
+	return nil
+}

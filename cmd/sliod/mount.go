@@ -1,0 +1,278 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	stderrors "errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"sliod/backend/config"
+	"sliod/client9p"
+	"sliod/client9p/bridge"
+)
+
+func (a *app) newMount() *cobra.Command {
+	var lists []string
+	var foreground, kernel bool
+	c := &cobra.Command{
+		Use: "mount ADDR MOUNTPOINT", Short: "Mount an archive by FUSE", Args: cobra.ExactArgs(2),
+		Long: `Mount the archive that a server at ADDR serves on the directory MOUNTPOINT, by FUSE,
+and go to the background. "umount MOUNTPOINT", "fusermount3 -u MOUNTPOINT" or SIGTERM
+ends it. With --foreground it stays, and tells systemd when it is ready.
+
+In fstab, with sliod linked as /sbin/mount.sliod:
+  tcp:127.0.0.1:5640  /archive  sliod  _netdev,nofail  0  0
+
+If the server goes away, requests wait until it is back (or for -o wait=SECONDS); what
+can be repeated is repeated. A file with locks, or, after a crash of the server, with
+writes that were not synced, fails with EIO until it is opened again.
+
+With --kernel the kernel's own client does the work and this program only relays, for
+addresses that the kernel does not know. Options of -o are v9fs' then. The kernel cannot
+connect again: when the server goes away, unmount and mount again.
+
+Options of -o: ro, allow_other (the default for root), noallow_other, aname=PATH (mount a
+directory of the archive), uname=NAME, attr_timeout=SECONDS (how long the kernel keeps
+attributes and names; default 1), wait=SECONDS, log=FILE, debug, and those of mount(8).`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.mount(c.Context(), args[0], args[1], lists, kernel, foreground)
+		},
+	}
+	c.Flags().StringArrayVarP(&lists, "options", "o", nil, "mount options, a `LIST` with commas; may be given again")
+	c.Flags().BoolVar(&kernel, "kernel", false, "mount by Linux' own 9P client (v9fs) and relay its connection; for root")
+	c.Flags().BoolVarP(&foreground, "foreground", "f", false, "stay in the foreground")
+	return c
+}
+
+// mountArgs turns the command line of a mount helper, as mount(8) calls it
+// (mount.sliod SPEC DIR [-sfnv] [-o OPTIONS] [-t TYPE]), into that of "sliod mount".
+// Other command lines stay as they are.
+func mountArgs(self string, args []string) []string {
+	switch filepath.Base(self) {
+	case "mount.sliod", "mount.fuse.sliod", "mount.fuse3.sliod":
+	default:
+		return args
+	}
+	out := []string{"mount"}
+	for i := 0; i < len(args); i++ {
+		switch arg := args[i]; {
+		case (arg == "-o" || arg == "-t" || arg == "-N") && i+1 < len(args):
+			if i++; arg == "-o" {
+				out = append(out, "-o", args[i])
+			}
+		case strings.HasPrefix(arg, "-") && strings.Trim(arg, "-sfnv") == "": // sloppy, fake, no mtab, verbose
+		default:
+			out = append(out, arg)
+		}
+	}
+	return out
+}
+
+// mount serves a mount until it ends. In the background it is the child that does so.
+func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kernel, foreground bool) error {
+	if _, _, err := config.ParseAddr(addr); err != nil {
+		return &usageError{err.Error()} // before anything goes to the background
+	}
+	if kernel {
+		o, err := parseKernelOptions(lists)
+		if err != nil {
+			return err
+		}
+		return a.inBackground(o.mountOptions, foreground, func(log *logrus.Entry) error {
+			return a.mountKernel(ctx, addr, dir, o, log)
+		})
+	}
+	o, err := parseMountOptions(lists, os.Geteuid() == 0)
+	if err != nil {
+		return err
+	}
+	return a.inBackground(o, foreground, func(log *logrus.Entry) error { return a.mountFuse(ctx, addr, dir, o, log) })
+}
+
+// inBackground runs serve here, if this is the child or the mount is to stay in the
+// foreground, else in a child.
+func (a *app) inBackground(o mountOptions, foreground bool, serve func(*logrus.Entry) error) error {
+	if !foreground && os.Getenv(readyEnv) == "" {
+		return a.background()
+	}
+	log, err := a.mountLog(o, foreground)
+	if err != nil {
+		return err
+	}
+	return serve(log)
+}
+
+// mountFuse mounts by FUSE.
+func (a *app) mountFuse(ctx context.Context, addr, dir string, o mountOptions, log *logrus.Entry) error {
+	if err := checkMountpoint(dir); err != nil {
+		return err
+	}
+	tree, err := bridge.NewRemote(ctx, bridge.RemoteOptions{
+		Log: log, Uname: cmp.Or(o.uname, ownName()), Aname: o.aname, Wait: o.wait,
+		Dial: func(ctx context.Context) (*client9p.Client, error) { return a.dial(ctx, addr, "") },
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }() // nothing is lost with it: the kernel has had all answers
+	m, err := newFuseMount(ctx, tree, dir, addr, o, log)
+	if err != nil {
+		return err
+	}
+	tellReady(log)
+	return m.serve(ctx)
+}
+
+// fuseMount is an archive that is mounted.
+type fuseMount struct {
+	dir    string
+	log    *logrus.Entry
+	server *fuse.Server
+	dev    uint64 // of the file system, as stat(2) has it
+}
+
+// newFuseMount mounts tree on dir.
+func newFuseMount(ctx context.Context, tree bridge.Tree, dir, source string, o mountOptions, log *logrus.Entry) (*fuseMount, error) {
+	fs, err := bridge.New(ctx, tree, uint32(os.Geteuid()), bridge.Options{Log: log, AttrTimeout: o.attrTime, ReadOnly: o.readOnly})
+	if err != nil {
+		return nil, err
+	}
+	var words []string
+	if os.Geteuid() != 0 {
+		words = o.words // fusermount takes words, mount(2) flags
+	}
+	if o.readOnly {
+		words = append(words, "ro")
+	}
+	s, err := bridge.Mount(fs, dir, bridge.MountOptions{AllowOther: o.allowOther, Source: source, Flags: o.flags, Options: words, Debug: o.debug})
+	if err != nil {
+		return nil, explainMount(err, dir, o)
+	}
+	log.WithField("dir", dir).Info("mounted")
+	m := &fuseMount{dir: dir, log: log, server: s}
+	if st, err := os.Stat(dir); err == nil {
+		m.dev = st.Sys().(*syscall.Stat_t).Dev
+	}
+	return m, nil
+}
+
+// serve waits until the file system is unmounted, by others or because ctx ended.
+func (m *fuseMount) serve(ctx context.Context) error {
+	gone := make(chan struct{})
+	go func() { m.server.Wait(); close(gone) }()
+	select {
+	case <-gone:
+		m.log.Info("unmounted")
+		return nil
+	case <-ctx.Done():
+	}
+	err := m.unmount()
+	<-gone
+	return err
+}
+
+// unmount takes the mount away. If it is in use, it is taken out of the tree at once,
+// and served until the last program has left it.
+func (m *fuseMount) unmount() error {
+	if err := m.server.Unmount(); err == nil {
+		return nil
+	}
+	m.log.Warnf("%s is in use: it is detached, and served until the last program has left it; a second signal ends it at once", m.dir)
+	if err := detach(m.dir); err != nil {
+		return fmt.Errorf("unmount %s: %w", m.dir, err)
+	}
+	return nil
+}
+
+// end is unmount for an archive that is about to close: who still uses the mount gets
+// ENOTCONN from now on.
+func (m *fuseMount) end() error {
+	if err := m.server.Unmount(); err == nil {
+		m.server.Wait()
+		return nil
+	}
+	m.log.Warnf("%s is in use: it is taken away from the programs in it", m.dir)
+	if err := abort(m.dev); err != nil {
+		return fmt.Errorf("unmount %s, which is in use: %w", m.dir, err)
+	}
+	if err := detach(m.dir); err != nil {
+		return fmt.Errorf("unmount %s: %w", m.dir, err)
+	}
+	m.server.Wait()
+	return nil
+}
+
+// abort ends the connection of a FUSE file system with the kernel: its requests, and
+// all later ones, fail (Documentation/filesystems/fuse.rst, "Aborting").
+func abort(dev uint64) error {
+	name := fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", unix.Minor(dev))
+	return os.WriteFile(name, []byte("1"), 0)
+}
+
+// detach takes a mount out of the tree, in use or not.
+func detach(dir string) error {
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err == nil || os.Geteuid() == 0 {
+		return err
+	}
+	return runFusermount("-u", "-z", "--", dir)
+}
+
+// checkMountpoint looks at the directory before anything is done. A mount whose
+// program has died is taken away: nothing is lost with it.
+func checkMountpoint(dir string) error {
+	st, err := os.Stat(dir)
+	switch {
+	case stderrors.Is(err, syscall.ENOTCONN):
+		if err := detach(dir); err != nil {
+			return fmt.Errorf("%s is the mountpoint of a program that is gone, and could not be unmounted (%w): run fusermount3 -u -z %s, or umount -l %s as root", dir, err, dir, dir)
+		}
+		st, err = os.Stat(dir)
+	case stderrors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("the mountpoint %s does not exist; make it with: mkdir -p %s", dir, shellWord(dir))
+	}
+	if err != nil {
+		return fmt.Errorf("mountpoint: %w", err)
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("the mountpoint %s is not a directory", dir)
+	}
+	return nil
+}
+
+// explainMount says what to do about a mount that failed.
+func explainMount(err error, dir string, o mountOptions) error {
+	switch {
+	case !deviceThere():
+		return fmt.Errorf("%w; there is no /dev/fuse: load the module fuse (modprobe fuse), or give the container the device", err)
+	case os.Geteuid() != 0 && !haveFusermount():
+		return fmt.Errorf("%w; install the package fuse3, without which only root can mount", err)
+	case os.Geteuid() != 0 && o.allowOther:
+		return fmt.Errorf("%w; allow_other needs the line user_allow_other in /etc/fuse.conf", err)
+	}
+	return err
+}
+
+func deviceThere() bool {
+	_, err := os.Stat("/dev/fuse")
+	return err == nil
+}
+
+// ownName is the name of the user who runs the program, or the number.
+func ownName() string {
+	name := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(name); err == nil {
+		return u.Username
+	}
+	return name
+}

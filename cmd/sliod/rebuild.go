@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	stderrors "errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pkg/errors"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"sliod/backend/config"
+	"sliod/backend/rebuild"
+)
+
+func (a *app) newRebuild() *cobra.Command {
+	var configFile string
+	c := &cobra.Command{
+		Use: "rebuild", Short: "Make the catalog anew from the tapes alone", Args: cobra.NoArgs,
+		Long: `Read the index of every cartridge of the library, and make a catalog of what they
+say: names, attributes, and where each file's data is. The server must not run. The
+state directory must have no catalog and no page cache, or the catalog of a rebuild
+that was interrupted: then it goes on.
+
+The tapes are only read. Nothing is copied: afterwards "sliod serve" serves the files
+from tape. What had not been archived is gone; what is missing otherwise is said.`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.rebuild(c.Context(), configFile) },
+	}
+	c.Flags().StringVar(&configFile, "config", "", "configuration `FILE` (TOML)")
+	return c
+}
+
+// rebuild makes the catalog of the state directory.
+func (a *app) rebuild(ctx context.Context, configFile string) (err error) {
+	cfg := config.Default()
+	if configFile != "" {
+		if cfg, err = config.Load(configFile); err != nil {
+			return err
+		}
+	}
+	dir, err := filepath.Abs(a.state())
+	if err != nil {
+		return errors.Wrap(err, "state directory")
+	}
+	lock, err := lockState(dir)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if lerr := lock.release(); err == nil {
+			err = lerr
+		}
+	}()
+	log := a.newLog(cfg)
+	lib, err := openLibrary(cfg, dir, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if lerr := lib.Close(); err == nil {
+			err = lerr
+		}
+	}()
+	p := &rebuildProgress{a: a, at: time.Now()}
+	rep, err := rebuild.Run(ctx, rebuild.Options{
+		Dir: dir, Library: lib, Log: log, Cleaning: cfg.Library.Cleaning, Progress: p.update, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+	})
+	p.leave()
+	if stderrors.Is(err, context.Canceled) {
+		return errors.New("interrupted; run the command again, and it goes on where it was")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(a.out, rebuildSummary(rep, dir))
+	return err
+}
+
+// rebuildProgress shows how far a rebuild is: a bar on a terminal, else lines.
+type rebuildProgress struct {
+	a    *app
+	bar  *progressbar.ProgressBar
+	step string
+	at   time.Time
+}
+
+func (p *rebuildProgress) update(s rebuild.Progress) {
+	text := fmt.Sprintf("%s: %s", s.Step, plural(s.Files, "file"))
+	if s.Total > 0 {
+		text = fmt.Sprintf("%s: %d of %s", s.Step, s.Files, plural(s.Total, "file"))
+	} else if s.Volumes > 0 {
+		text = fmt.Sprintf("%s: %d of %s, %s", s.Step, s.Read, plural(int64(s.Volumes), "volume"), plural(s.Files, "file"))
+	}
+	if !p.a.term {
+		if now := time.Now(); now.Sub(p.at) >= p.a.linesEvery || s.Step != p.step && s.Step != "" {
+			p.at, p.step = now, s.Step
+			_, _ = fmt.Fprintln(p.a.err, text)
+		}
+		return
+	}
+	if p.step != s.Step {
+		p.leave()
+		p.step = s.Step
+	}
+	done, total := s.Files, s.Total
+	if total == 0 {
+		done, total = int64(s.Read), int64(s.Volumes)
+	}
+	total = max(total, 1)
+	if p.bar == nil {
+		p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(p.a.err), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+	}
+	if p.bar.GetMax64() != total {
+		p.bar.ChangeMax64(total)
+	}
+	p.bar.Describe(text)
+	_ = p.bar.Set64(min(done, total-1)) // a terminal that is gone is nobody's loss
+}
+
+func (p *rebuildProgress) leave() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+		p.bar = nil
+	}
+}
+
+// rebuildSummary tells what came of a rebuild, and what is missing.
+func rebuildSummary(r *rebuild.Report, dir string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "The catalog in %s is made: %s of %s in %s.\n", dir, plural(r.Files, "file"), human(r.Bytes), countOf(r.Dirs, "directory", "directories"))
+	count := map[rebuild.VolumeState]int64{}
+	for _, v := range r.Volumes {
+		count[v.State]++
+	}
+	fmt.Fprintf(&b, "%s read", plural(count[rebuild.VolumeRead], "volume"))
+	for _, s := range []rebuild.VolumeState{rebuild.VolumeBlank, rebuild.VolumeForeign, rebuild.VolumeCleaning, rebuild.VolumeUnreadable} {
+		if n := count[s]; n > 0 {
+			fmt.Fprintf(&b, ", %d %s", n, s)
+		}
+	}
+	b.WriteString(".\n")
+	for _, v := range r.Volumes {
+		switch {
+		case v.State == rebuild.VolumeForeign:
+			fmt.Fprintf(&b, "  %s is not of this archive, and was left alone: %s\n", v.Barcode, v.Why)
+		case v.State == rebuild.VolumeUnreadable:
+			fmt.Fprintf(&b, "  %s cannot be read; what only it has is missing: %s\n", v.Barcode, v.Why)
+		case v.Unknown > 0:
+			fmt.Fprintf(&b, "  %s has up to %s behind its last index, which only the lost catalog could name: they are missing\n", v.Barcode, human(v.Unknown))
+		}
+	}
+	say := func(n int64, one, many string) {
+		if n > 0 {
+			fmt.Fprintf(&b, "%s\n", countOf(n, one, many))
+		}
+	}
+	say(r.LostFiles, fmt.Sprintf("file lacks %s (%s) that were not on tape when it was last archived, or are on a volume that is not here; reading those gives an error (EIO):", countOf(r.LostSlivers, "sliver", "slivers"), human(r.LostBytes)),
+		fmt.Sprintf("files lack %s (%s) that were not on tape when they were last archived, or are on a volume that is not here; reading those gives an error (EIO):", countOf(r.LostSlivers, "sliver", "slivers"), human(r.LostBytes)))
+	for i, f := range r.Lost {
+		if i == maxListed {
+			fmt.Fprintf(&b, "  and %d more\n", r.LostFiles-maxListed)
+			break
+		}
+		fmt.Fprintf(&b, "  %s\n", printable(f.Path))
+	}
+	say(r.LostFound, "file is in /lost+found: its directory is on no volume that was read", "files are in /lost+found: their directories are on no volume that was read")
+	say(r.Renamed, "file got another name (NAME~2), since a newer file has its own", "files got other names (NAME~2), since newer files have their own")
+	say(r.Adopted, "file or directory was put on a volume by another program, and is taken over", "files or directories were put on the volumes by another program, and are taken over")
+	say(r.Foreign, "file was changed on its volume by another program", "files were changed on their volumes by another program")
+	say(r.Damaged, "entry had metadata that cannot be read", "entries had metadata that cannot be read")
+	say(r.Dropped, "name or attribute was too long, and was cut or left out", "names or attributes were too long, and were cut or left out")
+	b.WriteString("Everything else that had been archived is there; what was not archived when the last indexes were written is not.\n")
+	if count[rebuild.VolumeUnreadable] > 0 || r.LostFiles > 0 {
+		b.WriteString("If a volume is missing: put it in, move the folder catalog away, and run the rebuild again.\n")
+	}
+	fmt.Fprintf(&b, "Now: sliod serve --state %s\n", shellWord(dir))
+	return b.String()
+}
+
+// maxListed is how many files with missing data the summary names.
+const maxListed = 20
+
+func countOf(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
