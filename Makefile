@@ -12,16 +12,17 @@ FUZZTIME ?= 20s
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench fuzz crash fmt packages
+.PHONY: help build run test lint bench fuzz crash faults fmt packages
 
 help:
 	@echo "make build   bin/sliod"
 	@echo "make run     build it and serve $(STATE) (STATE=DIR PORT=N ARGS='...')"
 	@echo "make test    everything that must hold; installs what the tests need"
 	@echo "make lint    gofmt, go vet, staticcheck"
-	@echo "make bench   sliod beside null9p and diod (ARGS='--json')"
+	@echo "make bench   sliod beside null9p and diod; an index of a million files (ARGS='--json')"
 	@echo "make fuzz    every fuzz target for FUZZTIME=$(FUZZTIME)"
 	@echo "make crash   kill -9 the server ROUNDS=$(ROUNDS) times under load"
+	@echo "make faults  fail every command to the library, and cut the power at every write (an hour)"
 	@echo "make fmt     gofmt -w"
 
 build:
@@ -45,6 +46,7 @@ lint:
 
 bench:
 	@go run ./bench/run $(ARGS)
+	@go test -run '^$$' -bench Million -benchtime 1x ./tape/ltfs >&2
 
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
@@ -52,6 +54,10 @@ fuzz:
 # The tests read ROUNDS; without it they run the few rounds of make test.
 crash:
 	SLIOD_CRASH_ROUNDS=$(ROUNDS) go test -count=1 -timeout 24h -v -run Crash ./...
+
+# The whole product instead of make test's sample.
+faults:
+	SLIOD_FAULTS=all go test -count=1 -timeout 24h -v ./faults
 
 fmt:
 	gofmt -w .

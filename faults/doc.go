@@ -1,0 +1,47 @@
+// Package faults breaks the tape library, one command at a time, and checks what
+// was promised afterwards. It has nothing but tests.
+//
+// # Every command fails
+//
+// TestEveryCommandFails runs a fixed script on the whole archive (catalog, cache,
+// mover, LTFS, SCSI) over the emulated library: format, archive, evict, recall,
+// read-prep-write, delete, attributes, index, unmount, restart. In run n the n-th
+// command that any device gets fails: before it is done, or after, when only its
+// answer is changed; once, or it and all that follow on that device; and that for
+// each kind of failure in kinds_test.go. When a run gets to its end without a
+// failure, n has passed the last command.
+//
+//	kinds_test.go     the ways to fail
+//	injector_test.go  counts commands and has one fail
+//	machine_test.go   an archive with its library, in a directory; what a client does with it
+//	script_test.go    what each run does, and the model that says what it must see
+//	inspect_test.go   the volumes, read with packages ltfs and ltfscheck alone, against the catalog
+//	every_test.go     the runs
+//	table_test.go     what came of them
+//
+// Each run ends with a restart on sound devices: then all confirmed data must be
+// there and everything must work. The tapes are compared with the catalog last.
+//
+// # Time
+//
+// Runs take place in testing/synctest bubbles: pauses and timeouts of the drivers,
+// minutes long on real devices, take no time, and a hang is found by a clock that
+// only goes on when nothing else does. No test depends on how fast the machine is.
+//
+// # Power loss
+//
+// TestPowerLoss (power_test.go) watches each change of the library's files while the script
+// runs. Before the n-th the whole machine stops: the library's files are left as a disk has
+// them that lost its power (disk_test.go: some of what was not synced, the last write
+// torn), the catalog and the cache as the kernel has them. A new machine starts from that.
+//
+// # Losing things for good
+//
+// gone_test.go: a drive with a volume inside, the arm, the whole library.
+//
+// # Running
+//
+// SLIOD_FAULTS=all runs the whole product (make faults), SLIOD_FAULTS=N a sample of N runs,
+// whose seed is printed; SLIOD_FAULTS_SEED repeats it. What fails prints how it is run
+// again alone, such as SLIOD_FAULTS_RUN="41 medium-write after once", which shows the log.
+package faults
