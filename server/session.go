@@ -86,10 +86,8 @@ func (c *conn) attach(q *wire.MsgTattach) (wire.Message, error) {
 // qid.path: "id:" and a decimal number.
 const byNumber = "id:"
 
-// attachTo finds the file that an attach name means. One that names it by its number
-// passes by the search permissions of the directories above, and so only root's
-// programs may: it is for a bridge that finds its files again after its connection
-// was lost, and that asks for each of its users.
+// attachTo finds the file that an attach name means: a path, or a number, by which a
+// client finds its files again after its connection was lost.
 func (c *conn) attachTo(fs vfs.FS, cred *vfs.Cred, aname, p string) (vfs.Node, error) {
 	number, ok := strings.CutPrefix(aname, byNumber)
 	if !ok {
@@ -97,13 +95,10 @@ func (c *conn) attachTo(fs vfs.FS, cred *vfs.Cred, aname, p string) (vfs.Node, e
 	}
 	finder, ok := fs.(vfs.Finder)
 	id, err := strconv.ParseUint(number, 10, 64)
-	switch {
-	case !ok || err != nil:
+	if !ok || err != nil {
 		return nil, linux.ENOENT
-	case c.peer.UID != 0:
-		return nil, linux.EPERM
 	}
-	return finder.Find(id)
+	return finder.Find(cred, id)
 }
 
 // credFor decides whether the peer may act as uid in the tree, and as whom.

@@ -24,12 +24,22 @@ func (fs *FS) fillAttr(a *p9.Attr, n *node, out *fuse.Attr) {
 
 // GetAttr serves stat(2).
 func (fs *FS) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	n := fs.node(in.NodeId)
-	return fs.attrOut(n, out)
+	if in.Flags()&fuse.FUSE_GETATTR_FH != 0 {
+		// The kernel reads what the size says: without this an open file whose data was
+		// lost would end early instead of failing.
+		if h := fs.handle(in.Fh()); h != nil {
+			if c, ok := h.h.(Checker); ok {
+				if err := c.Check(fs.interruptible(cancel, in.Pid)); err != nil {
+					return fs.status("getattr", err)
+				}
+			}
+		}
+	}
+	return fs.attrOut(fs.interruptible(cancel, in.Pid), fs.node(in.NodeId), out)
 }
 
-func (fs *FS) attrOut(n *node, out *fuse.AttrOut) fuse.Status {
-	a, err := n.file.Getattr(context.Background())
+func (fs *FS) attrOut(ctx context.Context, n *node, out *fuse.AttrOut) fuse.Status {
+	a, err := n.file.Getattr(ctx)
 	if err != nil {
 		return fs.status("getattr", err)
 	}
@@ -74,19 +84,19 @@ func (fs *FS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Attr
 		attr.MTimeSeconds, attr.MTimeNanoSeconds = in.Mtime, uint64(in.Mtimensec)
 	}
 	set(fuse.FATTR_CTIME, client9p.SetCtime)
+	ctx := fs.interruptible(cancel, in.Pid)
 	if valid != 0 {
-		ctx := interruptible(cancel, in.Pid)
 		if err := n.file.Setattr(ctx, valid, attr); err != nil {
 			return fs.status("setattr", err)
 		}
 	}
-	return fs.attrOut(n, out)
+	return fs.attrOut(ctx, n, out)
 }
 
 // Statx serves statx(2), which alone tells the time of birth.
 func (fs *FS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	n := fs.node(in.NodeId)
-	a, err := n.file.Getattr(context.Background())
+	a, err := n.file.Getattr(fs.interruptible(cancel, in.Pid))
 	if err != nil {
 		return fs.status("statx", err)
 	}
@@ -109,7 +119,7 @@ func minor(dev uint32) uint32 { return dev&0xff | dev>>12&0xfff00 }
 
 // Readlink serves readlink(2).
 func (fs *FS) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	s, err := fs.node(in.NodeId).file.Readlink(context.Background())
+	s, err := fs.node(in.NodeId).file.Readlink(fs.interruptible(cancel, in.Pid))
 	return []byte(s), fs.status("readlink", err)
 }
 

@@ -8,15 +8,12 @@ import (
 	"github.com/hugelgupf/p9/p9"
 )
 
-// Changes of the tree are not given up by an interrupt: they never wait for tape, and
-// half of the work would be to find out whether they had happened.
-
 // make runs what makes an entry, in the directory as the user who asks sees it.
-func (fs *FS) make(op string, in *fuse.InHeader, out *fuse.EntryOut, do func(context.Context, File) (Entry, error)) fuse.Status {
+func (fs *FS) make(op string, cancel <-chan struct{}, in *fuse.InHeader, out *fuse.EntryOut, do func(context.Context, File) (Entry, error)) fuse.Status {
 	if fs.ro {
 		return fuse.EROFS
 	}
-	ctx := context.Background()
+	ctx := fs.interruptible(cancel, in.Pid)
 	dir, err := fs.maker(ctx, in)
 	if err != nil {
 		return fs.status(op, err)
@@ -31,21 +28,21 @@ func (fs *FS) make(op string, in *fuse.InHeader, out *fuse.EntryOut, do func(con
 
 // Mkdir serves mkdir(2).
 func (fs *FS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make("mkdir", &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
+	return fs.make("mkdir", cancel, &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
 		return dir.Mkdir(ctx, name, p9.FileMode(in.Mode&0o7777), in.Gid)
 	})
 }
 
 // Mknod serves mknod(2), for regular files too.
 func (fs *FS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make("mknod", &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
+	return fs.make("mknod", cancel, &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
 		return dir.Mknod(ctx, name, p9.FileMode(in.Mode), major(in.Rdev), minor(in.Rdev), in.Gid)
 	})
 }
 
 // Symlink serves symlink(2).
 func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make("symlink", in, out, func(ctx context.Context, dir File) (Entry, error) {
+	return fs.make("symlink", cancel, in, out, func(ctx context.Context, dir File) (Entry, error) {
 		return dir.Symlink(ctx, name, target, in.Gid)
 	})
 }
@@ -55,7 +52,7 @@ func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 	if fs.ro {
 		return fuse.EROFS
 	}
-	ctx := context.Background()
+	ctx := fs.interruptible(cancel, in.Pid)
 	dir := fs.node(in.NodeId).file
 	if err := dir.Link(ctx, fs.node(in.Oldnodeid).file, name); err != nil {
 		return fs.status("link", err)
@@ -76,7 +73,7 @@ func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName
 	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
-	return fs.status("rename", fs.node(in.NodeId).file.Rename(context.Background(), oldName, fs.node(in.Newdir).file, newName))
+	return fs.status("rename", fs.node(in.NodeId).file.Rename(fs.interruptible(cancel, in.Pid), oldName, fs.node(in.Newdir).file, newName))
 }
 
 // Unlink serves unlink(2).
@@ -84,7 +81,7 @@ func (fs *FS) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fus
 	if fs.ro {
 		return fuse.EROFS
 	}
-	return fs.status("unlink", fs.node(in.NodeId).file.Unlink(context.Background(), name))
+	return fs.status("unlink", fs.node(in.NodeId).file.Unlink(fs.interruptible(cancel, in.Pid), name))
 }
 
 // Rmdir serves rmdir(2).
@@ -92,7 +89,7 @@ func (fs *FS) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse
 	if fs.ro {
 		return fuse.EROFS
 	}
-	return fs.status("rmdir", fs.node(in.NodeId).file.Rmdir(context.Background(), name))
+	return fs.status("rmdir", fs.node(in.NodeId).file.Rmdir(fs.interruptible(cancel, in.Pid), name))
 }
 
 // Tmpfile is not in the protocol; the C library falls back.

@@ -57,14 +57,17 @@ func (l *listing) fill(ctx context.Context, h Handle) error {
 		return nil
 	}
 	list, err := h.Readdir(ctx, l.at)
+	if err != nil {
+		return err
+	}
 	l.entries, l.end = list, len(list) == 0
-	return err
+	return nil
 }
 
 // OpenDir serves opendir(3).
 func (fs *FS) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	n := fs.node(in.NodeId)
-	h, err := n.file.Open(interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
+	h, err := n.file.Open(fs.interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
 	if err != nil {
 		return fs.status("opendir", err)
 	}
@@ -74,7 +77,7 @@ func (fs *FS) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 
 // ReadDir serves readdir(3).
 func (fs *FS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return fs.readDir(cancel, in, func(l *listing, _ *handle) bool {
+	return fs.readDir(fs.interruptible(cancel, in.Pid), in, func(l *listing, _ *handle) bool {
 		e := &l.entries[0]
 		return out.AddDirEntry(dirEntry(e))
 	})
@@ -82,9 +85,10 @@ func (fs *FS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntr
 
 // ReadDirPlus serves readdir(3) with the lookup of each name.
 func (fs *FS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return fs.readDir(cancel, in, func(l *listing, h *handle) bool {
+	ctx := fs.interruptible(cancel, in.Pid)
+	return fs.readDir(ctx, in, func(l *listing, h *handle) bool {
 		if len(l.ahead) == 0 {
-			l.walk(h.node.file)
+			l.walk(ctx, h.node.file)
 		}
 		e := out.AddDirLookupEntry(dirEntry(&l.entries[0]))
 		if e == nil {
@@ -92,9 +96,8 @@ func (fs *FS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Dir
 		}
 		w := &l.ahead[0]
 		if w.Err == nil && w.File != nil {
-			n := fs.entry(w.Entry, e)
+			fs.entry(w.Entry, e)
 			out.FixMode(uint32(w.Attr.Mode))
-			_ = n
 			w.File = nil // the table has it
 		}
 		// Without a node id the kernel takes the name alone: of "." and "..", and of a
@@ -104,7 +107,7 @@ func (fs *FS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Dir
 }
 
 // walk looks up what the first entries name.
-func (l *listing) walk(dir File) {
+func (l *listing) walk(ctx context.Context, dir File) {
 	n := min(len(l.entries), maxAhead)
 	names := make([]string, 0, n)
 	for _, e := range l.entries[:n] {
@@ -112,7 +115,7 @@ func (l *listing) walk(dir File) {
 			names = append(names, e.Name)
 		}
 	}
-	found := dir.WalkAll(context.Background(), names)
+	found := dir.WalkAll(ctx, names)
 	l.ahead = make([]Walked, 0, n)
 	for _, e := range l.entries[:n] {
 		if e.Name == "." || e.Name == ".." {
@@ -125,7 +128,7 @@ func (l *listing) walk(dir File) {
 
 // readDir tells entries, each by add, until the directory or the kernel's buffer
 // ends.
-func (fs *FS) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(*listing, *handle) bool) fuse.Status {
+func (fs *FS) readDir(ctx context.Context, in *fuse.ReadIn, add func(*listing, *handle) bool) fuse.Status {
 	h := fs.handle(in.Fh)
 	if h == nil {
 		return fuse.EBADF
@@ -135,7 +138,7 @@ func (fs *FS) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(*listing
 	defer l.mu.Unlock()
 	l.seek(in.Offset)
 	for told := 0; ; told++ {
-		if err := l.fill(interruptible(cancel, in.Pid), h.h); err != nil {
+		if err := l.fill(ctx, h.h); err != nil {
 			if told > 0 {
 				return fuse.OK // the error comes again with the next call
 			}

@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -16,7 +15,6 @@ type handle struct {
 	node   *node
 	h      Handle
 	append bool
-	locked atomic.Bool // a lock may be held through it
 	list   listing     // of a directory
 
 	mu    sync.Mutex
@@ -44,6 +42,7 @@ func (fs *FS) release(fh uint64) {
 	delete(fs.handles, fh)
 	fs.mu.Unlock()
 	if h != nil {
+		h.forgetOwners()
 		fs.later(h.close)
 	}
 }
@@ -61,7 +60,7 @@ func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 		return fuse.EROFS
 	}
 	n := fs.node(in.NodeId)
-	h, err := n.file.Open(interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
+	h, err := n.file.Open(fs.interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
 	if err != nil {
 		return fs.status("open", err)
 	}
@@ -87,7 +86,7 @@ func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out
 	if fs.ro {
 		return fuse.EROFS
 	}
-	ctx := interruptible(cancel, in.Pid)
+	ctx := fs.interruptible(cancel, in.Pid)
 	dir, err := fs.maker(ctx, &in.InHeader)
 	if err != nil {
 		return fs.status("create", err)
@@ -107,7 +106,7 @@ func (fs *FS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Re
 	if h == nil {
 		return nil, fuse.EBADF
 	}
-	ctx := interruptible(cancel, in.Pid)
+	ctx := fs.interruptible(cancel, in.Pid)
 	if d, ok := h.h.(DirectReader); ok {
 		p, ok, err := d.ReadDirect(ctx, int(in.Size), in.Offset)
 		if err != nil {
@@ -140,7 +139,7 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 	if h == nil {
 		return 0, fuse.EBADF
 	}
-	ctx := interruptible(cancel, in.Pid)
+	ctx := fs.interruptible(cancel, in.Pid)
 	to := h.h
 	if h.append && in.WriteFlags&writeCache != 0 {
 		var err error
@@ -149,8 +148,8 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 		}
 	}
 	n, err := to.WriteAt(ctx, data, in.Offset)
-	if n == 0 && len(data) > 0 {
-		return 0, fs.status("write", err)
+	if err != nil && (n == 0 || in.WriteFlags&writeCache != 0) {
+		return 0, fs.status("write", err) // nobody writes the rest of a page again
 	}
 	return uint32(n), fuse.OK // the error of the rest comes with the next write
 }
@@ -199,7 +198,7 @@ func (fs *FS) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if h == nil {
 		return fuse.EBADF
 	}
-	return fs.status("fsync", h.h.Fsync(interruptible(cancel, in.Pid), in.FsyncFlags&dataSync != 0))
+	return fs.status("fsync", h.h.Fsync(fs.interruptible(cancel, in.Pid), in.FsyncFlags&dataSync != 0))
 }
 
 // Release ends an open file.

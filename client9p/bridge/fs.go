@@ -50,6 +50,9 @@ type FS struct {
 	lastFH  uint64
 
 	closing sync.WaitGroup // Files and Handles that are being closed
+
+	stop sync.Once
+	gone chan struct{} // closed by Stop
 }
 
 var _ fuse.RawFileSystem = (*FS)(nil)
@@ -79,7 +82,7 @@ func New(ctx context.Context, tree Tree, uid uint32, o Options) (*FS, error) {
 		RawFileSystem: fuse.NewDefaultRawFileSystem(), tree: tree, log: o.Log, timeout: o.AttrTimeout, uid: uid, ro: o.ReadOnly,
 		name:  fmt.Sprintf("%s:%d", host, os.Getpid()),
 		nodes: make(map[uint64]*node), byPath: make(map[uint64]*node), handles: make(map[uint64]*handle),
-		lastID: fuse.FUSE_ROOT_ID,
+		lastID: fuse.FUSE_ROOT_ID, gone: make(chan struct{}),
 	}
 	n := &node{id: fuse.FUSE_ROOT_ID, file: root, path: root.QID().Path, lookups: 1}
 	fs.nodes[n.id], fs.byPath[n.path] = n, n
@@ -88,6 +91,11 @@ func New(ctx context.Context, tree Tree, uid uint32, o Options) (*FS, error) {
 
 // String names the file system in messages of go-fuse.
 func (fs *FS) String() string { return "sliod" }
+
+// Stop has every request given up that the kernel has taken back, whoever asks: of a
+// mount whose connection with the kernel has been aborted, nobody waits for an answer
+// any more, and the server does not end before its requests.
+func (fs *FS) Stop() { fs.stop.Do(func() { close(fs.gone) }) }
 
 // OnUnmount gives everything back that the kernel did not.
 func (fs *FS) OnUnmount() {
@@ -132,7 +140,7 @@ func (fs *FS) status(op string, err error) fuse.Status {
 // StatFs serves statfs(2).
 func (fs *FS) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	n := fs.node(in.NodeId)
-	s, err := n.file.Statfs(context.Background())
+	s, err := n.file.Statfs(fs.interruptible(cancel, in.Pid))
 	if err != nil {
 		return fs.status("statfs", err)
 	}

@@ -3,9 +3,11 @@ package bridge
 import (
 	"bytes"
 	"context"
+	stderrors "errors"
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -16,12 +18,13 @@ type interrupted struct {
 	context.Context
 	cancel <-chan struct{}
 	pid    uint32
+	gone   <-chan struct{} // FS.gone
 }
 
 // interruptible returns the context of a request of the thread pid, whose interrupt
 // closes cancel.
-func interruptible(cancel <-chan struct{}, pid uint32) context.Context {
-	return &interrupted{context.Background(), cancel, pid}
+func (fs *FS) interruptible(cancel <-chan struct{}, pid uint32) context.Context {
+	return &interrupted{context.Background(), cancel, pid, fs.gone}
 }
 
 // Done implements context.Context.
@@ -31,6 +34,11 @@ func (c *interrupted) Done() <-chan struct{} { return c.cancel }
 func (c *interrupted) Err() error {
 	select {
 	case <-c.cancel:
+		select {
+		case <-c.gone:
+			return context.Canceled
+		default:
+		}
 		if dying(c.pid) {
 			return context.Canceled
 		}
@@ -55,28 +63,65 @@ func (c *interrupted) Confirm(answered <-chan struct{}) bool {
 		select {
 		case <-answered:
 			return false
+		case <-c.gone:
+			return true
 		case <-t.C:
 		}
 	}
 }
 
-// dying says whether a thread has a fatal signal pending, or is gone: the kernel adds
-// SIGKILL to the pending signals of every thread of a program that a signal will end
-// (complete_signal in kernel/signal.c).
+// dying says whether a thread has a fatal signal pending, or is gone.
 func dying(pid uint32) bool {
 	if pid == 0 {
 		return false // of the kernel itself, or of a process outside our pid namespace
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return os.IsNotExist(err)
+		return os.IsNotExist(err) || stderrors.Is(err, syscall.ESRCH)
 	}
-	const sigkill = 1 << (9 - 1)
-	_, rest, ok := bytes.Cut(status, []byte("\nSigPnd:\t"))
-	if !ok {
-		return false
+	return fatal(status)
+}
+
+// sigmask is a set of signals as /proc shows it.
+func sigmask(signals ...syscall.Signal) (mask uint64) {
+	for _, s := range signals {
+		mask |= 1 << (s - 1)
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	mask, err := strconv.ParseUint(string(line), 16, 64)
-	return err == nil && mask&sigkill != 0
+	return mask
+}
+
+// dumping are the signals that end a program with a core dump.
+var dumping = sigmask(syscall.SIGQUIT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGFPE,
+	syscall.SIGSEGV, syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGSYS)
+
+// fatal reads /proc/PID/status. Of a program that a signal is to end, the kernel has
+// added SIGKILL to the pending signals of every thread (complete_signal in
+// kernel/signal.c). It does not where a core is dumped, which the thread begins itself,
+// after the request: such a signal is pending then, and nobody is to handle it.
+func fatal(status []byte) bool {
+	var thread, process, blocked, ignored, caught uint64
+	for line := range bytes.Lines(status) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		var to *uint64
+		switch string(key) {
+		case "SigPnd":
+			to = &thread
+		case "ShdPnd":
+			to = &process
+		case "SigBlk":
+			to = &blocked
+		case "SigIgn":
+			to = &ignored
+		case "SigCgt":
+			to = &caught
+		default:
+			continue
+		}
+		mask, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+		if err != nil {
+			return false // not a kernel that we know
+		}
+		*to = mask
+	}
+	return thread&sigmask(syscall.SIGKILL) != 0 || (thread|process)&^blocked&^ignored&^caught&dumping != 0
 }

@@ -16,9 +16,15 @@ import (
 // is the kernel's lock owner on this mount; the process is kept from its first
 // lock on, as closing may be left to another.
 
+// lockOwner is what a node remembers of a lock owner of the kernel.
+type lockOwner struct {
+	pid uint32  // the process that locked first
+	by  *handle // the open file that it did this through
+}
+
 // toLock turns the kernel's lock into the protocol's; keep remembers its process.
-func (fs *FS) toLock(n *node, in *fuse.LkIn, keep bool) (client9p.Lock, fuse.Status) {
-	l := client9p.Lock{Start: in.Lk.Start, ClientID: fs.lockOwner(in.Owner), ProcID: n.lockPid(in.Owner, in.Lk.Pid, keep)}
+func (fs *FS) toLock(h *handle, in *fuse.LkIn, keep bool) (client9p.Lock, fuse.Status) {
+	l := client9p.Lock{Start: in.Lk.Start, ClientID: fs.lockOwner(in.Owner), ProcID: h.lockPid(in.Owner, in.Lk.Pid, keep)}
 	switch in.Lk.Typ {
 	case syscall.F_RDLCK:
 		l.Type = client9p.ReadLock
@@ -41,20 +47,33 @@ func (fs *FS) lockOwner(owner uint64) string { return fmt.Sprintf("%s:%x", fs.na
 
 // lockPid returns the process of a lock owner, and with keep makes pid that of a new
 // one.
-func (n *node) lockPid(owner uint64, pid uint32, keep bool) uint32 {
+func (h *handle) lockPid(owner uint64, pid uint32, keep bool) uint32 {
+	n := h.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p, ok := n.owners[owner]; ok {
-		return p
+	if o, ok := n.owners[owner]; ok {
+		return o.pid
 	}
 	if !keep {
 		return pid
 	}
 	if n.owners == nil {
-		n.owners = make(map[uint64]uint32)
+		n.owners = make(map[uint64]lockOwner)
 	}
-	n.owners[owner] = pid
+	n.owners[owner] = lockOwner{pid, h}
 	return pid
+}
+
+// forgetOwners drops the owners that only the end of the open file h ends: those of
+// flock(2) and of F_OFD_SETLK. The server drops their locks with the file.
+func (h *handle) forgetOwners() {
+	h.node.mu.Lock()
+	defer h.node.mu.Unlock()
+	for owner, o := range h.node.owners {
+		if o.by == h {
+			delete(h.node.owners, owner)
+		}
+	}
 }
 
 // GetLk serves fcntl(F_GETLK).
@@ -63,11 +82,11 @@ func (fs *FS) GetLk(cancel <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) fuse
 	if h == nil {
 		return fuse.EBADF
 	}
-	l, st := fs.toLock(h.node, in, false)
+	l, st := fs.toLock(h, in, false)
 	if st != fuse.OK {
 		return st
 	}
-	got, err := h.h.GetLock(context.Background(), l)
+	got, err := h.h.GetLock(fs.interruptible(cancel, in.Pid), l)
 	if err != nil {
 		return fs.status("getlock", err)
 	}
@@ -102,30 +121,25 @@ func (fs *FS) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.Sta
 	if h == nil {
 		return fuse.EBADF
 	}
-	l, st := fs.toLock(h.node, in, in.Lk.Typ != syscall.F_UNLCK)
+	l, st := fs.toLock(h, in, in.Lk.Typ != syscall.F_UNLCK)
 	if st != fuse.OK {
 		return st
-	}
-	if l.Type != client9p.Unlock {
-		h.locked.Store(true)
 	}
 	return fs.status("lock", h.h.SetLock(anySignal{context.Background(), cancel}, l, wait))
 }
 
-// unlockAll ends the locks of an owner on a file that is being closed.
+// unlockAll ends the locks of an owner when it closes a file, by whichever open file it
+// took them.
 func (fs *FS) unlockAll(h *handle, owner uint64) fuse.Status {
-	if !h.locked.Load() {
-		return fuse.OK
-	}
 	n := h.node
 	n.mu.Lock()
-	pid, ok := n.owners[owner]
+	o, ok := n.owners[owner]
 	delete(n.owners, owner)
 	n.mu.Unlock()
 	if !ok {
 		return fuse.OK
 	}
-	l := client9p.Lock{Type: client9p.Unlock, ClientID: fs.lockOwner(owner), ProcID: pid}
+	l := client9p.Lock{Type: client9p.Unlock, ClientID: fs.lockOwner(owner), ProcID: o.pid}
 	return fs.status("unlock", h.h.SetLock(context.Background(), l, false))
 }
 

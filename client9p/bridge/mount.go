@@ -18,6 +18,7 @@ const (
 type MountOptions struct {
 	AllowOther bool     // other users than the one who mounts may use it
 	Source     string   // what mount(8) and df(1) show as the device
+	Flags      uintptr  // MS_ flags of mount(2); 0: MS_NOSUID and MS_NODEV
 	Options    []string // further options of mount(8), as they are
 	Debug      bool     // go-fuse logs every request
 }
@@ -30,7 +31,8 @@ func (o MountOptions) Fuse() *fuse.MountOptions {
 		MaxBackground: maxBackground, MaxWrite: maxWrite, MaxReadAhead: maxWrite,
 		EnableLocks:       true,
 		DirectMount:       true, // as root without fusermount; it is used else
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_EXPORT_SUPPORT,
+		DirectMountFlags:  o.Flags,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"github.com/hugelgupf/p9/p9"
 )
 
 // node is a file that the kernel knows by a number.
@@ -18,7 +17,7 @@ type node struct {
 
 	mu     sync.Mutex
 	as     map[uint32]File   // as other users, for what they make in this directory
-	owners map[uint64]uint32 // process that first used a lock owner
+	owners map[uint64]lockOwner
 	// version is what an open found last: the kernel may keep the file's pages as
 	// long as it is the same.
 	version uint32
@@ -71,7 +70,7 @@ func (fs *FS) entry(e Entry, out *fuse.EntryOut) *node {
 
 // Lookup serves the lookup of a name.
 func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	e, err := fs.node(in.NodeId).file.Walk(context.Background(), name)
+	e, err := fs.node(in.NodeId).file.Walk(fs.interruptible(cancel, in.Pid), name)
 	if err != nil {
 		return fs.status("lookup", err)
 	}
@@ -125,6 +124,3 @@ func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 	n.as[in.Uid] = f
 	return f, nil
 }
-
-// typeOf is the node's kind as in stat(2).
-func typeOf(a *p9.Attr) uint32 { return uint32(a.Mode) & 0o170000 }

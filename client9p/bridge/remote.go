@@ -3,72 +3,196 @@ package bridge
 import (
 	"context"
 	stderrors "errors"
-	"io"
+	"os"
 	"strconv"
 	"sync"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
+	"github.com/pkg/errors"
 
 	"sliod/client9p"
 )
 
-// Remote is the Tree of a 9P2000.L server, SLIOD or another.
-type Remote struct {
-	c     *client9p.Client
-	uname string
-	aname string
-}
+// Remote is the Tree of a 9P2000.L server, SLIOD or another. When its connection is
+// lost, requests wait for the next one, and what can be repeated is repeated:
+//
+//   - A question, a read, a write with an offset, and a change of attributes are asked
+//     again.
+//   - What makes, moves or removes a name is tried again too. If the name then turns
+//     out to be there already, or not to be there, it may have been done before:
+//     a removal counts as done, all else is EIO.
+//   - A write to a file opened with O_APPEND is EIO, as it may have been done.
+//   - Files are found again by their FileID, and open files opened again. One that
+//     holds a lock fails with EIO from then on, as another may have had the lock
+//     meanwhile. One that wrote what it did not sync does too, unless the server says
+//     that nothing was lost: it is the same as before, or was stopped cleanly.
+type Remote struct{ s *session }
 
 var _ Tree = (*Remote)(nil)
 
-// NewRemote returns the tree that aname names on the server at the other end of c,
-// which belongs to it from then on.
-func NewRemote(c *client9p.Client, uname, aname string) *Remote {
-	return &Remote{c: c, uname: uname, aname: aname}
-}
-
-// Attach implements Tree.
-func (r *Remote) Attach(ctx context.Context, uid uint32) (File, error) {
-	f, err := r.c.Attach(ctx, r.uname, uid, r.aname)
+// NewRemote connects to a server.
+func NewRemote(ctx context.Context, o RemoteOptions) (*Remote, error) {
+	s, err := newSession(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return &remoteFile{r, f}, nil
+	return &Remote{s}, nil
+}
+
+func uid() uint32 { return uint32(os.Geteuid()) }
+
+// Attach implements Tree.
+func (r *Remote) Attach(ctx context.Context, uid uint32) (File, error) {
+	c, epoch, err := r.s.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.Attach(ctx, r.s.o.Uname, uid, r.s.o.Aname)
+	if err != nil {
+		return nil, err
+	}
+	return r.file(f, epoch, uid), nil
 }
 
 // Close implements Tree.
-func (r *Remote) Close() error { return r.c.Close() }
+func (r *Remote) Close() error { return r.s.close() }
 
 // remoteFile is a fid that is not open.
 type remoteFile struct {
-	r *Remote
-	f *client9p.Fid
+	s   *session
+	uid uint32
+	qid p9.QID
+
+	mu     sync.Mutex
+	fid    *client9p.Fid // of the connection epoch
+	epoch  uint64
+	closed bool
 }
 
-func (f *remoteFile) QID() p9.QID { return f.f.QID() }
-func (f *remoteFile) Close()      { clunk(f.f) }
+func (r *Remote) file(f *client9p.Fid, epoch uint64, uid uint32) *remoteFile {
+	return &remoteFile{s: r.s, uid: uid, qid: f.QID(), fid: f, epoch: epoch}
+}
+
+func (f *remoteFile) QID() p9.QID { return f.qid }
+
+func (f *remoteFile) Close() {
+	f.mu.Lock()
+	f.closed = true
+	fid := f.fid
+	f.mu.Unlock()
+	clunk(fid)
+}
 
 // clunk gives a fid back. It cannot fail but with the connection, and then the fid is
 // gone as well.
 func clunk(f *client9p.Fid) { _ = f.Clunk(context.Background()) }
 
-func (f *remoteFile) Walk(ctx context.Context, name string) (Entry, error) {
-	g, err := f.f.Walk(ctx, name)
-	if err != nil {
-		return Entry{}, err
+// byNumber is the attach name of a file. Its names may have changed, or may be in no
+// directory that the user can search.
+func (f *remoteFile) byNumber() string { return "id:" + strconv.FormatUint(f.qid.Path, 10) }
+
+// at returns the file's fid on the connection that there is.
+func (f *remoteFile) at(ctx context.Context) (*client9p.Fid, uint64, error) {
+	for {
+		c, epoch, err := f.s.conn(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		f.mu.Lock()
+		fid, at, closed := f.fid, f.epoch, f.closed
+		f.mu.Unlock()
+		if at == epoch {
+			return fid, epoch, nil
+		}
+		if closed {
+			return nil, 0, errors.WithStack(linux.EBADF)
+		}
+		fid, err = c.Attach(ctx, f.s.o.Uname, f.uid, f.byNumber())
+		switch {
+		case disconnected(err):
+			continue
+		case stderrors.Is(err, linux.ENOENT):
+			return nil, 0, errors.Wrap(linux.ESTALE, "find a file again after the connection was lost: it was removed meanwhile")
+		case err != nil:
+			return nil, 0, errors.WithMessage(err, "find a file again after the connection was lost")
+		case fid.QID().Path != f.qid.Path:
+			clunk(fid)
+			return nil, 0, errors.Wrap(linux.ESTALE, "find a file again after the connection was lost: the server does not find files by number")
+		}
+		f.mu.Lock()
+		if f.epoch >= epoch || f.closed {
+			f.mu.Unlock()
+			clunk(fid)
+			continue
+		}
+		f.fid, f.epoch = fid, epoch
+		f.mu.Unlock()
 	}
-	return f.entry(ctx, g)
 }
 
-// entry makes an Entry of a new fid.
-func (f *remoteFile) entry(ctx context.Context, g *client9p.Fid) (Entry, error) {
-	_, a, err := g.Getattr(ctx)
-	if err != nil {
-		clunk(g)
-		return Entry{}, err
+// epochOf returns the epoch of a fid that was reached from f, 0 if its connection is gone
+// already: it is found again then.
+func (f *remoteFile) epochOf(g *client9p.Fid) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fid.Client() != g.Client() {
+		return 0
 	}
-	return Entry{&remoteFile{f.r, g}, a}, nil
+	return f.epoch
+}
+
+// ask runs a request that can be repeated.
+func (f *remoteFile) ask(ctx context.Context, do func(*client9p.Fid) error) error {
+	_, err := f.try(ctx, do)
+	return err
+}
+
+// try is ask, and says whether an attempt was made on an earlier connection, which may
+// have done it.
+func (f *remoteFile) try(ctx context.Context, do func(*client9p.Fid) error) (again bool, err error) {
+	for ; ; again = true {
+		fid, _, err := f.at(ctx)
+		if err != nil {
+			return again, err
+		}
+		if err = do(fid); !disconnected(err) {
+			return again, err
+		}
+	}
+}
+
+// change runs a request that makes, moves or removes a name. ambiguous is what the
+// server says if an earlier attempt did it.
+func (f *remoteFile) change(ctx context.Context, what string, ambiguous linux.Errno, do func(*client9p.Fid) error) error {
+	again, err := f.try(ctx, do)
+	if again && stderrors.Is(err, ambiguous) {
+		return errors.Wrapf(errGone, "%s: it is not known whether it was done", what)
+	}
+	return err
+}
+
+// reach runs a request that gives a new fid, and makes an Entry of that.
+func (f *remoteFile) reach(ctx context.Context, do func(*client9p.Fid) (*client9p.Fid, error)) (Entry, error) {
+	var e Entry
+	err := f.ask(ctx, func(fid *client9p.Fid) error {
+		g, err := do(fid)
+		if err != nil {
+			return err
+		}
+		_, a, err := g.Getattr(ctx)
+		if err != nil {
+			clunk(g)
+			return err
+		}
+		e = Entry{&remoteFile{s: f.s, uid: f.uid, qid: g.QID(), fid: g, epoch: f.epochOf(g)}, a}
+		return nil
+	})
+	return e, err
+}
+
+func (f *remoteFile) Walk(ctx context.Context, name string) (Entry, error) {
+	return f.reach(ctx, func(fid *client9p.Fid) (*client9p.Fid, error) { return fid.Walk(ctx, name) })
 }
 
 func (f *remoteFile) WalkAll(ctx context.Context, names []string) []Walked {
@@ -81,70 +205,75 @@ func (f *remoteFile) WalkAll(ctx context.Context, names []string) []Walked {
 	return list
 }
 
-// As implements File by the file's number, as a name may be in no directory that the
-// user can search.
 func (f *remoteFile) As(ctx context.Context, uid uint32) (File, error) {
-	g, err := f.r.c.Attach(ctx, f.r.uname, uid, "id:"+strconv.FormatUint(f.QID().Path, 10))
-	if err != nil {
-		return nil, err
+	for {
+		c, epoch, err := f.s.conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		fid, err := c.Attach(ctx, f.s.o.Uname, uid, f.byNumber())
+		if disconnected(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &remoteFile{s: f.s, uid: uid, qid: fid.QID(), fid: fid, epoch: epoch}, nil
 	}
-	return &remoteFile{f.r, g}, nil
 }
 
-func (f *remoteFile) Getattr(ctx context.Context) (p9.Attr, error) {
-	_, a, err := f.f.Getattr(ctx)
+func (f *remoteFile) Getattr(ctx context.Context) (a p9.Attr, err error) {
+	err = f.ask(ctx, func(fid *client9p.Fid) error { _, a, err = fid.Getattr(ctx); return err })
 	return a, err
 }
 
 func (f *remoteFile) Setattr(ctx context.Context, valid uint32, attr p9.SetAttr) error {
-	return f.f.Setattr(ctx, valid, attr)
+	return f.ask(ctx, func(fid *client9p.Fid) error { return fid.Setattr(ctx, valid, attr) })
 }
 
-func (f *remoteFile) Statfs(ctx context.Context) (p9.FSStat, error) { return f.f.Statfs(ctx) }
-func (f *remoteFile) Readlink(ctx context.Context) (string, error)  { return f.f.Readlink(ctx) }
-func (f *remoteFile) Unlink(ctx context.Context, name string) error { return f.f.Unlink(ctx, name) }
-func (f *remoteFile) Rmdir(ctx context.Context, name string) error  { return f.f.Rmdir(ctx, name) }
-func (f *remoteFile) Xattr(ctx context.Context, name string) ([]byte, error) {
-	return f.f.Xattr(ctx, name)
+func (f *remoteFile) Statfs(ctx context.Context) (s p9.FSStat, err error) {
+	err = f.ask(ctx, func(fid *client9p.Fid) error { s, err = fid.Statfs(ctx); return err })
+	return s, err
+}
+
+func (f *remoteFile) Readlink(ctx context.Context) (s string, err error) {
+	err = f.ask(ctx, func(fid *client9p.Fid) error { s, err = fid.Readlink(ctx); return err })
+	return s, err
+}
+
+func (f *remoteFile) Xattr(ctx context.Context, name string) (v []byte, err error) {
+	err = f.ask(ctx, func(fid *client9p.Fid) error { v, err = fid.Xattr(ctx, name); return err })
+	return v, err
 }
 
 func (f *remoteFile) SetXattr(ctx context.Context, name string, value []byte, flags uint32) error {
-	return f.f.SetXattr(ctx, name, value, flags)
+	return f.change(ctx, "set an attribute", linux.EEXIST, func(fid *client9p.Fid) error { return fid.SetXattr(ctx, name, value, flags) })
 }
 
 func (f *remoteFile) RemoveXattr(ctx context.Context, name string) error {
-	return f.f.RemoveXattr(ctx, name)
+	again, err := f.try(ctx, func(fid *client9p.Fid) error { return fid.RemoveXattr(ctx, name) })
+	if again && stderrors.Is(err, linux.ENODATA) {
+		return nil
+	}
+	return err
 }
 
-func (f *remoteFile) Open(ctx context.Context, flags p9.OpenFlags) (Handle, error) {
-	g, err := f.f.Walk(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := g.Open(ctx, flags); err != nil {
-		clunk(g)
-		return nil, err
-	}
-	return &remoteHandle{g}, nil
+func (f *remoteFile) Mkdir(ctx context.Context, name string, mode p9.FileMode, gid uint32) (Entry, error) {
+	err := f.change(ctx, "mkdir", linux.EEXIST, func(fid *client9p.Fid) error { _, err := fid.Mkdir(ctx, name, mode, gid); return err })
+	return f.made(ctx, name, err)
 }
 
-func (f *remoteFile) Create(ctx context.Context, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (Entry, Handle, error) {
-	h, err := f.f.Create(ctx, name, flags, mode, gid)
-	if err != nil {
-		return Entry{}, nil, err
-	}
-	g, err := h.Walk(ctx)
-	if stderrors.Is(err, linux.EBADF) || stderrors.Is(err, linux.EINVAL) {
-		g, err = f.f.Walk(ctx, name) // a server that does not clone an open fid, as some refuse to
-	}
-	if err == nil {
-		var e Entry
-		if e, err = f.entry(ctx, g); err == nil {
-			return e, &remoteHandle{h}, nil
-		}
-	}
-	clunk(h)
-	return Entry{}, nil, err
+func (f *remoteFile) Symlink(ctx context.Context, name, target string, gid uint32) (Entry, error) {
+	err := f.change(ctx, "symlink", linux.EEXIST, func(fid *client9p.Fid) error { _, err := fid.Symlink(ctx, name, target, gid); return err })
+	return f.made(ctx, name, err)
+}
+
+func (f *remoteFile) Mknod(ctx context.Context, name string, mode p9.FileMode, major, minor, gid uint32) (Entry, error) {
+	err := f.change(ctx, "mknod", linux.EEXIST, func(fid *client9p.Fid) error {
+		_, err := fid.Mknod(ctx, name, mode, major, minor, gid)
+		return err
+	})
+	return f.made(ctx, name, err)
 }
 
 // made walks to what was made.
@@ -155,59 +284,81 @@ func (f *remoteFile) made(ctx context.Context, name string, err error) (Entry, e
 	return f.Walk(ctx, name)
 }
 
-func (f *remoteFile) Mkdir(ctx context.Context, name string, mode p9.FileMode, gid uint32) (Entry, error) {
-	_, err := f.f.Mkdir(ctx, name, mode, gid)
-	return f.made(ctx, name, err)
-}
-
-func (f *remoteFile) Symlink(ctx context.Context, name, target string, gid uint32) (Entry, error) {
-	_, err := f.f.Symlink(ctx, name, target, gid)
-	return f.made(ctx, name, err)
-}
-
-func (f *remoteFile) Mknod(ctx context.Context, name string, mode p9.FileMode, major, minor, gid uint32) (Entry, error) {
-	_, err := f.f.Mknod(ctx, name, mode, major, minor, gid)
-	return f.made(ctx, name, err)
+// both runs a change that needs a second file, on one connection.
+func (f *remoteFile) both(ctx context.Context, g *remoteFile, what string, ambiguous linux.Errno, do func(f, g *client9p.Fid) error) error {
+	return f.change(ctx, what, ambiguous, func(fid *client9p.Fid) error {
+		other, _, err := g.at(ctx)
+		if err != nil {
+			return err
+		}
+		if other.Client() != fid.Client() {
+			return client9p.ErrClosed // the connection changed in between: again
+		}
+		return do(fid, other)
+	})
 }
 
 func (f *remoteFile) Link(ctx context.Context, target File, name string) error {
-	return f.f.Link(ctx, target.(*remoteFile).f, name)
+	return f.both(ctx, target.(*remoteFile), "link", linux.EEXIST, func(fid, to *client9p.Fid) error { return fid.Link(ctx, to, name) })
 }
 
 func (f *remoteFile) Rename(ctx context.Context, oldName string, dir File, newName string) error {
-	return f.f.Rename(ctx, oldName, dir.(*remoteFile).f, newName)
+	return f.both(ctx, dir.(*remoteFile), "rename", linux.ENOENT, func(fid, to *client9p.Fid) error { return fid.Rename(ctx, oldName, to, newName) })
 }
 
-// remoteHandle is an open fid.
-type remoteHandle struct{ f *client9p.Fid }
+func (f *remoteFile) Unlink(ctx context.Context, name string) error {
+	return f.remove(ctx, func(fid *client9p.Fid) error { return fid.Unlink(ctx, name) })
+}
 
-func (h *remoteHandle) QID() p9.QID { return h.f.QID() }
-func (h *remoteHandle) Close()      { clunk(h.f) }
+func (f *remoteFile) Rmdir(ctx context.Context, name string) error {
+	return f.remove(ctx, func(fid *client9p.Fid) error { return fid.Rmdir(ctx, name) })
+}
 
-func (h *remoteHandle) ReadAt(ctx context.Context, p []byte, off uint64) (int, error) {
-	n, err := h.f.ReadFull(ctx, p, off)
-	if err == io.EOF {
-		err = nil
+// remove runs a removal: if it was tried before and nothing is there now, it is done.
+func (f *remoteFile) remove(ctx context.Context, do func(*client9p.Fid) error) error {
+	again, err := f.try(ctx, do)
+	if again && stderrors.Is(err, linux.ENOENT) {
+		return nil
 	}
-	return n, err
+	return err
 }
 
-func (h *remoteHandle) WriteAt(ctx context.Context, p []byte, off uint64) (int, error) {
-	return h.f.WriteFull(ctx, p, off)
+func (f *remoteFile) Open(ctx context.Context, flags p9.OpenFlags) (Handle, error) {
+	h := &remoteHandle{f: f, flags: flags}
+	err := f.ask(ctx, func(fid *client9p.Fid) error { return h.open(ctx, fid, flags) })
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
-func (h *remoteHandle) Readdir(ctx context.Context, off uint64) ([]p9.Dirent, error) {
-	return h.f.Readdir(ctx, off)
-}
-
-func (h *remoteHandle) Fsync(ctx context.Context, dataOnly bool) error {
-	return h.f.Fsync(ctx, dataOnly)
-}
-
-func (h *remoteHandle) SetLock(ctx context.Context, l client9p.Lock, wait bool) error {
-	return h.f.SetLock(ctx, l, wait)
-}
-
-func (h *remoteHandle) GetLock(ctx context.Context, l client9p.Lock) (client9p.Lock, error) {
-	return h.f.GetLock(ctx, l)
+func (f *remoteFile) Create(ctx context.Context, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (Entry, Handle, error) {
+	h := &remoteHandle{flags: flags}
+	var e Entry
+	err := f.change(ctx, "create", linux.EEXIST, func(fid *client9p.Fid) error {
+		g, err := fid.Create(ctx, name, flags, mode, gid)
+		if err != nil {
+			return err
+		}
+		// An open fid cannot be walked from by every server's rules: the file's own comes by
+		// its name.
+		e, err = f.reach(ctx, func(fid *client9p.Fid) (*client9p.Fid, error) { return fid.Walk(ctx, name) })
+		if err != nil {
+			clunk(g)
+			return err
+		}
+		if e.File.QID().Path != g.QID().Path {
+			e.File.Close() // another took the name at once
+			clunk(g)
+			return errors.Wrap(linux.ESTALE, "the new file was replaced at once")
+		}
+		h.f, h.fid = e.File.(*remoteFile), g
+		h.epoch = h.f.epochOf(g)
+		return nil
+	})
+	if err != nil {
+		return Entry{}, nil, err
+	}
+	h.qid = h.fid.QID()
+	return e, h, nil
 }

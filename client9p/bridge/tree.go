@@ -94,6 +94,12 @@ type Handle interface {
 	Close()
 }
 
+// Checker is a Handle that can fail for good.
+type Checker interface {
+	// Check says why, nil if the Handle is good.
+	Check(ctx context.Context) error
+}
+
 // DirectReader is a Handle that can lend out the bytes of a file where they lie.
 type DirectReader interface {
 	// ReadDirect returns n bytes at off. ok is false if they do not lie together, or if

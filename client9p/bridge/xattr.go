@@ -1,20 +1,18 @@
 package bridge
 
 import (
-	"context"
-
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // GetXAttr serves getxattr(2).
 func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	v, err := fs.node(in.NodeId).file.Xattr(context.Background(), name)
+	v, err := fs.node(in.NodeId).file.Xattr(fs.interruptible(cancel, in.Pid), name)
 	return fs.copyOut("getxattr", v, dest, err)
 }
 
 // ListXAttr serves listxattr(2).
 func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	v, err := fs.node(in.NodeId).file.Xattr(context.Background(), "")
+	v, err := fs.node(in.NodeId).file.Xattr(fs.interruptible(cancel, in.Pid), "")
 	return fs.copyOut("listxattr", v, dest, err)
 }
 
@@ -34,7 +32,7 @@ func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string,
 	if fs.ro {
 		return fuse.EROFS
 	}
-	return fs.status("setxattr", fs.node(in.NodeId).file.SetXattr(context.Background(), name, data, in.Flags))
+	return fs.status("setxattr", fs.node(in.NodeId).file.SetXattr(fs.interruptible(cancel, in.Pid), name, data, in.Flags))
 }
 
 // RemoveXAttr serves removexattr(2).
@@ -42,5 +40,5 @@ func (fs *FS) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string
 	if fs.ro {
 		return fuse.EROFS
 	}
-	return fs.status("removexattr", fs.node(in.NodeId).file.RemoveXattr(context.Background(), name))
+	return fs.status("removexattr", fs.node(in.NodeId).file.RemoveXattr(fs.interruptible(cancel, in.Pid), name))
 }

@@ -1,0 +1,195 @@
+package bridge
+
+import (
+	"context"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/hugelgupf/p9/p9"
+	"github.com/pkg/errors"
+
+	"sliod/client9p"
+)
+
+// remoteHandle is an open fid, and what is needed to open it again.
+type remoteHandle struct {
+	f     *remoteFile
+	flags p9.OpenFlags
+	qid   p9.QID // as it was opened
+
+	mu     sync.Mutex
+	fid    *client9p.Fid // of the connection epoch
+	epoch  uint64
+	acked  int   // writes that the server has answered; what has no answer is repeated
+	synced int   // of these, the first that a sync has made durable
+	locked bool  // a lock was taken
+	failed error // something was lost: every call fails from then on
+	closed bool
+}
+
+func (h *remoteHandle) QID() p9.QID { return h.qid }
+
+func (h *remoteHandle) Close() {
+	h.mu.Lock()
+	h.closed = true
+	fid := h.fid
+	h.mu.Unlock()
+	clunk(fid)
+}
+
+// open opens a copy of fid.
+func (h *remoteHandle) open(ctx context.Context, fid *client9p.Fid, flags p9.OpenFlags) error {
+	g, err := fid.Walk(ctx)
+	if err != nil {
+		return err
+	}
+	if err := g.Open(ctx, flags); err != nil {
+		clunk(g)
+		return err
+	}
+	epoch := h.f.epochOf(g)
+	h.mu.Lock()
+	if h.closed || h.fid != nil && h.epoch >= epoch {
+		h.mu.Unlock()
+		clunk(g) // another request has opened it again
+		return nil
+	}
+	h.fid, h.epoch, h.qid = g, epoch, g.QID()
+	h.mu.Unlock()
+	return nil
+}
+
+// once are the flags that meant something only when the file was first opened.
+const once = syscall.O_TRUNC | syscall.O_EXCL | syscall.O_CREAT
+
+// at returns the open fid on the connection that there is.
+func (h *remoteHandle) at(ctx context.Context) (*client9p.Fid, error) {
+	for {
+		fid, epoch, err := h.f.at(ctx)
+		if err != nil {
+			return nil, err
+		}
+		h.mu.Lock()
+		switch {
+		case h.failed != nil:
+		case h.epoch == epoch:
+			defer h.mu.Unlock()
+			return h.fid, nil
+		case h.closed:
+			h.failed = errors.WithStack(errGone)
+		case h.locked:
+			h.failed = errors.Wrap(errGone, "the file's locks went with it: close the file and open it again")
+		case h.acked > h.synced && h.f.s.lostSince(h.epoch):
+			h.failed = errors.Wrap(errGone, "the server did not end cleanly: what was written to the file and not synced may be lost; close the file and open it again")
+		}
+		err = h.failed
+		h.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if err := h.open(ctx, fid, h.flags&^once); err != nil && !disconnected(err) {
+			return nil, errors.WithMessage(err, "open a file again after the connection was lost")
+		}
+	}
+}
+
+// Check implements Checker.
+func (h *remoteHandle) Check(ctx context.Context) error {
+	_, err := h.at(ctx)
+	return err
+}
+
+// ask runs a request that can be repeated.
+func (h *remoteHandle) ask(ctx context.Context, do func(*client9p.Fid) error) error {
+	for {
+		fid, err := h.at(ctx)
+		if err != nil {
+			return err
+		}
+		if err = do(fid); !disconnected(err) {
+			return err
+		}
+	}
+}
+
+// note sets what the handle has to remember.
+func (h *remoteHandle) note(set func()) {
+	h.mu.Lock()
+	set()
+	h.mu.Unlock()
+}
+
+func (h *remoteHandle) ReadAt(ctx context.Context, p []byte, off uint64) (n int, err error) {
+	err = h.ask(ctx, func(fid *client9p.Fid) error {
+		n, err = fid.ReadFull(ctx, p, off)
+		return err
+	})
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (h *remoteHandle) WriteAt(ctx context.Context, p []byte, off uint64) (n int, err error) {
+	write := func(fid *client9p.Fid) error {
+		n, err = fid.WriteFull(ctx, p, off)
+		if n > 0 {
+			h.note(func() { h.acked++ })
+		}
+		return err
+	}
+	if h.flags&syscall.O_APPEND == 0 {
+		err = h.ask(ctx, write)
+		return n, err
+	}
+	fid, err := h.at(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err = write(fid); disconnected(err) {
+		err = errors.Wrap(errGone, "append: it is not known whether it was done")
+	}
+	return n, err
+}
+
+func (h *remoteHandle) Readdir(ctx context.Context, off uint64) (list []p9.Dirent, err error) {
+	err = h.ask(ctx, func(fid *client9p.Fid) error {
+		list, err = fid.Readdir(ctx, off)
+		return err
+	})
+	return list, err
+}
+
+func (h *remoteHandle) Fsync(ctx context.Context, dataOnly bool) error {
+	h.mu.Lock()
+	acked := h.acked
+	h.mu.Unlock()
+	err := h.ask(ctx, func(fid *client9p.Fid) error { return fid.Fsync(ctx, dataOnly) })
+	if err == nil {
+		h.note(func() { h.synced = max(h.synced, acked) })
+	}
+	return err
+}
+
+func (h *remoteHandle) SetLock(ctx context.Context, l client9p.Lock, wait bool) error {
+	fid, err := h.at(ctx)
+	if err != nil {
+		return err
+	}
+	if l.Type != client9p.Unlock {
+		h.note(func() { h.locked = true })
+	}
+	if err = fid.SetLock(ctx, l, wait); disconnected(err) {
+		return errors.Wrap(errGone, "lock: it is not known whether it was granted")
+	}
+	return err
+}
+
+func (h *remoteHandle) GetLock(ctx context.Context, l client9p.Lock) (got client9p.Lock, err error) {
+	err = h.ask(ctx, func(fid *client9p.Fid) error {
+		got, err = fid.GetLock(ctx, l)
+		return err
+	})
+	return got, err
+}
