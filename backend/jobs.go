@@ -234,6 +234,14 @@ func (fs *FS) walk(ctx context.Context, id sliver.FileID, fn func(*inode)) error
 
 func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 	fs := j.fs
+	if a := ino.attr(); isDir(&a) {
+		// A directory is only attributes, which come to tape with the volume's next index:
+		// the job gives it to the mover, and neither counts it nor waits for it.
+		if fs.pending.has(ino.id) {
+			fs.mover.Archive([]sliver.FileID{ino.id}, fs.archiveFailed)
+		}
+		return
+	}
 	cached, dirty, _, _ := fs.cache.FileStats(ino.id)
 	if dirty == 0 && !fs.pending.has(ino.id) {
 		j.found(0)
