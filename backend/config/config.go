@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/pkg/errors"
+
+	"sliod/export"
 )
 
 // Config is the whole configuration. Every field has its default in the table of
@@ -19,7 +21,12 @@ type Config struct {
 	Mount   Mount
 	Import  Import
 	Library Library
+	TLS     TLS
 	Log     Log
+	// Exports are the sections [export.NAME], in the order of the file.
+	Exports []export.Export
+	// Pools are the sections [pool.NAME], in the order of the file.
+	Pools []*Pool
 }
 
 // Server is section [server]: where the server listens and how it talks.
@@ -137,6 +144,9 @@ func Default() *Config {
 	c := new(Config)
 	for i := range keys {
 		k := &keys[i]
+		if k.named() {
+			continue // there is none
+		}
 		if err := k.setDefault(c); err != nil {
 			panic("config: the default of " + k.Name() + " is not allowed: " + err.Error())
 		}

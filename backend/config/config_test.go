@@ -182,28 +182,6 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestParseAddr(t *testing.T) {
-	long := "unix:/" + strings.Repeat("x", 107)
-	for _, tc := range []struct{ in, network, addr, err string }{
-		{"tcp:127.0.0.1:5640", "tcp", "127.0.0.1:5640", ""},
-		{"tcp:[::1]:0", "tcp", "[::1]:0", ""},
-		{"tcp::5640", "tcp", ":5640", ""},
-		{"unix:/run/s.sock", "unix", "/run/s.sock", ""},
-		{"", "", "", "has no kind"},
-		{"tcp:", "", "", "write tcp:HOST:PORT"},
-		{"tcp:h:port", "", "", "not a number from 0 to 65535"},
-		{"tcp:h:65536", "", "", "not a number from 0 to 65535"},
-		{"unix:", "", "", "has no path"},
-		{long, "", "", "at most 107 bytes, this one has 108"},
-		{"ftp:h:21", "", "", `"ftp" is not a kind of address`},
-	} {
-		network, addr, err := ParseAddr(tc.in)
-		if network != tc.network || addr != tc.addr || (err == nil) != (tc.err == "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
-			t.Errorf("ParseAddr(%q) = %q, %q, %v", tc.in, network, addr, err)
-		}
-	}
-}
-
 func TestSizeRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Min(0).Draw(t, "n")
@@ -232,6 +210,7 @@ func TestParseSize(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(Example()))
 	f.Add([]byte("[cache]\nsize = \"64GiB\"\ncache.size.x = {a = [1, {b = 2}]}\n"))
+	f.Add([]byte("export.a = {networks = [\"tls\", \"10.0.0.0/8\"]}\n[export.b]\nuids = [\"1-2:3\"]\nmap = \"ranges\"\n"))
 	f.Add([]byte("[[a]]\n[a.b]\nc = 1979-05-27T07:32:00Z\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := Parse("f.toml", text)

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"time"
+
+	"sliod/export"
 )
 
 // Key is one key of the file.
@@ -19,20 +21,49 @@ type Key struct {
 	// Empty: any. With another kind the key is refused.
 	Library string
 
-	value func(*Config) value
+	// One of these is set: value, the field of a Config; or, for keys of sections with
+	// names, pool or export, that of a section.
+	value  func(*Config) value
+	pool   func(*Pool) value
+	export func(*export.Export) value
 }
 
-// Name returns the key's full name: "cache.size".
-func (k *Key) Name() string { return k.Section + "." + k.Field }
+// named says whether the key is of a section with a name of its own, as [pool.NAME].
+func (k *Key) named() bool { return k.value == nil }
+
+// Name returns the key's full name: "cache.size", "pool.NAME.key_id".
+func (k *Key) Name() string {
+	if k.named() {
+		return k.Section + ".NAME." + k.Field
+	}
+	return k.Section + "." + k.Field
+}
+
+// at returns the key's field in c, in the section called name if sections have names:
+// that is made if it is not there.
+func (k *Key) at(c *Config, name string) value {
+	switch {
+	case k.pool != nil:
+		return k.pool(c.poolNamed(name))
+	case k.export != nil:
+		return k.export(c.exportNamed(name))
+	}
+	return k.value(c)
+}
+
+// blank is a field that belongs to nothing.
+func (k *Key) blank() value { return k.at(new(Config), "NAME") }
 
 // Allowed says which values the key takes, in words.
-func (k *Key) Allowed() string { return k.value(new(Config)).allowed() }
+func (k *Key) Allowed() string { return k.blank().allowed() }
 
-func (k *Key) setDefault(c *Config) error { return k.value(c).setText(k.Default) }
+func (k *Key) setDefault(c *Config) error { return k.at(c, "").setText(k.Default) }
 
 // Keys returns the table of keys in the order of the documentation. The caller
 // must not change it.
 func Keys() []Key { return keys }
+
+func init() { keys = append(append(keys, exportKeys...), poolKeys...) }
 
 const (
 	kib = int64(1) << 10
@@ -44,9 +75,9 @@ const (
 var keys = []Key{
 	{
 		Section: "server", Field: "listen", Default: "", Unit: "addresses",
-		Meaning: "Where the server listens: a list of `tcp:HOST:PORT` and `unix:PATH`. An empty list stands for " +
+		Meaning: "Where the server listens: a list of `tcp:HOST:PORT`, `tls:HOST:PORT`, `unix:PATH` and `vsock:[CID:]PORT`. An empty list stands for " +
 			"`tcp:127.0.0.1:5640` and `unix:DIR/sliod.sock`, where DIR is the state directory. `--listen` on the command line " +
-			"takes the place of this key.",
+			"takes the place of this key. TCP beyond loopback, TLS and vsock need an `[export.NAME]` that lets such clients in.",
 		value: func(c *Config) value {
 			return &texts{&c.Server.Listen, checkAddr, "a list such as [\"tcp:127.0.0.1:5640\", \"unix:/run/sliod.sock\"]"}
 		},
@@ -228,6 +259,22 @@ var keys = []Key{
 		value: func(c *Config) value { return &text{&c.Library.Faults, "a path"} },
 	},
 	{
+		Section: "tls", Field: "cert", Default: "", Unit: "path",
+		Meaning: "The server's certificate in PEM, for `tls:` addresses, with those of CAs in between behind it. A relative path starts at the folder of the " +
+			"configuration file. The files of this section are read again when one has changed; a pair that does not fit leaves the old one in use.",
+		value: func(c *Config) value { return &text{&c.TLS.Cert, "a path"} },
+	},
+	{
+		Section: "tls", Field: "key", Default: "", Unit: "path",
+		Meaning: "The key of `cert`, which nobody but the server should be able to read.",
+		value:   func(c *Config) value { return &text{&c.TLS.Key, "a path"} },
+	},
+	{
+		Section: "tls", Field: "client_ca", Default: "", Unit: "path",
+		Meaning: "The certificates of the CAs that sign those of users. A client without a certificate of one of them is refused.",
+		value:   func(c *Config) value { return &text{&c.TLS.ClientCA, "a path"} },
+	},
+	{
 		Section: "log", Field: "level", Default: "info", Unit: "word",
 		Meaning: "What is logged, on standard error: messages of this level and the ones before it in the list.",
 		value: func(c *Config) value {
@@ -236,7 +283,8 @@ var keys = []Key{
 	},
 }
 
-// sections says what each section is about, in the order of the documentation.
+// sections says what each section is about, in the order of the documentation. One with
+// names may be there several times, as [name.NAME].
 var sections = []struct{ name, about string }{
 	{"server", "where the server listens"},
 	{"cache", "the page cache"},
@@ -246,7 +294,10 @@ var sections = []struct{ name, about string }{
 	{"mount", "volumes in drives"},
 	{"import", "owner and mode of what an imported volume says nothing about"},
 	{"library", "the tape library"},
+	{"tls", "the server's certificate"},
 	{"log", "messages"},
+	{exportSection, "what clients may attach to, and who; one section for each"},
+	{poolSection, "volumes that are kept alike; one section for each pool"},
 }
 
 // check finds values that are allowed alone but not together. It returns the key
@@ -259,6 +310,12 @@ func (c *Config) check() (key, msg string) {
 	if c.Archive.Dirty > c.Cache.HighWater {
 		return "archive.dirty", fmt.Sprintf("archive.dirty is %v; it must not be higher than cache.high_water, which is %v",
 			c.Archive.Dirty, c.Cache.HighWater)
+	}
+	if t := c.TLS; (t.Cert == "") != (t.Key == "") || (t.Cert == "") != (t.ClientCA == "") {
+		return "tls.cert", "tls.cert, tls.key and tls.client_ca belong together: set all of them, or none"
+	}
+	if e, key, msg := export.CheckAll(c.Exports); e != nil {
+		return "export." + e.Name + "." + key, msg
 	}
 	return "", ""
 }

@@ -8,7 +8,7 @@ import (
 
 // shownDefault is the default as it would be written in the file.
 func (k *Key) shownDefault() string {
-	v := k.value(new(Config))
+	v := k.blank()
 	if _, ok := v.(lister); ok {
 		if k.Default == "" {
 			return "[]"
@@ -16,6 +16,9 @@ func (k *Key) shownDefault() string {
 		return "[" + strconv.Quote(k.Default) + "]"
 	}
 	number, _ := v.takes()
+	if _, ok := v.(*boolean); ok {
+		return k.Default
+	}
 	if _, err := strconv.ParseFloat(k.Default, 64); err == nil && number {
 		return k.Default
 	}
@@ -42,7 +45,7 @@ This page is made from the table of keys in ` + "`backend/config/keys.go`" + `; 
 
 `)
 	for _, s := range sections {
-		fmt.Fprintf(&b, "## [%s]: %s\n\n", s.name, s.about)
+		fmt.Fprintf(&b, "## [%s]: %s\n\n", shown(s.name), s.about)
 		b.WriteString("| key | unit | default | allowed | meaning |\n|---|---|---|---|---|\n")
 		for i := range keys {
 			k := &keys[i]
@@ -59,6 +62,14 @@ This page is made from the table of keys in ` + "`backend/config/keys.go`" + `; 
 	return b.String()
 }
 
+// shown is the name of a section in headings.
+func shown(section string) string {
+	if isNamed(section) {
+		return section + ".NAME"
+	}
+	return section
+}
+
 // meaning is Meaning, and for which library.
 func (k *Key) meaning() string {
 	if k.Library == "" {
@@ -68,17 +79,20 @@ func (k *Key) meaning() string {
 }
 
 // Example returns a file that sets every key to its default. Keys of another kind of
-// library than the default one stand there as comments.
+// library than the default one stand there as comments, and so do sections with names.
 func Example() string {
 	var b strings.Builder
 	for i, s := range sections {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "[%s]\n", s.name)
+		if isNamed(s.name) {
+			b.WriteString("# ")
+		}
+		fmt.Fprintf(&b, "[%s]\n", shown(s.name))
 		for i := range keys {
 			if k := &keys[i]; k.Section == s.name {
-				if k.Library != "" && k.Library != Default().Library.Kind {
+				if k.named() || k.Library != "" && k.Library != Default().Library.Kind {
 					b.WriteString("# ")
 				}
 				fmt.Fprintf(&b, "%s = %s\n", k.Field, k.shownDefault())

@@ -44,11 +44,15 @@ func Parse(file string, text []byte) (*Config, error) {
 		}
 	}
 	r.checkLibrary()
+	r.checkPools()
 	if len(r.errs) == 0 {
 		if key, msg := r.cfg.check(); msg != "" {
 			line := r.lines[key]
-			if line == 0 { // the other key of the pair is the one in the file
-				line = r.lines["cache.high_water"]
+			if line == 0 { // another key of those that belong together is the one in the file
+				line = r.lines[key[:strings.LastIndexByte(key, '.')]]
+				if strings.HasPrefix(key, "cache.") || strings.HasPrefix(key, "archive.") {
+					line = r.lines["cache.high_water"]
+				}
 			}
 			r.errs = append(r.errs, &Error{File: file, Line: line, Key: key, Msg: msg})
 		}
@@ -61,7 +65,7 @@ func Parse(file string, text []byte) (*Config, error) {
 		}
 		return nil, stderrors.Join(list...)
 	}
-	for _, path := range []*string{&r.cfg.Library.Dir, &r.cfg.Library.Faults} {
+	for _, path := range []*string{&r.cfg.Library.Dir, &r.cfg.Library.Faults, &r.cfg.TLS.Cert, &r.cfg.TLS.Key, &r.cfg.TLS.ClientCA} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(file), *path)
 		}
@@ -74,7 +78,7 @@ type reader struct {
 	p     unstable.Parser
 	file  string
 	cfg   *Config
-	lines map[string]int // where each key of the file was set
+	lines map[string]int // where each key of the file was set, and each section first named
 	errs  []*Error
 }
 
@@ -119,9 +123,39 @@ func (r *reader) table(path []string, line int, array bool) {
 	switch {
 	case array:
 		r.fail(line, name, "[[%s]] makes a list of sections; there is only one of each: write [%s]", name, name)
-	case !isSection(name):
+	case isNamed(path[0]):
+		r.begin(path, line)
+	case len(path) != 1 || !isSection(path[0]):
 		r.fail(line, name, "there is no section [%s]; the sections are %s", name, sectionNames())
+	default:
+		r.lines[name] = line
 	}
+}
+
+// begin takes a section with a name, or a key of it, note of.
+func (r *reader) begin(path []string, line int) (ok bool) {
+	kind, name := path[0], strings.Join(path, ".")
+	switch {
+	case r.failed(name):
+	case len(path) < 2:
+		r.fail(line, name, "[%s] needs a name of its own: write [%s.NAME]", kind, kind)
+	case len(path) > 2:
+		r.fail(line, name, "there is no section [%s]: write [%s.NAME], and a name with a dot in quotes", name, kind)
+	case !nameOK.MatchString(path[1]):
+		r.fail(line, name, "%q cannot be the name in [%s.NAME]: 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-' are allowed, the first no sign", path[1], kind)
+	default:
+		for i := range keys {
+			if keys[i].Section == kind {
+				keys[i].at(r.cfg, path[1]) // which makes it
+				break
+			}
+		}
+		if r.lines[name] == 0 {
+			r.lines[name] = line
+		}
+		return true
+	}
+	return false
 }
 
 func (r *reader) keyValue(table []string, e *unstable.Node) {
@@ -131,8 +165,15 @@ func (r *reader) keyValue(table []string, e *unstable.Node) {
 
 func (r *reader) set(path []string, line int, v *unstable.Node) {
 	name := strings.Join(path, ".")
+	named := isNamed(path[0])
 	if v.Kind == unstable.InlineTable {
-		if !isSection(name) {
+		switch {
+		case named && len(path) == 2:
+			if !r.begin(path, line) {
+				return
+			}
+		case named && len(path) == 1:
+		case len(path) != 1 || !isSection(path[0]):
 			r.fail(line, name, "there is no section [%s]; the sections are %s", name, sectionNames())
 			return
 		}
@@ -141,28 +182,39 @@ func (r *reader) set(path []string, line int, v *unstable.Node) {
 		}
 		return
 	}
-	if len(path) > 1 && !isSection(path[0]) {
+	at := 1 // where the name of the key begins
+	switch {
+	case named:
+		at = 2
+		if len(path) < 3 || !r.begin(path[:2], line) {
+			if len(path) < 3 {
+				r.fail(line, name, "[%s] needs a name of its own: write [%s.NAME], and its keys below", path[0], path[0])
+			}
+			return
+		}
+	case len(path) > 1 && !isSection(path[0]):
 		// The section itself was blamed already if it has a header.
-		if !slices.ContainsFunc(r.errs, func(e *Error) bool { return e.Key == path[0] }) {
+		if !r.failed(path[0]) {
 			r.fail(line, path[0], "there is no section [%s]; the sections are %s", path[0], sectionNames())
 		}
 		return
 	}
-	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name() == name })
+	field := strings.Join(path[at:], ".")
+	i := slices.IndexFunc(keys, func(k Key) bool { return len(path) > at && k.Section == path[0] && k.Field == field })
 	if i < 0 {
 		r.fail(line, name, "%s", unknownKey(path))
 		return
 	}
 	r.lines[name] = line
 	k := &keys[i]
-	if msg := r.assign(k, v); msg != "" {
+	to := k.at(r.cfg, path[1])
+	if msg := assign(to, v); msg != "" {
 		r.fail(line, name, "%s: %s (allowed: %s; default: %s)", name, msg, k.Allowed(), k.shownDefault())
 	}
 }
 
-// assign sets the field of k and returns what is wrong with the value, or "".
-func (r *reader) assign(k *Key, v *unstable.Node) string {
-	field := k.value(r.cfg)
+// assign sets a field and returns what is wrong with the value, or "".
+func assign(field value, v *unstable.Node) string {
 	number, str := field.takes()
 	list, isList := field.(lister)
 	switch {
@@ -182,6 +234,13 @@ func (r *reader) assign(k *Key, v *unstable.Node) string {
 		return ""
 	case isList:
 		return "a list in brackets is needed"
+	case isBool(field) && v.Kind == unstable.Bool:
+		if err := field.setText(string(v.Data)); err != nil {
+			return err.Error()
+		}
+		return ""
+	case isBool(field):
+		return "true or false without quotes is needed"
 	case v.Kind == unstable.String && str, (v.Kind == unstable.Integer || v.Kind == unstable.Float) && number:
 		data := string(v.Data)
 		if v.Kind != unstable.String {
@@ -201,6 +260,8 @@ func (r *reader) assign(k *Key, v *unstable.Node) string {
 	}
 }
 
+func isBool(v value) bool { _, ok := v.(*boolean); return ok }
+
 func isSection(name string) bool {
 	for _, s := range sections {
 		if s.name == name {
@@ -210,10 +271,13 @@ func isSection(name string) bool {
 	return false
 }
 
+// isNamed says whether sections of a kind have names of their own.
+func isNamed(section string) bool { return section == poolSection || section == exportSection }
+
 func sectionNames() string {
 	names := make([]string, len(sections))
 	for i, s := range sections {
-		names[i] = "[" + s.name + "]"
+		names[i] = "[" + shown(s.name) + "]"
 	}
 	return strings.Join(names, ", ")
 }
@@ -223,10 +287,14 @@ func unknownKey(path []string) string {
 	if len(path) == 1 {
 		for i := range keys {
 			if keys[i].Field == path[0] {
-				return fmt.Sprintf("key %s stands outside of its section: write it below [%s]", path[0], keys[i].Section)
+				return fmt.Sprintf("key %s stands outside of its section: write it below [%s]", path[0], shown(keys[i].Section))
 			}
 		}
 		return fmt.Sprintf("there is no key %s; keys belong to the sections %s", path[0], sectionNames())
+	}
+	at := 1 // where the name of the key begins
+	if isNamed(path[0]) {
+		at = 2
 	}
 	var names []string
 	for i := range keys {
@@ -234,5 +302,5 @@ func unknownKey(path []string) string {
 			names = append(names, keys[i].Field)
 		}
 	}
-	return fmt.Sprintf("there is no key %s in [%s]; its keys are %s", strings.Join(path[1:], "."), path[0], strings.Join(names, ", "))
+	return fmt.Sprintf("there is no key %s in [%s]; its keys are %s", strings.Join(path[at:], "."), strings.Join(path[:at], "."), strings.Join(names, ", "))
 }

@@ -3,12 +3,13 @@ package config
 import (
 	stderrors "errors"
 	"fmt"
-	"net"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"sliod/netaddr"
 )
 
 // value is a field of Config with the values it takes. setText gets a value as
@@ -236,37 +237,35 @@ func (v *texts) allowed() string { return v.what }
 
 func (v *texts) takes() (number, str bool) { return false, false }
 
-// maxUnixPath is the longest path of a socket, as Linux has it.
-const maxUnixPath = 107
+// boolean is true or false.
+type boolean struct{ p *bool }
 
-// ParseAddr splits an address of the command line or of [server] listen into
-// what package net calls network and address: "tcp:HOST:PORT" and "unix:PATH".
-func ParseAddr(s string) (network, addr string, err error) {
-	network, addr, ok := strings.Cut(s, ":")
-	if !ok {
-		return "", "", fmt.Errorf("address %q has no kind: write tcp:HOST:PORT or unix:PATH", s)
-	}
-	switch network {
-	case "tcp":
-		_, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return "", "", fmt.Errorf("address %q: write tcp:HOST:PORT, such as tcp:127.0.0.1:5640", s)
-		}
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
-			return "", "", fmt.Errorf("address %q: the port %q is not a number from 0 to 65535", s, port)
-		}
-		return network, addr, nil
-	case "unix":
-		if addr == "" {
-			return "", "", fmt.Errorf("address %q has no path: write unix:PATH", s)
-		}
-		if len(addr) > maxUnixPath {
-			return "", "", fmt.Errorf("address %q: the path of a socket has at most %d bytes, this one has %d", s, maxUnixPath, len(addr))
-		}
-		return network, addr, nil
-	}
-	return "", "", fmt.Errorf("address %q: %q is not a kind of address that this server has: write tcp:HOST:PORT or unix:PATH", s, network)
+func (v *boolean) setText(s string) error {
+	b, err := strconv.ParseBool(s)
+	*v.p = b
+	return err
 }
+
+func (v *boolean) allowed() string           { return "true, false" }
+func (v *boolean) takes() (number, str bool) { return false, false }
+
+// id is the number of a user or a group, but not root's.
+type id struct{ p *uint32 }
+
+func (v *id) setText(s string) error {
+	n, err := strconv.ParseUint(strings.ReplaceAll(s, "_", ""), 0, 32)
+	if err != nil {
+		return errInt
+	}
+	if n == 0 || n == 1<<32-1 {
+		return stderrors.New("it is out of range")
+	}
+	*v.p = uint32(n)
+	return nil
+}
+
+func (v *id) allowed() string           { return "1 to 4294967294" }
+func (v *id) takes() (number, str bool) { return true, false }
 
 // checkPattern looks at a pattern of barcodes.
 func checkPattern(s string) error {
@@ -291,6 +290,6 @@ func checkDevice(s string) error {
 }
 
 func checkAddr(s string) error {
-	_, _, err := ParseAddr(s)
+	_, err := netaddr.Parse(s)
 	return err
 }

@@ -32,6 +32,13 @@
 // index is on tape at every instant: while the one in the index partition is
 // overwritten, the data partition already has the new one.
 //
+// # Encryption
+//
+// A volume has one key for its life, or none; docs/encryption.md and docs/ltfs.md say where its id
+// stands. Format writes the labels in clear and sets the key before the first index. Mount turns
+// encryption off, reads the labels, and sets the key that the cartridge's memory or the first
+// encrypted record names. A volume whose key is not what its pool writes with now (Refusal) is only read.
+//
 // # Checking
 //
 // Package ltfscheck, a second reader that shares no code with this one, says whether a

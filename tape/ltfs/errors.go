@@ -22,6 +22,11 @@ var (
 	// ErrFailed says that a volume took a write error and must be mounted again
 	// before it can be written.
 	ErrFailed = stderrors.New("volume failed while writing")
+	// ErrCannotEncrypt says that a volume is to be encrypted, and the drive has no encryption.
+	ErrCannotEncrypt = stderrors.New("no encryption")
+	// ErrKeyPolicy says that a volume is not written because data in its pool are to be encrypted
+	// otherwise than it is: see Volume.Refusal.
+	ErrKeyPolicy = stderrors.New("the volume is only read")
 )
 
 // NotLTFSError says what Mount found instead of a label.

@@ -21,9 +21,16 @@ type FormatOptions struct {
 	Creator    string       // "": the constant Creator
 	VolumeName string       // for people
 	UUID       string       // "": a random one
+	// Root are xattrs of the root directory in the first index: what SetArchive and
+	// SetRemoved note. nil: none.
+	Root func(*Index)
 	// OnePartition makes one partition even on a medium that could have two.
 	OnePartition bool
 	Log          *logrus.Entry
+	// Key, if not nil, is asked for "": the key that the volume is encrypted with, but for its labels.
+	Key KeySource
+	// Pool is the name of the volume's pool, for attribute 0808h and for errors.
+	Pool string
 }
 
 // Format erases the medium in d and makes an empty LTFS volume of it: labels,
@@ -59,7 +66,17 @@ func format(ctx context.Context, d tape.Drive, o FormatOptions) error {
 		o.UUID = newUUID()
 	}
 	v := newVolume(d, o.Log, o.Creator)
-	v.barcode = o.Barcode
+	v.barcode, v.pool = o.Barcode, o.Pool
+	if err := v.beginKeys(ctx, o.Key); err != nil {
+		return err
+	}
+	switch {
+	case v.wantErr != nil:
+		return errors.WithMessage(v.wantErr, "the key to encrypt with")
+	case v.want != nil && !lim.HasEncryption:
+		return errors.WithStack(&tape.Error{Op: "format", Volume: o.Barcode, Drive: d.Serial(), Kind: tape.IllegalRequest, Err: errors.WithMessagef(ErrCannotEncrypt,
+			"drive %s cannot encrypt; pool %q wants it (encryption = \"on\", %v)", d.Serial(), o.Pool, v.want)})
+	}
 	v.blockSize = o.BlockSize
 	v.label = &Label{Version: FormatVersion, Creator: v.creator, FormatTime: now(), UUID: strings.ToLower(o.UUID),
 		Index: 'a', Data: 'b', BlockSize: uint32(o.BlockSize), Compression: true}
@@ -84,10 +101,22 @@ func format(ctx context.Context, d tape.Drive, o FormatOptions) error {
 		}
 	}
 	v.label.Location = 'a'
+	if v.want != nil { // all but the labels
+		if err := d.SetKey(ctx, v.want); err != nil {
+			return errors.WithMessagef(err, "have pool %q encrypted", o.Pool)
+		}
+		v.key = v.want
+	}
 	v.index = NewIndex(v.label.UUID, v.label.FormatTime)
 	v.index.Root.Name = o.VolumeName
+	if o.Root != nil {
+		o.Root(v.index)
+	}
 	v.end, v.endKnown = labelBlocks, true
 	if err := v.writeIdentity(ctx, string(o.Barcode), o.VolumeName); err != nil {
+		return err
+	}
+	if err := v.writeKeyID(ctx); err != nil {
 		return err
 	}
 	return v.writeIndexes(ctx)

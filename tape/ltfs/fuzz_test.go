@@ -86,5 +86,12 @@ func FuzzMeta(f *testing.F) {
 		x := &Index{Root: &Dir{}}
 		x.Root.SetXattr(keyRemoved, slivers)
 		_, _ = x.Removed()
+		x.Root.SetXattr(keyVolumes, slivers)
+		if l, err := x.ArchiveVolumes(); err == nil {
+			x.SetArchive("id", l)
+			if again, err := x.ArchiveVolumes(); err != nil || len(again) != len(l) {
+				t.Fatal(l, again, err)
+			}
+		}
 	})
 }

@@ -184,10 +184,13 @@ func (v *Volume) writeIdentity(ctx context.Context, barcode, name string) error 
 		{mamUserLabel, tape.AttrText, text(name, 160)},
 		{mamTextCode, tape.AttrBinary, []byte{0x81}},
 		{mamBarcode, tape.AttrASCII, padded(barcode, 32)},
-		{mamMediaPool, tape.AttrText, text("", 160)},
+		{mamMediaPool, tape.AttrText, text(v.pool, 160)},
 		{mamFormat, tape.AttrASCII, padded(FormatVersion, 16)},
 		{mamVolumeGUID, tape.AttrASCII, padded(v.label.UUID, 36)},
 	} {
+		if a.id == mamMediaPool && v.pool == "" && v.index.Generation > 0 {
+			continue // not known here: it stays
+		}
 		if err := v.d.WriteAttribute(ctx, 0, a.id, a.format, a.value); err != nil {
 			if err := v.mamError(err); err != nil {
 				return err

@@ -19,6 +19,8 @@ const (
 	keySums    = "sliod.sums"
 	keyXattr   = "sliod.xattr."
 	keyRemoved = "sliod.removed"
+	keyArchive = "sliod.archive"
+	keyVolumes = "sliod.volumes"
 )
 
 // KeySHA256 is the key of an xattr that, by a convention of LTFS's users, has the

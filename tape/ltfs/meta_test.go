@@ -161,7 +161,7 @@ func TestSliverListIsCompact(t *testing.T) {
 
 func TestRemoved(t *testing.T) {
 	x := NewIndex("u", Time{})
-	x.SetRemoved([]uint64{9, 5, 6, 7, 5, 1 << 60})
+	x.SetRemoved([]FileIDRun{{9, 1}, {5, 1}, {6, 2}, {5, 1}, {1 << 60, 1}})
 	runs, err := x.Removed()
 	if err != nil || !reflect.DeepEqual(runs, []FileIDRun{{5, 3}, {9, 1}, {1 << 60, 1}}) {
 		t.Fatal(runs, err)

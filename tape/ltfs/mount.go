@@ -23,6 +23,12 @@ type MountOptions struct {
 	// IgnoreMAM finds the index by the tape alone, even if the cartridge's
 	// memory says where it is. Slower; for verify, and after ErrInconsistent.
 	IgnoreMAM bool
+	// Key finds the volume's key, if it is encrypted. Asked for "" it says what the volume is to
+	// be written with: if that is not how it is, the volume is only read. nil: there are no
+	// keys, and an encrypted volume is a *KeyError.
+	Key KeySource
+	// Pool is the name of the volume's pool; "": not known.
+	Pool string
 }
 
 // Repair says what Mount found on a volume that was not closed in good order.
@@ -50,15 +56,23 @@ func (r *Repair) String() string {
 // their ends. Mount writes nothing.
 //
 // A medium that is not LTFS gives ErrNotLTFS with what was found; labels that
-// contradict each other, or a volume without any readable index, ErrInconsistent.
+// contradict each other, or a volume without any readable index, ErrInconsistent; one
+// that is encrypted, without its key, a *KeyError.
 func Mount(ctx context.Context, d tape.Drive, o MountOptions) (*Volume, error) {
 	v := newVolume(d, o.Log, o.Creator)
-	err := v.readLabels(ctx)
+	v.pool = o.Pool
+	err := v.beginKeys(ctx, o.Key)
+	if err == nil {
+		err = v.unlocked(ctx, v.readLabels)
+	}
 	if err == nil {
 		err = v.learnIndexRoom(ctx)
 	}
+	if err == nil && !o.IgnoreMAM {
+		err = v.keyFromMemory(ctx)
+	}
 	if err == nil {
-		err = v.findIndex(ctx, o.IgnoreMAM)
+		err = v.unlocked(ctx, func(ctx context.Context) error { return v.findIndex(ctx, o.IgnoreMAM) })
 	}
 	if err != nil {
 		return nil, errors.WithMessagef(err, "mount the volume in drive %s", d.Serial())

@@ -25,9 +25,12 @@ func (v *Volume) SetName(ctx context.Context, name string) error {
 	return v.writeIdentity(ctx, string(v.barcode), name)
 }
 
+// firstIndex is how many blocks the first index of a volume takes: filemark, a record, filemark.
+const firstIndex = 3
+
 // LabelUUIDs reads the labels of a medium that Mount has refused. It returns the UUIDs that they
 // have, and whether there is nothing else: a partition without a label is blank, or its
-// label was cut off.
+// label was cut off; behind one there is no more than an empty index.
 func LabelUUIDs(ctx context.Context, d tape.Drive) (uuids []string, nothingElse bool, err error) {
 	v := newVolume(d, nil, "")
 	nothingElse = true
@@ -37,6 +40,15 @@ func LabelUUIDs(ctx context.Context, d tape.Drive) (uuids []string, nothingElse 
 		switch {
 		case err == nil:
 			uuids = append(uuids, l.UUID)
+			end, err := v.locateEnd(ctx, p)
+			switch {
+			case err == nil:
+				nothingElse = nothingElse && end <= labelBlocks+firstIndex
+			case stderrors.Is(err, ErrInconsistent), blames(err):
+				nothingElse = false
+			default:
+				return nil, false, err
+			}
 			if l.Index == l.Data {
 				return uuids, nothingElse, nil
 			}

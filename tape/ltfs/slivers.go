@@ -148,27 +148,25 @@ func decodeSums(list []SliverMeta, b []byte) error {
 // SetRemoved notes in the root directory the files that are gone from the
 // archive while entries of theirs remain on other volumes, which could not be
 // changed then. A rebuild leaves out a file that any volume notes here: FileIDs
-// are never used again. ids need not be sorted.
-func (x *Index) SetRemoved(ids []uint64) {
+// are never used again. The runs need not be sorted, and may overlap.
+func (x *Index) SetRemoved(runs []FileIDRun) {
 	x.dirty = true
-	if len(ids) == 0 {
+	if len(runs) == 0 {
 		x.Root.DeleteXattr(keyRemoved)
 		return
 	}
-	ids = slices.Clone(ids)
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
+	runs = slices.Clone(runs)
+	slices.SortFunc(runs, func(a, b FileIDRun) int { return cmp.Compare(a.First, b.First) })
 	b := []byte{metaVersion}
 	var next uint64
-	for i := 0; i < len(ids); {
-		n := i + 1
-		for n < len(ids) && ids[n] == ids[n-1]+1 {
-			n++
+	for i := 0; i < len(runs); {
+		first, end := runs[i].First, runs[i].First+runs[i].Count
+		for i++; i < len(runs) && runs[i].First <= end; i++ {
+			end = max(end, runs[i].First+runs[i].Count)
 		}
-		b = binary.AppendUvarint(b, ids[i]-next)
-		b = binary.AppendUvarint(b, uint64(n-i))
-		next = ids[n-1] + 1
-		i = n
+		b = binary.AppendUvarint(b, first-next)
+		b = binary.AppendUvarint(b, end-first)
+		next = end
 	}
 	old, _ := x.Root.Xattr(keyRemoved)
 	x.estimate += 2 * int64(len(b)-len(old))

@@ -41,6 +41,12 @@ type Volume struct {
 	failed    error // a write failed: what is on tape is not known any longer
 	closed    bool
 
+	keys    KeySource
+	key     *tape.EncryptionKey // that the volume is encrypted with; nil: it is in clear
+	want    *tape.EncryptionKey // that its pool writes with
+	wantErr error               // why that is not known
+	pool    string
+
 	indexRoom int64 // bytes that the index partition takes, 0: not known, or there is none
 	remaining int64 // bytes left in the data partition, -1: not known
 	limit     int64 // RemainingBytes as the drive last said it
@@ -237,7 +243,7 @@ func (v *Volume) writable(op string) error {
 	case s == "locked", s == "permlocked":
 		return errors.WithMessagef(errors.WithStack(protected), "the volume's index calls it %s", s)
 	}
-	return nil
+	return errors.WithMessage(v.Refusal(), op)
 }
 
 // fail notes that the tape's content is in doubt from here on. All that was

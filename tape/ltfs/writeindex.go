@@ -43,6 +43,7 @@ func (v *Volume) WriteIndex(ctx context.Context) error {
 func (v *Volume) writeIndexes(ctx context.Context) error {
 	x := v.index
 	x.Version, x.Creator = FormatVersion, v.creator
+	v.nameKey()
 	x.Generation++
 	x.UpdateTime = now()
 	at := make(map[tape.Partition]uint64)

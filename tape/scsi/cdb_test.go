@@ -16,6 +16,8 @@ var blocks = []struct {
 }{
 	{TestUnitReady{}, false, "00 00 00 00 00 00"},
 	{RequestSense{true, 252}, false, "03 01 00 00 fc 00"},
+	{SecurityIn{0x20, 0x21, 0x0400}, false, "a2 20 00 21 00 00 00 00 04 00 00 00"},
+	{SecurityOut{0x20, 0x10, 0x44}, false, "b5 20 00 10 00 00 00 00 00 44 00 00"},
 	{Inquiry{Alloc: 96}, false, "12 00 00 00 60 00"},
 	{Inquiry{true, 0x80, 0x0102}, false, "12 01 80 01 02 00"},
 	{ModeSense{Page: 0x11, Alloc: 255}, false, "1a 00 11 00 ff 00"},

@@ -45,6 +45,7 @@
 //	mode page 0Ah/F0h, CRC-32C       records go without a checksum; Limits.Protected
 //	RECEIVE RECOMMENDED ACCESS ORDER Limits.HasOrder
 //	READ END OF WRAP POSITION        Limits.HasWraps
+//	SECURITY PROTOCOL IN, AES-256-GCM Limits.HasEncryption
 //	PREVENT                          nothing keeps an operator from taking the cartridge
 //
 // # Logical block protection
@@ -56,6 +57,17 @@
 // one. It costs 18 microseconds a record of 512 KiB, 25 with the copy: always on. Only a host that
 // cannot transfer 512 KiB and 4 bytes goes without, since LTFS volumes have such
 // records. A mismatch is Kind ProtectionError: the way to the drive is to blame, not the volume.
+//
+// # Encryption
+//
+// SetKey sends the page "set data encryption" for all hosts: encryption on, decryption mixed, so that
+// records in clear are read too, the key's id as authenticated key-associated data (or
+// unauthenticated, if it is too long for that), and that the key is cleared at unload. The status page must
+// then say the same. The key is taken out before Unload and Release as well. It is the last of the settings that are
+// made again after a reset or a change of modes. Since nothing may be written without it, a unit
+// attention that tells of one is kept in mind (lost) whoever hears it, and every command
+// but UNLOAD and PREVENT has the settings made first, or fails. The page's bytes are cleared when it was
+// sent, and the key is in no error or log.
 //
 // # Media
 //

@@ -52,7 +52,35 @@ func features(t *T) {
 		t.Fatalf("alerts %d", alerts)
 	}
 	t.at(tape.Position{Block: 4})
+	encryption(t, l.HasEncryption)
 	if l.Protected {
 		t.must(t.WriteBlock(t.ctx, Record(5, min(l.MaxBlock, 8<<20))))
 	}
+}
+
+// encryption: what is written with a key is read with it, and records in clear are too.
+func encryption(t *T, has bool) {
+	k := &tape.EncryptionKey{ID: "tapetest", Key: [32]byte{1, 2, 3}}
+	t.must(t.SetKey(t.ctx, nil))
+	if !has {
+		t.kind(t.SetKey(t.ctx, k), tape.IllegalRequest)
+		_, _, err := t.BlockKey(t.ctx)
+		t.kind(err, tape.IllegalRequest)
+		return
+	}
+	t.must(t.SetKey(t.ctx, k))
+	t.write(4, 2000)
+	t.must(t.WriteFilemarks(t.ctx, 0))
+	t.must(t.Locate(t.ctx, tape.Position{Block: 3}))
+	t.read(3, 1000)
+	t.read(4, 2000)
+	t.must(t.SetKey(t.ctx, nil))
+	t.must(t.Locate(t.ctx, tape.Position{Block: 4}))
+	if id, encrypted, err := t.BlockKey(t.ctx); err != nil || !encrypted || id != k.ID {
+		t.Fatalf("the record's key is %q, %v, %v", id, encrypted, err)
+	}
+	t.readKind(tape.WrongKey)
+	t.must(t.Locate(t.ctx, tape.Position{Block: 3}))
+	t.read(3, 1000)
+	t.must(t.Locate(t.ctx, tape.Position{Block: 4}))
 }

@@ -19,6 +19,8 @@ type Config struct {
 	Capacity     int64  // of a new cartridge in bytes, at least 1 MiB; 0: the real one's
 	EarlyWarning int64  // bytes before the end of a partition; 0: 3 %, at least 1 MiB, at most a quarter
 	Profile      string // what the drives are like: ProfileModern, ProfileOld, ProfileSSC2
+	// NoEncryption: the drives cannot encrypt; else they do, as LTO drives do since LTO-4.
+	NoEncryption bool
 	Speed        float64
 	Clock        Clock   // nil: the machine's
 	Faults       []Fault // set from the start; ParseFaults reads them from a file

@@ -52,13 +52,15 @@ type drive struct {
 	pace      pace
 	compress  bool
 	// protection and extension are mode pages 0Ah/F0h and 10h/01h.
-	protection scsi.Protection
-	extension  scsi.ConfigurationExtension
-	allowed    *tape.Position      // ALLOW OVERWRITE: where the next write may overwrite
-	order      []scsi.NamedSegment // what RECEIVE RECOMMENDED ACCESS ORDER will give
-	cleaned    bool                // the cleaning cartridge in the drive has been used
-	expired    bool                // and it was used up
-	tapeAt     float64             // where the head is, as a byte offset on the tape
+	protection  scsi.Protection
+	extension   scsi.ConfigurationExtension
+	crypt       crypt
+	keyInstance uint32              // counts settings of crypt
+	allowed     *tape.Position      // ALLOW OVERWRITE: where the next write may overwrite
+	order       []scsi.NamedSegment // what RECEIVE RECOMMENDED ACCESS ORDER will give
+	cleaned     bool                // the cleaning cartridge in the drive has been used
+	expired     bool                // and it was used up
+	tapeAt      float64             // where the head is, as a byte offset on the tape
 }
 
 // sense makes an answer.
@@ -191,6 +193,10 @@ func (d *drive) serve(ctx context.Context, c *scsi.Command) *scsi.Sense {
 		return d.reportDensity(c, b)
 	case scsi.ReportSupported:
 		return d.reportSupported(c, b)
+	case scsi.SecurityOut:
+		return d.securityOut(c, b)
+	case scsi.SecurityIn:
+		return d.securityIn(c, b)
 	case scsi.PreventAllow:
 		d.prevent = b.Prevent&1 != 0
 		return nil
@@ -357,6 +363,7 @@ func (d *drive) unload(ctx context.Context) *scsi.Sense {
 	if d.prevent {
 		return sense(scsi.IllegalKey, scsi.CodeRemovalPrevented)
 	}
+	d.crypt = crypt{}
 	var failed *scsi.Sense    // told, but the cartridge comes out: it would stay for ever
 	if d.state == threading { // a cleaning is not broken off
 		d.pace.until = d.readyAt

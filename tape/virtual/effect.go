@@ -144,6 +144,7 @@ func (d *drive) reset() {
 
 // settings are those that a drive begins with.
 func (d *drive) settings() {
+	d.crypt = crypt{}
 	d.compress, d.protection, d.extension, d.allowed = true, scsi.Protection{}, scsi.ConfigurationExtension{}, nil
 }
 

@@ -117,7 +117,7 @@ func fill(t testing.TB, l *Library, partition, records int) {
 	t.Helper()
 	p := l.drives[0].cart.parts[partition]
 	for range records {
-		p.pending = append(p.pending, entry{recordEntry, 1 << 30, p.end, p.marks, 0})
+		p.pending = append(p.pending, entry{recordEntry, 1 << 30, p.end, p.marks, 0, 0})
 		p.end += 1 << 30
 	}
 	noError(t, p.flush())

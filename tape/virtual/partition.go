@@ -40,7 +40,10 @@ type entry struct {
 	length uint32
 	offset int64  // of the record in the data file; of a filemark: where the next record begins
 	marks  uint32 // filemarks before it in the partition
-	sum    uint32 // CRC-32C of the record
+	sum    uint32 // CRC-32C of the record, as it lies in the data file
+	// overhead is how many bytes of length an encrypted record takes more than its content;
+	// 0: it is in clear.
+	overhead uint16
 }
 
 func (e entry) end() int64 { return e.offset + int64(e.length) }
@@ -58,6 +61,7 @@ func (e entry) marksAfter() uint32 {
 func (e entry) put(b []byte, before uint32) (check uint32) {
 	clear(b[:entrySize])
 	b[0] = byte(e.kind)
+	binary.BigEndian.PutUint16(b[2:], e.overhead)
 	binary.BigEndian.PutUint32(b[4:], e.length)
 	binary.BigEndian.PutUint64(b[8:], uint64(e.offset))
 	binary.BigEndian.PutUint32(b[16:], e.marks)
@@ -75,8 +79,8 @@ func parseEntry(b []byte) (e entry, before, check uint32, ok bool) {
 		return e, 0, 0, false
 	}
 	e = entry{entryKind(b[0]), binary.BigEndian.Uint32(b[4:]), int64(binary.BigEndian.Uint64(b[8:])),
-		binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])}
-	ok = e.offset >= 0 && (e.kind == recordEntry || e.kind == filemarkEntry && e.length == 0)
+		binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:]), binary.BigEndian.Uint16(b[2:])}
+	ok = e.offset >= 0 && uint32(e.overhead) <= e.length && (e.kind == recordEntry || e.kind == filemarkEntry && e.length == 0)
 	return e, binary.BigEndian.Uint32(b[24:]), check, ok
 }
 
@@ -315,10 +319,12 @@ func (p *partition) cutIndex(n int64) error {
 }
 
 // append adds a record at the end of data. It is on disk after flush.
-func (p *partition) append(b []byte) error { return p.appendSummed(b, crc32.Checksum(b, castagnoli)) }
+func (p *partition) append(b []byte) error {
+	return p.appendRecord(b, crc32.Checksum(b, castagnoli), 0)
+}
 
-// appendSummed is append of a record whose CRC-32C is known.
-func (p *partition) appendSummed(b []byte, sum uint32) error {
+// appendRecord is append of a record whose CRC-32C is known. overhead is as in entry.
+func (p *partition) appendRecord(b []byte, sum uint32, overhead int) error {
 	if p.broken != nil {
 		return p.broken
 	}
@@ -331,7 +337,7 @@ func (p *partition) appendSummed(b []byte, sum uint32) error {
 		return errors.WithStack(err)
 	}
 	p.dataDirty = true
-	p.pending = append(p.pending, entry{recordEntry, uint32(len(b)), p.end, p.marks, sum})
+	p.pending = append(p.pending, entry{recordEntry, uint32(len(b)), p.end, p.marks, sum, uint16(overhead)})
 	p.end += int64(len(b))
 	return nil
 }

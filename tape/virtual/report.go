@@ -40,6 +40,9 @@ func (d *drive) reportSupported(c *scsi.Command, b scsi.ReportSupported) *scsi.S
 	add(t.Short, scsi.OpTestUnitReady, scsi.OpRequestSense, scsi.OpReadBlockLimits, scsi.OpInquiry, scsi.OpModeSelect6, scsi.OpModeSense6,
 		scsi.OpPreventAllow, scsi.OpReadPosition, scsi.OpReportDensity, scsi.OpLogSense, scsi.OpModeSelect10, scsi.OpModeSense10,
 		scsi.OpAllowOverwrite, scsi.OpReadAttribute, scsi.OpWriteAttribute)
+	if !d.lib.cfg.NoEncryption {
+		add(t.Short, scsi.OpSecurityIn, scsi.OpSecurityOut)
+	}
 	add(t.Rewind, scsi.OpRewind)
 	add(t.Format, scsi.OpFormatMedium)
 	add(t.Read, scsi.OpRead6)

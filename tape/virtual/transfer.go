@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"context"
+	"hash/crc32"
 
 	"sliod/tape"
 	"sliod/tape/scsi"
@@ -41,6 +42,22 @@ func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.S
 		d.block++
 		return d.damaged(err)
 	}
+	if e.kind == recordEntry {
+		if s := d.crypt.readable(e); s != nil {
+			return s
+		}
+	}
+	var record []byte // of an encrypted one
+	if e.overhead > 0 {
+		var s *scsi.Sense
+		if record, _, s, err = d.unseal(e); s != nil {
+			return s // the head stays before it
+		} else if err != nil {
+			d.block++
+			return d.damaged(err)
+		}
+	}
+	length := int64(e.length) - int64(e.overhead)
 	at := tape.Position{Partition: tape.Partition(d.partition), Block: tape.BlockNo(d.block)}
 	d.block++
 	if e.kind == filemarkEntry {
@@ -52,14 +69,18 @@ func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.S
 	if d.lib.isBad(d.barcode, at).read {
 		return sense(scsi.MediumErrorKey, scsi.CodeReadError)
 	}
-	if err := p.read(e, want); err != nil {
+	sum := e.sum
+	if e.overhead > 0 {
+		copy(want, record)
+		sum = crc32.Checksum(record, castagnoli)
+	} else if err := p.read(e, want); err != nil {
 		return d.damaged(err)
 	}
-	d.count(func(u *use) { u.Read += int64(e.length) })
-	over := min(len(want), int(e.length))
-	short := room - int64(e.length)
+	d.count(func(u *use) { u.Read += length })
+	over := min(len(want), int(length))
+	short := room - length
 	if d.protection.Read && short >= 0 {
-		over = d.guard(c, over, e.sum)
+		over = d.guard(c, over, sum)
 	}
 	c.Residual = len(c.Data) + len(c.Tail) - over
 	if short < 0 && !b.Suppress || short > 0 && !b.Suppress {
@@ -79,6 +100,10 @@ func (d *drive) write(ctx context.Context, c *scsi.Command, b scsi.Write6) *scsi
 	if s != nil {
 		return s
 	}
+	size, overhead := len(data), d.crypt.overhead()
+	if overhead > 0 {
+		data, summed = d.crypt.seal(data), false
+	}
 	p := d.part()
 	used, err := p.used(d.block)
 	if err != nil {
@@ -86,7 +111,7 @@ func (d *drive) write(ctx context.Context, c *scsi.Command, b scsi.Write6) *scsi
 	}
 	if used+int64(len(data)) > p.capacity {
 		c.Residual = len(c.Data) + len(c.Tail)
-		return &scsi.Sense{Key: scsi.VolumeOverflow, Code: scsi.CodeEndOfMedium, EOM: true, Info: int64(len(data)), InfoValid: true}
+		return &scsi.Sense{Key: scsi.VolumeOverflow, Code: scsi.CodeEndOfMedium, EOM: true, Info: int64(size), InfoValid: true}
 	}
 	if d.lib.isBad(d.barcode, tape.Position{Partition: tape.Partition(d.partition), Block: tape.BlockNo(d.block)}).write {
 		c.Residual = len(c.Data) + len(c.Tail)
@@ -95,17 +120,16 @@ func (d *drive) write(ctx context.Context, c *scsi.Command, b scsi.Write6) *scsi
 	if s := d.overwrite(); s != nil {
 		return s
 	}
-	if summed {
-		err = p.appendSummed(data, sum)
-	} else {
-		err = p.append(data)
+	if !summed {
+		sum = crc32.Checksum(data, castagnoli)
 	}
+	err = p.appendRecord(data, sum, overhead)
 	if err != nil {
 		c.Residual = len(c.Data) + len(c.Tail)
 		return d.written(err)
 	}
 	d.block++
-	d.count(func(u *use) { u.Written += int64(len(data)) })
+	d.count(func(u *use) { u.Written += int64(size) })
 	seconds := d.lib.geometry.stream(d.tapeAt, len(data))
 	d.tapeAt = d.base(d.partition) + float64(p.end)
 	d.pace.write(ctx, seconds, len(data), d.lib.geometry.rate)
