@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"sliod/backend/vfs"
+	"sliod/export"
 	"sliod/server/wire"
 )
 
@@ -36,8 +37,10 @@ type conn struct {
 	in         input
 	dec        wire.Codec
 	msize      uint32 // 0 until a version has been agreed on
+	extended   bool   // the extension has been agreed on
 	fids       map[uint32]*fid
-	xattrBytes int // held by fids of extended attributes
+	last       *export.Export // of the latest attach; nil: the whole archive, or none yet
+	xattrBytes int            // held by fids of extended attributes
 	spare      *request
 	entries    []byte // Treaddir's
 	req        requests

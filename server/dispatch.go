@@ -38,6 +38,10 @@ type requests struct {
 	clunk       wire.MsgTclunk
 	remove      wire.MsgTremove
 	statfs      wire.MsgTstatfs
+
+	seek     wire.MsgTseek
+	allocate wire.MsgTallocate
+	copy     wire.MsgTcopy
 }
 
 type replies struct {
@@ -65,6 +69,10 @@ type replies struct {
 	clunk       wire.MsgRclunk
 	remove      wire.MsgRremove
 	statfs      wire.MsgRstatfs
+
+	seek     wire.MsgRseek
+	allocate wire.MsgRallocate
+	copy     wire.MsgRcopy
 }
 
 // errQueued is what a handler returns if its reply has been queued, or will be.
@@ -97,6 +105,9 @@ func (c *conn) serveRequest(h wire.Header, body []byte) error {
 func (c *conn) handle(h wire.Header, body []byte) (wire.Message, error) {
 	if c.msize == 0 && h.Type != wire.Tversion {
 		return nil, linux.EPROTO // nothing before a version has been agreed on
+	}
+	if h.Type.Extended() && !c.extended {
+		return nil, linux.EOPNOTSUPP
 	}
 	q := &c.req
 	switch h.Type {
@@ -161,6 +172,12 @@ func (c *conn) handle(h wire.Header, body []byte) (wire.Message, error) {
 		return run(c, body, &q.attach, func() (wire.Message, error) { return c.attach(&q.attach) })
 	case wire.Tversion:
 		return run(c, body, &q.version, func() (wire.Message, error) { return c.version(&q.version) })
+	case wire.Tseek:
+		return run(c, body, &q.seek, func() (wire.Message, error) { return c.seek(&q.seek) })
+	case wire.Tallocate:
+		return run(c, body, &q.allocate, func() (wire.Message, error) { return c.allocate(h.Tag, &q.allocate) })
+	case wire.Tcopy:
+		return run(c, body, &q.copy, func() (wire.Message, error) { return c.copy(h.Tag, &q.copy) })
 	case wire.Tauth:
 		// diod's clients take ENOENT for "no authentication needed" and fail on ENOSYS.
 		return run(c, body, &q.auth, func() (wire.Message, error) { return nil, linux.ENOENT })

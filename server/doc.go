@@ -61,7 +61,15 @@
 //
 // A unix socket tells the peer's user by SO_PEERCRED. A loopback TCP connection
 // belongs to the user who owns the socket at its other end, as /proc/net/tcp says.
-// Root may attach as anyone, others only as themselves.
+// Root may attach as anyone, others only as themselves. These peers are local, and have
+// the whole archive.
+//
+// All others have exports alone (package export has the rules): a certificate names a
+// user or a machine (package cert), a machine on plain TCP or vsock only claims its users.
+// An export is a tree of its own, exported, around the data tree: it stops at its
+// directory, translates owners, and refuses changes if it is read-only. What it hands to
+// the data tree are the data tree's own nodes. A file by number ("id:N") belongs to what
+// the connection attached to last.
 //
 // # What survives a crash
 //

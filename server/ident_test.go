@@ -55,8 +55,11 @@ func TestListen(t *testing.T) {
 		"tcp:127.0.0.1":                    "tcp:HOST:PORT",
 		"udp:127.0.0.1:1":                  "unix:PATH",
 		"":                                 "unix:PATH",
-		"unix:":                            "1 to 107",
-		"unix:" + strings.Repeat("x", 108): "1 to 107",
+		"unix:":                            "has no path",
+		"unix:" + strings.Repeat("x", 108): "at most 85 bytes",
+		"tls:127.0.0.1:0":                  "set cert, key and client_ca",
+		"vsock:1":                          "lets virtual machines in",
+		"port:/dev/virtio-ports/x":         "a serial port is for clients",
 		"unix:@abstract":                   "abstract",
 		"unix:" + filepath.Join(dir, "no", "dir"): "no such file",
 	} {

@@ -2,49 +2,98 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	stderrors "errors"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pkg/errors"
+
+	"sliod/cert"
+	"sliod/export"
+	"sliod/netaddr"
 )
 
-// maxSocketPath is the longest path of a unix socket on Linux.
-const maxSocketPath = 107
-
-// Listen opens an address to serve: "unix:PATH" or "tcp:HOST:PORT". TCP is refused
-// on anything but loopback, because a user is known there only by the machine's own
-// tables. A unix socket that is left over from a server that died is replaced; one
-// that is in use, or another kind of file, is an error. The socket is open to every
-// user (mode 0666): who connects is known by its credentials.
-func Listen(addr string) (net.Listener, error) {
-	if err := CheckAddr(addr); err != nil {
-		return nil, err
-	}
-	kind, rest, _ := strings.Cut(addr, ":")
-	if kind == "unix" {
-		return listenUnix(rest)
-	}
-	l, err := net.Listen("tcp", rest)
-	return l, errors.Wrapf(err, "listen on tcp:%s", rest)
+// Network is what listening on the network needs. The zero value serves this machine
+// alone.
+type Network struct {
+	// Exports say which networks may be listened on.
+	Exports []export.Export
+	// TLS has the server's certificate; nil: there is none.
+	TLS *cert.Source
 }
+
+// Listen opens an address of this machine to serve: "unix:PATH", or "tcp:HOST:PORT" on
+// loopback.
+func Listen(addr string) (net.Listener, error) { return new(Network).Listen(addr) }
 
 // CheckAddr says what Listen would have against an address, without touching it.
-func CheckAddr(addr string) error {
-	kind, rest, _ := strings.Cut(addr, ":")
-	switch kind {
-	case "unix":
-		return checkUnix(rest)
-	case "tcp":
-		return checkTCP(rest)
+func CheckAddr(addr string) error { return new(Network).Check(addr) }
+
+// Listen opens an address to serve. TCP beyond loopback, TLS and vsock are refused
+// unless an export lets such peers in. A unix socket that is left over from a server that
+// died is replaced; one that is in use, or another kind of file, is an error. The socket
+// is open to every user (mode 0666): who connects is known by its credentials.
+func (w *Network) Listen(addr string) (net.Listener, error) {
+	if err := w.Check(addr); err != nil {
+		return nil, err
 	}
-	return errors.Errorf("listen on %q: an address is unix:PATH or tcp:HOST:PORT", addr)
+	a, err := netaddr.Parse(addr)
+	if err != nil {
+		return nil, err
+	}
+	var l net.Listener
+	switch a.Kind {
+	case netaddr.Unix:
+		return listenUnix(a.Path)
+	case netaddr.Vsock:
+		l, err = netaddr.ListenVsock(a.CID, a.VPort)
+		if stderrors.Is(err, syscall.EAFNOSUPPORT) {
+			return nil, errors.Wrapf(err, "listen on %s: the kernel has no vsock; load its module (modprobe vhost_vsock on a host)", addr)
+		}
+	case netaddr.TLS:
+		if l, err = net.Listen("tcp", a.HostPort); err == nil {
+			l = tls.NewListener(l, w.TLS.Config())
+		}
+	default:
+		l, err = net.Listen("tcp", a.HostPort)
+	}
+	return l, errors.Wrapf(err, "listen on %s", addr)
 }
 
-func checkTCP(hostPort string) error {
+// Check says what Listen would have against an address, without touching it.
+func (w *Network) Check(addr string) error {
+	a, err := netaddr.Parse(addr)
+	if err != nil {
+		return errors.WithStack(err)
+	}
+	const example = "docs/network.md has examples"
+	switch a.Kind {
+	case netaddr.TCP:
+		return w.checkTCP(a.HostPort)
+	case netaddr.TLS:
+		if w.TLS == nil {
+			return errors.Errorf("listen on %s: the configuration has no certificate: set cert, key and client_ca of [tls]; %s", addr, example)
+		}
+		if !export.LetsIn(w.Exports, export.TLSUser) {
+			return errors.Errorf("listen on %s: no [export.NAME] of the configuration lets users with certificates in: write networks = [\"tls\"]; %s", addr, example)
+		}
+	case netaddr.Vsock:
+		if !export.LetsIn(w.Exports, export.Vsock) {
+			return errors.Errorf("listen on %s: no [export.NAME] of the configuration lets virtual machines in: write networks = [\"vsock\"]; %s", addr, example)
+		}
+	case netaddr.Port:
+		return errors.Errorf("listen on %s: a serial port is for clients; on its other side, outside of the virtual machine, is a unix socket: listen on that", addr)
+	}
+	return nil
+}
+
+func (w *Network) checkTCP(hostPort string) error {
+	if export.LetsIn(w.Exports, export.TCP) {
+		return nil
+	}
 	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return errors.Wrapf(err, "listen on tcp:%s: an address is tcp:HOST:PORT", hostPort)
@@ -58,30 +107,20 @@ func checkTCP(hostPort string) error {
 	for _, ip := range ips {
 		if !ip.IsLoopback() {
 			return errors.Errorf("listen on tcp:%s: only loopback addresses (127.0.0.1, ::1) are served, "+
-				"because users are not authenticated over a network; use 127.0.0.1, or a unix socket", hostPort)
+				"because users are not authenticated over plain TCP; use 127.0.0.1, a unix socket, or tls:; "+
+				"or name the networks that you trust in an [export.NAME] of the configuration", hostPort)
 		}
-	}
-	return nil
-}
-
-func checkUnix(path string) error {
-	if path == "" || len(path) > maxSocketPath {
-		return errors.Errorf("listen on unix:%s: the path of a socket has 1 to %d bytes, this has %d; choose a shorter one",
-			path, maxSocketPath, len(path))
-	}
-	if strings.HasPrefix(path, "@") {
-		return errors.Errorf("listen on unix:%s: abstract sockets are not served; give a path", path)
 	}
 	return nil
 }
 
 func listenUnix(path string) (net.Listener, error) {
-	l, err := net.Listen("unix", path)
+	l, err := netaddr.ListenUnix(path)
 	if stderrors.Is(err, syscall.EADDRINUSE) {
 		if err := removeStale(path); err != nil {
 			return nil, err
 		}
-		l, err = net.Listen("unix", path)
+		l, err = netaddr.ListenUnix(path)
 	}
 	if err != nil {
 		return nil, errors.Wrapf(err, "listen on unix:%s", path)
@@ -105,7 +144,7 @@ func removeStale(path string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	c, err := netaddr.DialUnix(ctx, path)
 	if err == nil {
 		_ = c.Close()
 	}

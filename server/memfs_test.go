@@ -183,6 +183,29 @@ func (fs *memFS) Attach(c *vfs.Cred, path string) (vfs.Node, error) {
 	return fs.node(f), nil
 }
 
+// Find implements vfs.Finder, for users who may search everything.
+func (fs *memFS) Find(_ *vfs.Cred, top, path uint64) (vfs.Node, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if top == 0 {
+		top = fs.root.qid.Path
+	}
+	for _, f := range fs.files {
+		if f.qid.Path != path {
+			continue
+		}
+		for at := f; ; at = at.parent {
+			if at.qid.Path == top {
+				return fs.node(f), nil
+			}
+			if at == fs.root {
+				return nil, linux.ENOENT
+			}
+		}
+	}
+	return nil, linux.ENOENT
+}
+
 // memNode is a reference to a file.
 type memNode struct {
 	f        *memFile
@@ -241,6 +264,12 @@ func (n *memNode) Setattr(_ *vfs.Cred, mask p9.SetAttrMask, a p9.SetAttr, _ bool
 		copy(data, n.f.data)
 		n.f.data = data
 	}
+	if mask.UID {
+		n.f.uid = uint32(a.UID)
+	}
+	if mask.GID {
+		n.f.gid = uint32(a.GID)
+	}
 	return nil
 }
 func (n *memNode) Statfs(*vfs.Cred) (p9.FSStat, error) {
@@ -270,12 +299,13 @@ func (n *memNode) make(name string, mode p9.FileMode) (*memFile, error) {
 	}
 	return n.f.fs.newFile(n.f, name, mode), nil
 }
-func (n *memNode) Create(_ *vfs.Cred, name string, flags p9.OpenFlags, mode p9.FileMode, _ uint32) (vfs.Node, vfs.File, error) {
+func (n *memNode) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (vfs.Node, vfs.File, error) {
 	defer n.lock()()
 	f, err := n.make(name, p9.ModeRegular|mode&0o7777)
 	if err != nil {
 		return nil, nil, err
 	}
+	f.uid, f.gid = c.UID, gid
 	n.f.fs.opens++
 	return n.f.fs.node(f), &memOpen{f: f}, nil
 }

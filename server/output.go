@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -152,13 +153,40 @@ func (b *batch) sent(n int) {
 	}
 }
 
-// sendConn writes all to a connection that is no socket of the system.
+// coalesced is how much sendConn hands over at once: a few records of TLS.
+const coalesced = 64 << 10
+
+// coalescers are buffers of sendConn.
+var coalescers = sync.Pool{New: func() any { b := make([]byte, 0, coalesced); return &b }}
+
+// sendConn writes all to a connection that is no socket of the system, such as TLS. It
+// hands over large pieces, copied together: each would be a record and a system call.
 func (b *batch) sendConn(nc net.Conn) error {
-	for ; b.next < len(b.iov); b.next++ {
-		v := b.iov[b.next]
-		if _, err := nc.Write(unsafe.Slice(v.Base, int(v.Len))); err != nil {
+	buf := coalescers.Get().(*[]byte)
+	defer coalescers.Put(buf)
+	for b.next < len(b.iov) {
+		out := (*buf)[:0]
+		for b.next < len(b.iov) && len(out) < coalesced {
+			v := &b.iov[b.next]
+			part := unsafe.Slice(v.Base, min(int(v.Len), coalesced-len(out)))
+			populate(part)
+			out = append(out, part...)
+			b.sent(len(part))
+		}
+		if _, err := nc.Write(out); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// populate maps the pages of a slot before Go touches them: a page fault would stop the
+// scheduler's thread for as long as the disk takes. If it fails, the touch does it.
+func populate(p []byte) {
+	page := uintptr(unix.Getpagesize())
+	if uintptr(len(p)) < page {
+		return // a head, or a small file: not worth a system call
+	}
+	skip := uintptr(unsafe.Pointer(&p[0])) % page
+	_ = unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(&p[0]), -int(skip))), len(p)+int(skip)), unix.MADV_POPULATE_READ)
 }

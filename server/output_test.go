@@ -63,15 +63,20 @@ func TestConnectionWithoutASocket(t *testing.T) {
 	e := newEnv(t, func(c *Config) {
 		c.Identify = func(net.Conn) (Peer, error) { return Peer{UID: uint32(os.Getuid())}, nil }
 	})
-	f := e.fs.add("f", bytes.Repeat([]byte("d"), 100000))
+	content := make([]byte, 300000) // a third of it a hole: several pieces, of both kinds
+	for i := range content[:200000] {
+		content[i] = byte(i * 31 >> 3)
+	}
+	f := e.fs.add("f", content[:200000:200000])
+	f.hole = 100000
 	a, b := net.Pipe()
 	e.s.ServeConn(b)
 	c := &client{t: t, nc: a}
 	c.version(1 << 20)
 	c.ok(1, attach(0, ""))
 	c.open(1, "f", p9.ReadWrite)
-	if n := len(c.read(1, 1, 0, 1<<19)); n != 100000 {
-		t.Error(n)
+	if p := c.read(1, 1, 0, 1<<19); !bytes.Equal(p, content) {
+		t.Errorf("%d bytes, or other ones than the file has", len(p))
 	}
 	f.setAbsent(true)
 	c.sendWrite(20, 1, 0, []byte("xyz"))

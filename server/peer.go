@@ -1,16 +1,25 @@
 package server
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net"
 	"syscall"
 	"unsafe"
 
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
+
+	"sliod/export"
+	"sliod/netaddr"
+	"sliod/server/wire"
 )
 
-// Peer is the user at the other end of a connection.
+// Peer is the user or the machine at the other end of a connection.
 type Peer struct {
+	export.Peer
+	// UID is the user if the peer is a process of this machine, or a certificate that
+	// names a user of it; else, and for a peer that only claims who it is, wire.NoUname.
 	UID uint32
 	// GID and Groups are what the peer's process had when it connected, if Exact;
 	// otherwise only UID is known.
@@ -21,20 +30,44 @@ type Peer struct {
 	Addr string
 }
 
-// Identify finds out whose process is at the other end of a unix socket or of a TCP
-// connection over loopback. Anything else is an error.
+// who names the peer, acting as uid, for log lines.
+func (p *Peer) who(uid uint32) string {
+	switch {
+	case p.Kind == export.TLSUser:
+		return "the certificate of " + p.Name + " (" + p.Fingerprint + ") at " + p.Addr
+	case uid == wire.NoUname:
+		return "an unnamed user at " + p.Addr
+	}
+	return fmt.Sprintf("user %d at %s", uid, p.Addr)
+}
+
+// Identify finds out who is at the other end of a connection that a listener of this
+// package has accepted. A connection of TLS has its handshake here, which takes
+// handshakeTime at most. What cannot be known is an error.
 func Identify(nc net.Conn) (Peer, error) {
 	switch nc := nc.(type) {
 	case *net.UnixConn:
 		return identifyUnix(nc)
+	case *tls.Conn:
+		return identifyTLS(nc)
 	case *net.TCPConn:
 		local, ok1 := nc.LocalAddr().(*net.TCPAddr)
 		remote, ok2 := nc.RemoteAddr().(*net.TCPAddr)
-		if !ok1 || !ok2 || !local.IP.IsLoopback() || !remote.IP.IsLoopback() {
-			return Peer{}, errors.Errorf("connection from %v to %v is not over loopback", nc.RemoteAddr(), nc.LocalAddr())
+		if !ok1 || !ok2 {
+			return Peer{}, errors.Errorf("connection from %v to %v has no addresses", nc.RemoteAddr(), nc.LocalAddr())
 		}
-		uid, err := socketOwner(remote.AddrPort(), local.AddrPort())
-		return Peer{UID: uid, Addr: "tcp:" + remote.String()}, err
+		p := Peer{Addr: "tcp:" + remote.String()}
+		p.IP = remote.AddrPort().Addr().Unmap().WithZone("")
+		if !local.IP.IsLoopback() || !remote.IP.IsLoopback() {
+			p.Kind, p.UID = export.TCP, wire.NoUname
+			return p, nil
+		}
+		var err error
+		p.UID, err = socketOwner(remote.AddrPort(), local.AddrPort())
+		return p, err
+	}
+	if a, ok := nc.RemoteAddr().(netaddr.VsockAddr); ok {
+		return Peer{Peer: export.Peer{Kind: export.Vsock, CID: a.CID}, UID: wire.NoUname, Addr: "vsock:" + a.String()}, nil
 	}
 	return Peer{}, errors.Errorf("connection of kind %T: the user at its other end cannot be known", nc)
 }

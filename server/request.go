@@ -17,7 +17,7 @@ const (
 	reqEnded                   // answered or dropped
 )
 
-// request is one Tread, Twrite, Tfsync or Tlock that is or may become deferred.
+// request is one Tread, Twrite, Tfsync, Tlock, Tallocate or Tcopy that is or may become deferred.
 // It is the Waker of its own Waiter. An object that has been parked is never used
 // for another request, so a late wake can meet no stranger.
 type request struct {
@@ -156,6 +156,8 @@ func (c *conn) settle(r *request) {
 			c.replyLocked(r.tag, &wire.MsgRfsync{})
 		case r.kind == wire.Tlock:
 			c.replyLocked(r.tag, &wire.MsgRlock{Status: wire.LockSuccess})
+		case r.kind.Extended():
+			c.extendedLocked(r)
 		}
 	}
 	c.endLocked(r)

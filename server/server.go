@@ -11,6 +11,8 @@ import (
 	"github.com/pkg/errors"
 	"github.com/sirupsen/logrus"
 	"sliod/backend/vfs"
+	"sliod/export"
+	"sliod/netaddr"
 	"sliod/server/wire"
 )
 
@@ -22,6 +24,7 @@ const (
 	fieldConn = "conn"
 	fieldPeer = "peer"
 	fieldUID  = "uid"
+	fieldCert = "certificate"
 	fieldOp   = "op"
 	fieldTag  = "tag"
 )
@@ -67,8 +70,11 @@ type Config struct {
 	// Authorize, if not nil, is asked after the rules of the package have allowed p to
 	// attach to the tree as uid. It returns an errno to refuse.
 	Authorize func(p Peer, uid uint32, tree string) error
-	// Identify, if not nil, tells who is at the other end of a connection. The default
-	// knows unix sockets and loopback TCP.
+	// Exports are the subtrees that others than local peers may attach to, and local
+	// ones by name. export.CheckAll has passed them.
+	Exports []export.Export
+	// Identify, if not nil, tells who is at the other end of a connection, instead of
+	// the function Identify.
 	Identify func(net.Conn) (Peer, error)
 }
 
@@ -85,6 +91,7 @@ type Server struct {
 	nextConn  uint64
 	conns     map[*conn]struct{} // that are being served
 	accepted  int                // with those whose peer is still being found out
+	strangers int                // of them, from other machines
 	pending   map[net.Conn]struct{}
 	listeners map[net.Listener]struct{}
 	wg        sync.WaitGroup
@@ -178,14 +185,18 @@ func (s *Server) isClosed() bool {
 func (s *Server) ServeConn(nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.accepted >= s.cfg.MaxConns {
+	stranger := isStranger(nc)
+	if s.closed || s.accepted >= s.cfg.MaxConns || stranger && s.strangers >= strangerShare(s.cfg.MaxConns) {
 		if !s.closed {
-			s.log.Warnf("connection refused: there are %d already", s.accepted)
+			s.log.Warnf("connection refused: there are %d already, %d of them from other machines", s.accepted, s.strangers)
 		}
 		_ = nc.Close()
 		return
 	}
 	s.accepted++
+	if stranger {
+		s.strangers++
+	}
 	s.nextConn++
 	id := s.nextConn
 	s.pending[nc] = struct{}{}
@@ -193,24 +204,53 @@ func (s *Server) ServeConn(nc net.Conn) {
 	go func() {
 		defer s.wg.Done()
 		s.serveConn(nc, id)
+		s.mu.Lock()
+		s.accepted--
+		if stranger {
+			s.strangers--
+		}
+		s.mu.Unlock()
 	}()
+}
+
+// strangerShare is how many of n connections other machines may have: however many they
+// make, there is one for a local user.
+func strangerShare(n int) int { return n - n/4 }
+
+// isStranger says whether a connection is, or may be, from another machine.
+func isStranger(nc net.Conn) bool {
+	switch a := nc.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		return !a.IP.IsLoopback()
+	case netaddr.VsockAddr:
+		return true
+	}
+	return false
 }
 
 func (s *Server) serveConn(nc net.Conn, id uint64) {
 	log := s.log.WithField(fieldConn, id)
 	peer, err := s.cfg.Identify(nc)
+	if err == nil {
+		err = s.admit(&peer)
+	}
 	s.mu.Lock()
 	delete(s.pending, nc)
 	if err != nil || s.closed {
-		s.accepted--
 		s.mu.Unlock()
 		if err != nil {
-			log.WithError(err).Warn("connection refused: its user is not known")
+			log.WithError(err).Warn("connection refused")
 		}
 		_ = nc.Close()
 		return
 	}
-	log = log.WithFields(logrus.Fields{fieldPeer: peer.Addr, fieldUID: peer.UID})
+	log = log.WithField(fieldPeer, peer.Addr)
+	if peer.UID != wire.NoUname {
+		log = log.WithField(fieldUID, peer.UID)
+	}
+	if peer.Name != "" {
+		log = log.WithField(fieldCert, peer.Name)
+	}
 	c := newConn(s, nc, id, peer, log)
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -219,8 +259,20 @@ func (s *Server) serveConn(nc net.Conn, id uint64) {
 	c.serve()
 	s.mu.Lock()
 	delete(s.conns, c)
-	s.accepted--
 	s.mu.Unlock()
+}
+
+// admit says whether a peer may be connected at all. A local one may.
+func (s *Server) admit(p *Peer) error {
+	if p.Kind == export.Local {
+		return nil
+	}
+	for i := range s.cfg.Exports {
+		if s.cfg.Exports[i].Admits(&p.Peer) {
+			return nil
+		}
+	}
+	return errors.Errorf("no [export.NAME] of the configuration has networks that let %s in", p.Addr)
 }
 
 // Close ends everything: no more requests are read, answers that are ready are sent,

@@ -2,14 +2,11 @@ package server
 
 import (
 	"bytes"
-	"path"
-	"strconv"
-	"strings"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
-	"github.com/sirupsen/logrus"
 	"sliod/backend/vfs"
+	"sliod/export"
 	"sliod/server/wire"
 )
 
@@ -35,12 +32,16 @@ func (c *conn) version(q *wire.MsgTversion) (wire.Message, error) {
 	if q.Msize < minMsize {
 		return nil, linux.EINVAL
 	}
-	// A client that knows more than 9P2000.L says so after a further dot.
+	// A client that knows more than 9P2000.L says so after a further dot. What it knows
+	// is not known here, but for the extension.
 	if s := q.Version; !bytes.Equal(s, []byte(wire.Version)) && !bytes.HasPrefix(s, []byte(wire.Version+".")) {
 		r.Version = []byte("unknown")
 		return r, nil
 	}
 	r.Version = []byte(wire.Version)
+	if c.extended = string(q.Version) == wire.ExtendedVersion; c.extended {
+		r.Version = []byte(wire.ExtendedVersion)
+	}
 	c.msize = r.Msize
 	c.in.limit = r.Msize
 	return r, nil
@@ -65,76 +66,70 @@ func (c *conn) attach(q *wire.MsgTattach) (wire.Message, error) {
 			return nil, linux.ENAMETOOLONG
 		}
 	}
-	name, fs, p := c.srv.tree(string(q.Aname))
-	if fs == nil {
-		return nil, linux.ENOENT
+	t, err := c.target(string(q.Aname))
+	var cred *vfs.Cred
+	if err == nil {
+		cred, err = c.credFor(q.NUname, &t)
 	}
-	cred, err := c.credFor(q.NUname, name)
+	if err != nil {
+		return nil, c.refused(err, q)
+	}
+	fs, n, err := t.open(cred)
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.attachTo(fs, cred, string(q.Aname), p)
-	if err != nil {
-		return nil, err
+	if t.tree != CtlTree {
+		c.last = t.export
 	}
 	c.fids[q.Fid] = &fid{fs: fs, node: n, cred: cred}
 	c.rep.attach.QID = c.qid(n.QID())
 	return &c.rep.attach, nil
 }
 
-// byNumber is how an attach name begins that names a file by its FileID, which is
-// qid.path: "id:" and a decimal number.
-const byNumber = "id:"
-
-// attachTo finds the file that an attach name means: a path, or a number, by which a
-// client finds its files again after its connection was lost.
-func (c *conn) attachTo(fs vfs.FS, cred *vfs.Cred, aname, p string) (vfs.Node, error) {
-	number, ok := strings.CutPrefix(aname, byNumber)
-	if !ok {
-		return fs.Attach(cred, p)
+// refused says in the log why an attach was refused, and returns what the client is
+// told, which is a number only.
+func (c *conn) refused(err error, q *wire.MsgTattach) error {
+	log := c.log.WithField("tree", string(q.Aname)).WithError(err)
+	if q.NUname != wire.NoUname {
+		log = log.WithField("as", q.NUname)
 	}
-	finder, ok := fs.(vfs.Finder)
-	id, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil {
-		return nil, linux.ENOENT
+	log.Warn("attach refused")
+	if _, known := errnoOf(err); !known {
+		return errors.Wrap(linux.EPERM, err.Error())
 	}
-	return finder.Find(cred, id)
+	return err
 }
 
 // credFor decides whether the peer may act as uid in the tree, and as whom.
-func (c *conn) credFor(uid uint32, tree string) (*vfs.Cred, error) {
+func (c *conn) credFor(uid uint32, t *target) (*vfs.Cred, error) {
+	if t.export != nil {
+		cred, err := c.exportCred(t.export, uid)
+		if err == nil && c.srv.cfg.Authorize != nil {
+			err = c.srv.cfg.Authorize(c.peer, cred.UID, t.tree)
+		}
+		return cred, err
+	}
+	if c.peer.Kind != export.Local {
+		// Only the control tree is left: as the server's own user.
+		if t.tree != CtlTree || !c.mayAdminister() {
+			return nil, errors.Wrapf(linux.EPERM, "%s may not use the tree %q: only users with certificates whom an export with admin = true lists may", c.peer.who(uid), t.tree)
+		}
+		return &vfs.Cred{UID: c.srv.uid}, nil
+	}
 	if uid == wire.NoUname {
 		uid = c.peer.UID
 	}
-	err := error(linux.EPERM)
 	switch {
 	case c.peer.UID != 0 && uid != c.peer.UID:
-	case tree == CtlTree && uid != 0 && uid != c.srv.uid:
+		return nil, linux.EPERM
+	case t.tree == CtlTree && uid != 0 && uid != c.srv.uid:
+		return nil, linux.EPERM
 	case c.srv.cfg.Authorize != nil:
-		err = c.srv.cfg.Authorize(c.peer, uid, tree)
-	default:
-		err = nil
-	}
-	if err != nil {
-		c.log.WithFields(logrus.Fields{"as": uid, "tree": tree}).WithError(err).Warn("attach refused")
-		if _, known := errnoOf(err); !known {
-			return nil, errors.Wrap(linux.EPERM, err.Error())
+		if err := c.srv.cfg.Authorize(c.peer, uid, t.tree); err != nil {
+			return nil, err
 		}
-		return nil, err
 	}
 	return c.srv.users.cred(c.peer, uid), nil
-}
-
-// tree finds the tree that an attach name means, and the path in it.
-func (s *Server) tree(aname string) (name string, fs vfs.FS, p string) {
-	if fs := s.cfg.Trees[aname]; fs != nil && aname != "" {
-		return aname, fs, ""
-	}
-	p = path.Clean("/" + aname)
-	if p == "/" {
-		p = ""
-	}
-	return "", s.cfg.Trees[""], strings.TrimSuffix(p, "/")
 }
 
 // clunk serves Tclunk. The fid is gone whatever the answer is.

@@ -68,6 +68,11 @@ func (c *conn) xattrcreate(q *wire.MsgTxattrcreate) (wire.Message, error) {
 	if err := checkXattrName(q.Name); err != nil {
 		return nil, err
 	}
+	if x, ok := f.fs.(exported); ok { // now, not when the value has been sent
+		if err := x.change(); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case f.file != nil:
 		return nil, linux.EBUSY

@@ -32,6 +32,7 @@ var words = []word{
 	{kind: backend.JobUnpin, min: 1, what: "path"},
 	{kind: backend.JobFormat, min: 1, max: 2, what: "volume"}, {kind: backend.JobLabel, min: 1, max: 2, what: "volume", text: true},
 	{kind: backend.JobVolumesImport, what: "volume"}, {kind: backend.JobVolumesExport, min: 1, what: "volume"},
+	{kind: backend.JobVolumesSet, min: 2, max: 2, what: "volume"},
 	{kind: backend.JobDrivesReset, min: 1, what: "drive"},
 	{kind: backend.JobImport, min: 1, what: "volume"}, {kind: backend.JobVerifyFormat, min: 1, max: 2, what: "volume"},
 }

@@ -30,6 +30,7 @@ A directory stands for all below it. With volumes, by their barcodes, in place o
     label BARCODE [TEXT]       give it a name, or tell the one that it has
     volumes-import [BARCODE...]   take cartridges from the mail slots
     volumes-export BARCODE...     carry them there
+    volumes-set BARCODE STATE     what a volume may be used for
     import BARCODE [PATH] [KEY=VALUE...]   show the tree of a volume that others wrote
     drives-reset SERIAL...        put drives back in service
 For one path, a space will do:

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/hugelgupf/p9/linux"
@@ -136,11 +137,22 @@ func (f *file) Open(_ context.Context, flags p9.OpenFlags) (bridge.Handle, error
 	return &handle{t: f.t, f: h, qid: f.n.QID()}, nil
 }
 
+// inGroup is who makes a file of the group gid. The kernel has said that the process is in
+// it, which the user database need not know.
+func (f *file) inGroup(gid uint32) *vfs.Cred {
+	if f.c.InGroup(gid) {
+		return f.c
+	}
+	c := *f.c
+	c.Groups = append(slices.Clip(c.Groups), gid)
+	return &c
+}
+
 func (f *file) Create(_ context.Context, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (bridge.Entry, bridge.Handle, error) {
 	if err := checkName(name); err != nil {
 		return bridge.Entry{}, nil, err
 	}
-	n, h, err := f.n.Create(f.c, name, flags, mode, gid)
+	n, h, err := f.n.Create(f.inGroup(gid), name, flags, mode, gid)
 	if err != nil {
 		return bridge.Entry{}, nil, err
 	}
@@ -163,7 +175,7 @@ func (f *file) made(ctx context.Context, name string, err error) (bridge.Entry, 
 func (f *file) Mkdir(ctx context.Context, name string, mode p9.FileMode, gid uint32) (bridge.Entry, error) {
 	err := checkName(name)
 	if err == nil {
-		_, err = f.n.Mkdir(f.c, name, mode, gid)
+		_, err = f.n.Mkdir(f.inGroup(gid), name, mode, gid)
 	}
 	return f.made(ctx, name, err)
 }
@@ -174,7 +186,7 @@ func (f *file) Symlink(ctx context.Context, name, target string, gid uint32) (br
 		err = linux.ENAMETOOLONG
 	}
 	if err == nil {
-		_, err = f.n.Symlink(f.c, name, target, gid)
+		_, err = f.n.Symlink(f.inGroup(gid), name, target, gid)
 	}
 	return f.made(ctx, name, err)
 }
@@ -182,7 +194,7 @@ func (f *file) Symlink(ctx context.Context, name, target string, gid uint32) (br
 func (f *file) Mknod(ctx context.Context, name string, mode p9.FileMode, major, minor, gid uint32) (bridge.Entry, error) {
 	err := checkName(name)
 	if err == nil {
-		_, err = f.n.Mknod(f.c, name, mode, major, minor, gid)
+		_, err = f.n.Mknod(f.inGroup(gid), name, mode, major, minor, gid)
 	}
 	return f.made(ctx, name, err)
 }

@@ -46,6 +46,9 @@ func samples() []Message {
 		&MsgTrenameat{OldDir: 1, OldName: b("a"), NewDir: 2, NewName: b("b")}, &MsgRrenameat{},
 		&MsgTunlinkat{Dir: 1, Name: b("a"), Flags: 0x200}, &MsgRunlinkat{}, &MsgTclunk{Fid: 1}, &MsgRclunk{},
 		&MsgTremove{Fid: 1}, &MsgRremove{}, &MsgTstatfs{Fid: 1},
+		&MsgTseek{Fid: 1, Offset: 1 << 40, Whence: 4}, &MsgRseek{Offset: 1 << 41},
+		&MsgTallocate{Fid: 1, Mode: 3, Offset: 1 << 40, Length: 1 << 41}, &MsgRallocate{Count: 1 << 42},
+		&MsgTcopy{Fid: 1, Offset: 1 << 40, ToFid: 2, ToOffset: 1 << 41, Count: 1 << 42}, &MsgRcopy{Count: 1 << 43, Again: 1},
 		&MsgRstatfs{Stat: p9.FSStat{Type: 1, BlockSize: 2, Blocks: 3, BlocksFree: 4, BlocksAvailable: 5, Files: 6, FilesFree: 7, FSID: 8, NameLength: 9}},
 	}
 }
@@ -160,7 +163,7 @@ func TestSetattrMask(t *testing.T) {
 }
 
 func TestTypeNames(t *testing.T) {
-	for typ, want := range map[Type]string{Tread: "Tread", Rread: "Rread", Rlerror: "Rlerror", 200: "message type 200"} {
+	for typ, want := range map[Type]string{Tread: "Tread", Rread: "Rread", Rlerror: "Rlerror", 222: "message type 222"} {
 		if typ.String() != want {
 			t.Errorf("%d is %q, want %q", uint8(typ), typ, want)
 		}

@@ -78,6 +78,7 @@ var typeNames = map[Type]string{
 	Tgetlock: "Tgetlock", Tlink: "Tlink", Tmkdir: "Tmkdir", Trenameat: "Trenameat", Tunlinkat: "Tunlinkat",
 	Tversion: "Tversion", Tauth: "Tauth", Tattach: "Tattach", Tflush: "Tflush", Twalk: "Twalk", Tread: "Tread",
 	Twrite: "Twrite", Tclunk: "Tclunk", Tremove: "Tremove",
+	Tseek: "Tseek", Tallocate: "Tallocate", Tcopy: "Tcopy",
 }
 
 func (t Type) String() string {
@@ -116,7 +117,7 @@ const (
 	NoFid = 0xffffffff
 	// NoUname is n_uname when the client names no number.
 	NoUname = 0xffffffff
-	// Version is the one protocol that is spoken here.
+	// Version is the protocol that is spoken here; see also ExtendedVersion.
 	Version = "9P2000.L"
 )
 
