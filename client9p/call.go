@@ -65,7 +65,7 @@ func (cl *call) readData(in *bufio.Reader, n int) error {
 	return errors.WithStack(err)
 }
 
-// start queues a request. After it, finish must be called once. dst, of a Tread or
+// start queues a request, which push sends. After it, finish must be called once. dst, of a Tread or
 // Treaddir, belongs to the client until then.
 func (c *Client) start(req wire.Message, dst []byte) (*call, error) {
 	if !fits(req) {
@@ -106,11 +106,7 @@ func (c *Client) register(cl *call, encode func() []byte) (*call, error) {
 		c.inflight++
 	}
 	c.queue = append(c.queue, cl)
-	first := len(c.queue) == 1
 	c.mu.Unlock()
-	if first {
-		c.wakeWriter()
-	}
 	return cl, nil
 }
 
@@ -250,8 +246,46 @@ func (c *Client) do(ctx context.Context, req, rep wire.Message) error {
 	if err != nil {
 		return err
 	}
+	c.push()
 	_, err = c.finish(ctx, cl, rep)
 	return err
+}
+
+// step is one of several requests that are sent together.
+type step struct {
+	req, rep wire.Message
+	err      error
+}
+
+// together sends requests of which each may need what the one before does, and waits
+// for all answers. A server that knows the extension serves the requests of a connection
+// in order, so they go out at once; to another, each goes when the one before has
+// succeeded, and those after one that failed have its error.
+func (c *Client) together(ctx context.Context, steps ...*step) {
+	if !c.extended {
+		var err error
+		for _, s := range steps {
+			if err == nil {
+				err = c.do(ctx, s.req, s.rep)
+			}
+			s.err = err
+		}
+		return
+	}
+	err := ctx.Err()
+	calls := make([]*call, len(steps))
+	for i, s := range steps {
+		if err == nil {
+			calls[i], err = c.start(s.req, nil)
+		}
+		s.err = err
+	}
+	c.push()
+	for i, s := range steps {
+		if calls[i] != nil {
+			_, s.err = c.finish(ctx, calls[i], s.rep)
+		}
+	}
 }
 
 // flush cancels a call and says whether its answer came all the same, which then
@@ -266,6 +300,7 @@ func (c *Client) flush(cl *call) (answered bool) {
 		<-cl.ready // the connection is gone, which ends the call
 		return true
 	}
+	c.push()
 	<-fl.ready
 	ferr := fl.err
 	fl.free()

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
+	"golang.org/x/sys/unix"
 
 	"sliod/server/wire"
 )
@@ -58,20 +60,40 @@ const (
 	maxCalls = maxTags / 2
 	// readBuffer takes in small answers several at a time; file data goes past it.
 	readBuffer = 64 << 10
+	// sendBuffer is asked for on a unix socket, where the kernel takes a fifth of a large
+	// write by default.
+	sendBuffer = 512 << 10
 )
 
 // Client is a connection to a 9P2000.L server. Its methods are safe for
 // concurrent use.
 type Client struct {
 	conn  net.Conn
-	msize uint32        // changed only before New returns
-	done  chan struct{} // closed when both goroutines have ended
-	wake  chan struct{} // capacity 1: something is queued, or the connection is gone
+	msize uint32 // changed only before New returns
+	// extended: the server knows the extension; as msize.
+	extended bool
+	done     chan struct{} // closed when both goroutines have ended
+	wake     chan struct{} // capacity 1: something is queued, or the connection is gone
+
+	// sock sends without waiting; nil: conn is no socket of the system.
+	sock   syscall.RawConn
+	sendFn func(fd uintptr) bool
+
+	// The owner's who has set writing.
+	batch []*call
+	small []byte      // heads and small data of batch
+	space net.Buffers // the whole of bufs
+	bufs  net.Buffers // what of batch has not been sent
+	sent  bool        // all of it has
 
 	mu       sync.Mutex
-	queue    []*call // to be written, in order
-	calls    []*call // in flight, by tag; nil: the tag is free, or kept by a flush
-	inflight int     // calls, flushes apart
+	queue    []*call   // to be written, in order
+	writing  bool      // batch is being sent
+	pushing  bool      // by a caller, not by the writer
+	handoff  bool      // the writer shall send the rest
+	pushed   sync.Cond // pushing ended
+	calls    []*call   // in flight, by tag; nil: the tag is free, or kept by a flush
+	inflight int       // calls, flushes apart
 	freeTags []uint16
 	freeFids []uint32
 	nextFid  uint32
@@ -97,6 +119,14 @@ func New(ctx context.Context, conn net.Conn, msize uint32) (*Client, error) {
 		msize = DefaultMsize
 	}
 	c := &Client{conn: conn, msize: max(msize, minMsize), done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	c.pushed.L, c.sendFn = &c.mu, c.sendNow
+	switch s := conn.(type) {
+	case *net.UnixConn:
+		_ = s.SetWriteBuffer(sendBuffer) // it works with any size
+		c.sock, _ = s.SyscallConn()      // it works without
+	case *net.TCPConn:
+		c.sock, _ = s.SyscallConn()
+	}
 	if err := c.version(ctx); err != nil {
 		_ = conn.Close() // the error to tell is that of the agreement
 		return nil, err
@@ -114,24 +144,33 @@ func New(ctx context.Context, conn net.Conn, msize uint32) (*Client, error) {
 func (c *Client) version(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
 	defer stop()
-	msize, version, err := c.agree()
+	msize, version, err := c.agree(wire.ExtendedVersion)
+	var refused *Error
+	if err == nil && version == unknownVersion || stderrors.As(err, &refused) {
+		// A server that does not see that the version begins with one that it knows.
+		msize, version, err = c.agree(wire.Version)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		return err
-	case version != wire.Version:
+	case version != wire.Version && version != wire.ExtendedVersion:
 		return errors.Errorf("the server answers with protocol %q; this client needs %s", version, wire.Version)
 	case msize < minMsize || msize > c.msize:
 		return errors.Errorf("the server wants messages of %d bytes; from %d to %d were possible", msize, minMsize, c.msize)
 	}
-	c.msize = msize
+	c.msize, c.extended = msize, version == wire.ExtendedVersion
 	return nil
 }
 
-func (c *Client) agree() (msize uint32, version string, err error) {
+// unknownVersion is the answer of a server that does not know the protocol.
+const unknownVersion = "unknown"
+
+// agree asks for one protocol.
+func (c *Client) agree(ask string) (msize uint32, version string, err error) {
 	var codec wire.Codec
-	frame := codec.Append(nil, wire.NoTag, &wire.MsgTversion{Msize: c.msize, Version: []byte(wire.Version)})
+	frame := codec.Append(nil, wire.NoTag, &wire.MsgTversion{Msize: c.msize, Version: []byte(ask)})
 	if _, err := c.conn.Write(frame); err != nil {
 		return 0, "", fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err))
 	}
@@ -207,9 +246,13 @@ func (c *Client) wakeWriter() {
 }
 
 // endCalls tells every call in flight that the connection is gone. Both
-// goroutines have ended, so nobody touches the callers' slices any more.
+// goroutines have ended, so nobody touches the callers' slices any more, once no caller
+// sends.
 func (c *Client) endCalls() {
 	c.mu.Lock()
+	for c.pushing {
+		c.pushed.Wait()
+	}
 	why := c.err
 	calls := c.calls
 	c.calls, c.queue = nil, nil
@@ -226,30 +269,94 @@ func (c *Client) endCalls() {
 // to writev from where it lies.
 const coalesce = 4 << 10
 
-// write is the writer goroutine.
+// push sends what is queued as far as the socket takes it at once; the writer gets the
+// rest. That a caller does so itself saves a switch to another goroutine.
+func (c *Client) push() {
+	c.mu.Lock()
+	if c.writing || c.err != nil || len(c.queue) == 0 {
+		c.mu.Unlock()
+		return // who writes now will look again
+	}
+	if c.sock == nil {
+		c.mu.Unlock()
+		c.wakeWriter()
+		return
+	}
+	c.pushing = true
+	c.beginLocked()
+	c.mu.Unlock()
+	err := c.sock.Write(c.sendFn) // the writer finds the same error
+	c.mu.Lock()
+	c.pushing = false
+	c.writing = err != nil || !c.sent
+	c.handoff = c.writing
+	more := c.writing || len(c.queue) > 0
+	c.pushed.Signal()
+	c.mu.Unlock()
+	if more {
+		c.wakeWriter()
+	}
+}
+
+// sendNow sends what the socket takes without waiting.
+func (c *Client) sendNow(fd uintptr) bool {
+	for c.sent = false; len(c.bufs) > 0; {
+		n, err := unix.SendmsgBuffers(int(fd), c.bufs, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return true
+		}
+		for n > 0 {
+			k := min(n, len(c.bufs[0]))
+			c.bufs[0] = c.bufs[0][k:]
+			n -= k
+			if len(c.bufs[0]) == 0 {
+				c.bufs[0] = nil // it is the caller's
+				c.bufs = c.bufs[1:]
+			}
+		}
+	}
+	c.sent = true
+	return true
+}
+
+// beginLocked makes the caller the owner of all that is queued.
+func (c *Client) beginLocked() {
+	c.writing = true
+	c.batch, c.queue = c.queue, c.batch[:0]
+	c.small, c.bufs = gather(c.batch, c.small[:0], c.space[:0])
+	c.space = c.bufs
+	clear(c.batch)
+}
+
+// write is the writer goroutine. It sends what callers could not.
 func (c *Client) write() {
-	var batch []*call
-	var small []byte
-	var bufs net.Buffers
 	for {
 		c.mu.Lock()
-		batch, c.queue = c.queue, batch[:0]
-		small, bufs = gather(batch, small[:0], bufs[:0])
 		gone := c.err != nil
+		work := c.handoff
+		if !c.writing && len(c.queue) > 0 {
+			c.beginLocked()
+			work = true
+		}
+		c.handoff = false
 		c.mu.Unlock()
 		if gone {
 			return
 		}
-		if len(batch) == 0 {
+		if !work {
 			<-c.wake
 			continue
 		}
-		clear(batch)
-		out := bufs // WriteTo eats its receiver
-		if _, err := out.WriteTo(c.conn); err != nil {
+		if _, err := c.bufs.WriteTo(c.conn); err != nil {
 			c.fail(fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err)))
 			return
 		}
+		c.mu.Lock()
+		c.writing = false
+		c.mu.Unlock()
 	}
 }
 

@@ -23,7 +23,9 @@
 // # Goroutines and locks
 //
 // One reader and one writer goroutine for each Client, which end at Close or when
-// the connection fails. The writer sends what is queued with one writev; file data
+// the connection fails. A caller sends its own request as far as the socket takes it at
+// once, with what else is queued; the writer has the rest, and all if the connection is no
+// socket of the system. Only the one who has set Client.writing sends. File data
 // goes out from the caller's slice, and the reader puts it straight into the
 // caller's slice: the caller has it back when the call returns, never before.
 // A call that waits holds nothing but its goroutine and a small object. Client.mu

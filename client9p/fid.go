@@ -3,7 +3,6 @@ package client9p
 import (
 	"context"
 
-	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 
 	"sliod/server/wire"
@@ -76,23 +75,10 @@ func (f *Fid) Walk(ctx context.Context, names ...string) (*Fid, error) {
 }
 
 func (f *Fid) walk(ctx context.Context, names []string) (*Fid, error) {
-	next := &Fid{c: f.c, fid: f.c.takeFid(), qid: f.qid}
-	m := wire.MsgTwalk{Fid: f.fid, NewFid: next.fid, N: len(names)}
-	for i, name := range names {
-		m.Names[i] = []byte(name)
-	}
-	var r wire.MsgRwalk
-	err := f.c.do(ctx, &m, &r)
-	if err == nil && r.N < len(names) {
-		// A walk that stops on the way has made no fid.
-		err = &Error{Op: opName(wire.Twalk), Errno: linux.ENOENT}
-	}
-	if err != nil {
-		f.c.giveFid(next.fid)
-		return nil, err
-	}
-	if r.N > 0 {
-		next.qid = r.QIDs[r.N-1]
+	next, s, r := f.walking(names...)
+	s.err = f.c.do(ctx, s.req, s.rep)
+	if err := f.walked(next, s, r); err != nil {
+		return nil, err // a walk that stops on the way has made no fid
 	}
 	return next, nil
 }

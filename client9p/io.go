@@ -33,6 +33,7 @@ func (f *Fid) Read(ctx context.Context, p []byte, off uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	f.c.push()
 	n, err := f.c.finish(ctx, cl, nil)
 	if err == nil && n == 0 {
 		err = io.EOF
@@ -54,6 +55,7 @@ func (f *Fid) Write(ctx context.Context, p []byte, off uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	f.c.push()
 	return f.finishWrite(ctx, cl, len(p))
 }
 
@@ -133,6 +135,7 @@ func (f *Fid) transfer(ctx context.Context, p []byte, off uint64, w int,
 		if count == 0 {
 			break
 		}
+		f.c.push()
 		t := &ring[head]
 		n, ferr := finish(t.cl, len(t.p))
 		if err == nil {
@@ -193,6 +196,7 @@ func (f *Fid) Readdir(ctx context.Context, off uint64) ([]p9.Dirent, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.c.push()
 	n, err := f.c.finish(ctx, cl, nil)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,9 @@ import (
 // fillAttr turns attributes of 9P into the kernel's. Device numbers have the same
 // encoding in both.
 func (fs *FS) fillAttr(a *p9.Attr, n *node, out *fuse.Attr) {
+	n.mu.Lock()
+	n.told = uint32(a.DataVersion)
+	n.mu.Unlock()
 	*out = fuse.Attr{
 		Ino: n.path, Size: a.Size, Blocks: a.Blocks,
 		Atime: a.ATimeSeconds, Atimensec: uint32(a.ATimeNanoSeconds),

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 )
 
@@ -53,8 +54,11 @@ func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 		return fuse.EROFS
 	}
 	ctx := fs.interruptible(cancel, in.Pid)
-	dir := fs.node(in.NodeId).file
-	if err := dir.Link(ctx, fs.node(in.Oldnodeid).file, name); err != nil {
+	dir, target := fs.node(in.NodeId).file, fs.node(in.Oldnodeid)
+	if target == stale {
+		return fs.status("link", linux.ESTALE)
+	}
+	if err := dir.Link(ctx, target.file, name); err != nil {
 		return fs.status("link", err)
 	}
 	e, err := dir.Walk(ctx, name)
@@ -73,7 +77,11 @@ func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName
 	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
-	return fs.status("rename", fs.node(in.NodeId).file.Rename(fs.interruptible(cancel, in.Pid), oldName, fs.node(in.Newdir).file, newName))
+	dir := fs.node(in.Newdir)
+	if dir == stale {
+		return fs.status("rename", linux.ESTALE)
+	}
+	return fs.status("rename", fs.node(in.NodeId).file.Rename(fs.interruptible(cancel, in.Pid), oldName, dir.file, newName))
 }
 
 // Unlink serves unlink(2).

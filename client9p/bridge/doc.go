@@ -20,13 +20,15 @@
 //
 // The kernel interrupts a request for any signal. Only one that ends the
 // program gives the request up (interrupt.go): any other must not make a read of an
-// archived file fail, and Go programs get signals all the time.
+// archived file fail, and Go programs get signals all the time. Every request can be given
+// up so, those too that wait for a server that is away.
 //
 // # Caching
 //
 // The kernel keeps attributes and names for Options.AttrTimeout, and file data until
-// the file's version changes: what another client changes is seen after that time, or
-// with the next open.
+// the file's version changes: what another client changes is seen after that time. An open
+// that finds another version has the kernel drop pages and attributes, so that what was
+// closed elsewhere is seen by the next open. Appending goes past the pages.
 //
 // # Locks
 //

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -11,11 +12,12 @@ import (
 
 // handle is an open file or directory.
 type handle struct {
-	fs     *FS
-	node   *node
-	h      Handle
-	append bool
-	list   listing     // of a directory
+	node    *node
+	h       Handle
+	append  bool
+	version uint32 // of the content when it was opened
+	settled atomic.Bool
+	list    listing // of a directory
 
 	mu    sync.Mutex
 	plain Handle // for pages written back through a file opened with O_APPEND
@@ -25,7 +27,7 @@ func (fs *FS) addHandle(n *node, h Handle, flags uint32) uint64 {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.lastFH++
-	fs.handles[fs.lastFH] = &handle{fs: fs, node: n, h: h, append: flags&syscall.O_APPEND != 0}
+	fs.handles[fs.lastFH] = &handle{node: n, h: h, append: flags&syscall.O_APPEND != 0, version: h.QID().Version}
 	return fs.lastFH
 }
 
@@ -65,20 +67,46 @@ func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 		return fs.status("open", err)
 	}
 	out.Fh = fs.addHandle(n, h, in.Flags)
-	if n.unchanged(h.QID()) {
+	out.OpenFlags |= appendFlags(in.Flags)
+	pages, attrs := n.unchanged(h.QID().Version)
+	if pages {
 		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
+	}
+	if s := fs.server.Load(); s != nil && !attrs {
+		// The kernel would go by the size that it was told, for the time that attributes are
+		// kept. An offset below 0 means the attributes alone: no page is waited for.
+		s.InodeNotify(n.id, -1, 0)
 	}
 	return fuse.OK
 }
 
-// unchanged notes the version of the file that was opened, and says whether it is
-// the one that the kernel's pages are of. Version 0 promises nothing.
-func (n *node) unchanged(q p9.QID) bool {
+// appendFlags has writes go past the kernel's pages that are to be appended: there it would
+// cut them in two at a page, and another client's could come in between.
+func appendFlags(flags uint32) uint32 {
+	if flags&syscall.O_APPEND != 0 && flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		return fuse.FOPEN_DIRECT_IO
+	}
+	return 0
+}
+
+// unchanged says whether the kernel's pages and attributes are of the version that was
+// opened. Version 0 promises nothing.
+func (n *node) unchanged(version uint32) (pages, attrs bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	same := q.Version != 0 && q.Version == n.version
-	n.version = q.Version
-	return same
+	return version != 0 && version == n.version, version != 0 && version == n.told
+}
+
+// settle notes that the kernel has taken the answer to an open, and thrown away the
+// older pages then: a request through the open file shows that. Before it, another open
+// must not be told that the pages are good.
+func (h *handle) settle() {
+	if !h.settled.CompareAndSwap(false, true) {
+		return
+	}
+	h.node.mu.Lock()
+	h.node.version = h.version
+	h.node.mu.Unlock()
 }
 
 // Create serves open(2) with O_CREAT of a new name.
@@ -97,6 +125,7 @@ func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out
 	}
 	n := fs.entry(e, &out.EntryOut)
 	out.Fh = fs.addHandle(n, h, in.Flags)
+	out.OpenFlags |= appendFlags(in.Flags)
 	return fuse.OK
 }
 
@@ -106,6 +135,7 @@ func (fs *FS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Re
 	if h == nil {
 		return nil, fuse.EBADF
 	}
+	h.settle()
 	ctx := fs.interruptible(cancel, in.Pid)
 	if d, ok := h.h.(DirectReader); ok {
 		p, ok, err := d.ReadDirect(ctx, int(in.Size), in.Offset)
@@ -139,6 +169,7 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 	if h == nil {
 		return 0, fuse.EBADF
 	}
+	h.settle()
 	ctx := fs.interruptible(cancel, in.Pid)
 	to := h.h
 	if h.append && in.WriteFlags&writeCache != 0 {
@@ -188,6 +219,7 @@ func (fs *FS) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if h == nil {
 		return fuse.EBADF
 	}
+	h.settle()
 	return fs.unlockAll(h, in.LockOwner)
 }
 

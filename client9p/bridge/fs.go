@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,8 +52,9 @@ type FS struct {
 
 	closing sync.WaitGroup // Files and Handles that are being closed
 
-	stop sync.Once
-	gone chan struct{} // closed by Stop
+	server atomic.Pointer[fuse.Server] // nil: there is none that takes notifications
+	stop   sync.Once
+	gone   chan struct{} // closed by Stop
 }
 
 var _ fuse.RawFileSystem = (*FS)(nil)
@@ -88,6 +90,9 @@ func New(ctx context.Context, tree Tree, uid uint32, o Options) (*FS, error) {
 	fs.nodes[n.id], fs.byPath[n.path] = n, n
 	return fs, nil
 }
+
+// Init is told by go-fuse who serves.
+func (fs *FS) Init(s *fuse.Server) { fs.server.Store(s) }
 
 // String names the file system in messages of go-fuse.
 func (fs *FS) String() string { return "sliod" }

@@ -90,14 +90,14 @@ func sigmask(signals ...syscall.Signal) (mask uint64) {
 	return mask
 }
 
-// dumping are the signals that end a program with a core dump.
-var dumping = sigmask(syscall.SIGQUIT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGFPE,
-	syscall.SIGSEGV, syscall.SIGXCPU, syscall.SIGXFSZ, syscall.SIGSYS)
+// ending are the signals that end a program which does not handle them (signal(7)).
+var ending = ^sigmask(syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+	syscall.SIGURG, syscall.SIGWINCH)
 
 // fatal reads /proc/PID/status. Of a program that a signal is to end, the kernel has
 // added SIGKILL to the pending signals of every thread (complete_signal in
-// kernel/signal.c). It does not where a core is dumped, which the thread begins itself,
-// after the request: such a signal is pending then, and nobody is to handle it.
+// kernel/signal.c). It does not where a core is to be dumped, nor where another signal was
+// pending before: such a signal is pending itself then, and nobody is to handle it.
 func fatal(status []byte) bool {
 	var thread, process, blocked, ignored, caught uint64
 	for line := range bytes.Lines(status) {
@@ -123,5 +123,5 @@ func fatal(status []byte) bool {
 		}
 		*to = mask
 	}
-	return thread&sigmask(syscall.SIGKILL) != 0 || (thread|process)&^blocked&^ignored&^caught&dumping != 0
+	return thread&sigmask(syscall.SIGKILL) != 0 || (thread|process)&^blocked&^ignored&^caught&ending != 0
 }

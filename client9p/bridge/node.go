@@ -16,11 +16,12 @@ type node struct {
 	lookups uint64 // as the kernel counts them; guarded by FS.mu
 
 	mu     sync.Mutex
-	as     map[uint32]File   // as other users, for what they make in this directory
+	as     map[uint32]File // as other users, for what they make in this directory
 	owners map[uint64]lockOwner
-	// version is what an open found last: the kernel may keep the file's pages as
-	// long as it is the same.
+	// version is that of the kernel's pages, or an earlier one: it may keep them when an
+	// open finds the same.
 	version uint32
+	told    uint32 // version that the kernel's attributes are of
 }
 
 // close gives the node's files back.
@@ -31,12 +32,14 @@ func (n *node) close() {
 	}
 }
 
-// node returns the node that the kernel means. The kernel names only nodes that it
-// has been told of and has not forgotten.
+// node returns the node that the kernel means, stale if there is none.
 func (fs *FS) node(id uint64) *node {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return fs.nodes[id]
+	if n := fs.nodes[id]; n != nil {
+		return n
+	}
+	return stale
 }
 
 // enter takes a found file into the table, with one lookup more, and returns its

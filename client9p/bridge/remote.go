@@ -48,7 +48,7 @@ func (r *Remote) Attach(ctx context.Context, uid uint32) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := c.Attach(ctx, r.s.o.Uname, uid, r.s.o.Aname)
+	f, err := c.Attach(ctx, r.s.o.Uname, r.s.as(uid), r.s.o.Aname)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (f *remoteFile) at(ctx context.Context) (*client9p.Fid, uint64, error) {
 		if closed {
 			return nil, 0, errors.WithStack(linux.EBADF)
 		}
-		fid, err = c.Attach(ctx, f.s.o.Uname, f.uid, f.byNumber())
+		fid, err = c.Attach(ctx, f.s.o.Uname, f.s.as(f.uid), f.byNumber())
 		switch {
 		case disconnected(err):
 			continue
@@ -172,27 +172,22 @@ func (f *remoteFile) change(ctx context.Context, what string, ambiguous linux.Er
 	return err
 }
 
-// reach runs a request that gives a new fid, and makes an Entry of that.
-func (f *remoteFile) reach(ctx context.Context, do func(*client9p.Fid) (*client9p.Fid, error)) (Entry, error) {
+func (f *remoteFile) Walk(ctx context.Context, name string) (Entry, error) {
 	var e Entry
 	err := f.ask(ctx, func(fid *client9p.Fid) error {
-		g, err := do(fid)
+		g, a, err := fid.Lookup(ctx, name)
 		if err != nil {
 			return err
 		}
-		_, a, err := g.Getattr(ctx)
-		if err != nil {
-			clunk(g)
-			return err
-		}
-		e = Entry{&remoteFile{s: f.s, uid: f.uid, qid: g.QID(), fid: g, epoch: f.epochOf(g)}, a}
+		e = f.entry(g, a)
 		return nil
 	})
 	return e, err
 }
 
-func (f *remoteFile) Walk(ctx context.Context, name string) (Entry, error) {
-	return f.reach(ctx, func(fid *client9p.Fid) (*client9p.Fid, error) { return fid.Walk(ctx, name) })
+// entry makes an Entry of a fid that was reached from f.
+func (f *remoteFile) entry(g *client9p.Fid, a p9.Attr) Entry {
+	return Entry{&remoteFile{s: f.s, uid: f.uid, qid: g.QID(), fid: g, epoch: f.epochOf(g)}, a}
 }
 
 func (f *remoteFile) WalkAll(ctx context.Context, names []string) []Walked {
@@ -211,7 +206,7 @@ func (f *remoteFile) As(ctx context.Context, uid uint32) (File, error) {
 		if err != nil {
 			return nil, err
 		}
-		fid, err := c.Attach(ctx, f.s.o.Uname, uid, f.byNumber())
+		fid, err := c.Attach(ctx, f.s.o.Uname, f.s.as(uid), f.byNumber())
 		if disconnected(err) {
 			continue
 		}
@@ -336,17 +331,13 @@ func (f *remoteFile) Create(ctx context.Context, name string, flags p9.OpenFlags
 	h := &remoteHandle{flags: flags}
 	var e Entry
 	err := f.change(ctx, "create", linux.EEXIST, func(fid *client9p.Fid) error {
-		g, err := fid.Create(ctx, name, flags, mode, gid)
-		if err != nil {
-			return err
-		}
 		// An open fid cannot be walked from by every server's rules: the file's own comes by
 		// its name.
-		e, err = f.reach(ctx, func(fid *client9p.Fid) (*client9p.Fid, error) { return fid.Walk(ctx, name) })
+		g, own, a, err := fid.CreateLookup(ctx, name, flags, mode, gid)
 		if err != nil {
-			clunk(g)
 			return err
 		}
+		e = f.entry(own, a)
 		if e.File.QID().Path != g.QID().Path {
 			e.File.Close() // another took the name at once
 			clunk(g)

@@ -18,14 +18,14 @@ type remoteHandle struct {
 	flags p9.OpenFlags
 	qid   p9.QID // as it was opened
 
-	mu     sync.Mutex
-	fid    *client9p.Fid // of the connection epoch
-	epoch  uint64
-	acked  int   // writes that the server has answered; what has no answer is repeated
-	synced int   // of these, the first that a sync has made durable
-	locked bool  // a lock was taken
-	failed error // something was lost: every call fails from then on
-	closed bool
+	mu      sync.Mutex
+	fid     *client9p.Fid // of the connection epoch
+	epoch   uint64
+	acked   int                 // writes that the server has answered; what has no answer is repeated
+	synced  int                 // of these, the first that a sync has made durable
+	lockers map[string]struct{} // who may hold a lock, by ClientID
+	failed  error               // something was lost: every call fails from then on
+	closed  bool
 }
 
 func (h *remoteHandle) QID() p9.QID { return h.qid }
@@ -40,12 +40,8 @@ func (h *remoteHandle) Close() {
 
 // open opens a copy of fid.
 func (h *remoteHandle) open(ctx context.Context, fid *client9p.Fid, flags p9.OpenFlags) error {
-	g, err := fid.Walk(ctx)
+	g, err := fid.OpenCopy(ctx, flags)
 	if err != nil {
-		return err
-	}
-	if err := g.Open(ctx, flags); err != nil {
-		clunk(g)
 		return err
 	}
 	epoch := h.f.epochOf(g)
@@ -78,7 +74,7 @@ func (h *remoteHandle) at(ctx context.Context) (*client9p.Fid, error) {
 			return h.fid, nil
 		case h.closed:
 			h.failed = errors.WithStack(errGone)
-		case h.locked:
+		case len(h.lockers) > 0:
 			h.failed = errors.Wrap(errGone, "the file's locks went with it: close the file and open it again")
 		case h.acked > h.synced && h.f.s.lostSince(h.epoch):
 			h.failed = errors.Wrap(errGone, "the server did not end cleanly: what was written to the file and not synced may be lost; close the file and open it again")
@@ -172,16 +168,41 @@ func (h *remoteHandle) Fsync(ctx context.Context, dataOnly bool) error {
 	return err
 }
 
+// SetLock implements Handle. A lock that went with its connection needs no unlocking, which
+// the kernel asks for whenever a file is closed: that must not wait for a server.
 func (h *remoteHandle) SetLock(ctx context.Context, l client9p.Lock, wait bool) error {
+	if l.Type == client9p.Unlock {
+		return h.unlock(ctx, l)
+	}
 	fid, err := h.at(ctx)
 	if err != nil {
 		return err
 	}
-	if l.Type != client9p.Unlock {
-		h.note(func() { h.locked = true })
-	}
+	h.note(func() {
+		if h.lockers == nil {
+			h.lockers = make(map[string]struct{})
+		}
+		h.lockers[l.ClientID] = struct{}{}
+	})
 	if err = fid.SetLock(ctx, l, wait); disconnected(err) {
 		return errors.Wrap(errGone, "lock: it is not known whether it was granted")
+	}
+	return err
+}
+
+func (h *remoteHandle) unlock(ctx context.Context, l client9p.Lock) error {
+	h.mu.Lock()
+	fid, epoch := h.fid, h.epoch
+	h.mu.Unlock()
+	if !h.f.s.is(epoch) {
+		return nil
+	}
+	err := fid.SetLock(ctx, l, false)
+	if err == nil && l.Start == 0 && l.Length == 0 {
+		h.note(func() { delete(h.lockers, l.ClientID) })
+	}
+	if disconnected(err) {
+		return nil
 	}
 	return err
 }

@@ -31,6 +31,9 @@ type RemoteOptions struct {
 	Dial func(ctx context.Context) (*client9p.Client, error)
 	// Uname is the name by which users attach, Aname the tree or the path in it.
 	Uname, Aname string
+	// AsConnected attaches for every user as the one whom the connection stands for, by
+	// a certificate: without a number.
+	AsConnected bool
 	// Wait is how long a request waits for a server that is away. 0: until it is
 	// back, or the program is killed.
 	Wait time.Duration
@@ -73,7 +76,7 @@ func newSession(ctx context.Context, o RemoteOptions) (*session, error) {
 // askInstance returns which run of the server this is, and of which it is the clean
 // continuation: "NAME" or "NAME PREVIOUS". Other servers than SLIOD do not say.
 func (s *session) askInstance(ctx context.Context, c *client9p.Client) string {
-	root, err := c.Attach(ctx, s.o.Uname, uid(), "")
+	root, err := c.Attach(ctx, s.o.Uname, s.as(uid()), s.o.Aname)
 	if err != nil {
 		return ""
 	}
@@ -84,6 +87,17 @@ func (s *session) askInstance(ctx context.Context, c *client9p.Client) string {
 	}
 	return string(v)
 }
+
+// as is the number with which to attach for a user.
+func (s *session) as(uid uint32) uint32 {
+	if s.o.AsConnected {
+		return noUser
+	}
+	return uid
+}
+
+// noUser is the n_uname that names no user.
+const noUser = 1<<32 - 1
 
 // continues says whether a server that names itself now is the one before, or follows
 // it without a loss.
@@ -178,6 +192,13 @@ func (s *session) reconnect(done chan struct{}) {
 		s.o.Log.Info("connected again; nothing was lost")
 	}
 	close(done)
+}
+
+// is says whether the connection of an epoch is the one that there is, and not lost.
+func (s *session) is(epoch uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch == epoch && s.redial == nil && s.c.Err() == nil
 }
 
 // lostSince says whether unsynced data may have been lost after an epoch.

@@ -16,7 +16,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
+	"time"
 
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
@@ -24,6 +24,13 @@ import (
 
 // ErrServer is in the error of a relay that ended because of its second side.
 var ErrServer = stderrors.New("the connection to the server ended")
+
+// ErrSilent is in the error of a mount whose server says nothing.
+var ErrSilent = stderrors.New("the server is silent")
+
+// mountTime bounds what the server may take to answer while the kernel mounts, none of
+// which waits for tape.
+const mountTime = 30 * time.Second
 
 // Run copies between the kernel's side and the server's until one ends, or ctx does.
 // Both are closed then. It returns nil if it was the kernel's, which has unmounted.
@@ -100,11 +107,25 @@ func Pair() (ours net.Conn, kernels *os.File, err error) {
 	return ours, kernels, nil
 }
 
-// Mount mounts 9P on dir over the connection server, with the options of v9fs, and
-// returns what relays; it is to be run once. The mount exists when Mount returns.
-func Mount(server io.ReadWriteCloser, source, dir, options string, flags uintptr) (run func(context.Context) error, err error) {
+// Mounted is a 9P mount of the kernel that is relayed here.
+type Mounted struct {
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// Ended gives the one result of Run: nil if the file system was unmounted.
+func (m *Mounted) Ended() <-chan error { return m.ended }
+
+// Close ends the connection, mounted or not: the mount is dead then.
+func (m *Mounted) Close() { m.cancel() }
+
+// Mount mounts 9P on dir over the connection server, which it takes over, with the
+// options of v9fs, and relays until the file system is unmounted. The mount exists when
+// Mount returns. The caller has to receive from Ended, after Close if need be.
+func Mount(server io.ReadWriteCloser, source, dir, options string, flags uintptr) (*Mounted, error) {
 	ours, kernels, err := Pair()
 	if err != nil {
+		_ = server.Close() // the first error counts
 		return nil, err
 	}
 	defer kernels.Close()
@@ -118,18 +139,20 @@ func Mount(server io.ReadWriteCloser, source, dir, options string, flags uintptr
 		data += ","
 	}
 	data += "trans=fd,rfdno=" + fmt.Sprint(fd) + ",wfdno=" + fmt.Sprint(fd)
-	if err := syscall.Mount(source, dir, "9p", flags, data); err != nil {
+	silent := time.AfterFunc(mountTime, cancel)
+	err = unix.Mount(source, dir, "9p", flags, data)
+	inTime := silent.Stop()
+	if err != nil {
+		_ = kernels.Close() // the last one of the kernel's end, which ends Run
+		lost := <-ended
 		cancel()
-		<-ended
-		return nil, errors.Wrapf(err, "mount 9p on %s with options %s", dir, data)
-	}
-	return func(ctx context.Context) error {
-		defer cancel()
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
+		switch {
+		case !inTime:
+			return nil, errors.Wrapf(ErrSilent, "mount 9p on %s: no answer in %v", dir, mountTime)
+		case lost != nil:
+			return nil, errors.Wrapf(lost, "mount 9p on %s", dir)
 		}
-	}, nil
+		return nil, errors.Wrapf(err, "mount 9p on %s with options %s", dir, options)
+	}
+	return &Mounted{cancel, ended}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"sliod/backend"
 	"sliod/backend/config"
 	"sliod/backend/mover"
+	"sliod/backend/pool"
 	"sliod/backend/vfs"
 	"sliod/tape"
 )
@@ -33,6 +34,10 @@ type libraryArchive struct {
 // openArchive opens the library and the archive that the configuration describes.
 // listen is for the status only.
 func openArchive(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error) {
+	pools, err := pool.New(cfg.Pools)
+	if err != nil {
+		return nil, err
+	}
 	lib, err := openLibrary(cfg, stateDir, log)
 	if err != nil {
 		return nil, err
@@ -45,7 +50,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 			Log: log, BatchBytes: cfg.Archive.BatchBytes, BatchTime: cfg.Archive.BatchTime,
 			SHA256:    cfg.Archive.SHA256 == "on",
 			ReadAhead: orNone(cfg.Recall.Ahead), IndexBytes: cfg.Index.Bytes, IndexInterval: cfg.Index.Interval,
-			Linger: orNone(cfg.Mount.Linger), Cleaning: cfg.Library.Cleaning,
+			Linger: orNone(cfg.Mount.Linger), Cleaning: cfg.Library.Cleaning, Pools: pools,
 		},
 		Import: backend.ImportDefaults{
 			UID: idOr(cfg.Import.UID, os.Getuid()), GID: idOr(cfg.Import.GID, os.Getgid()), Mode: cfg.Import.Mode, DirMode: cfg.Import.DirMode,

@@ -152,7 +152,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"mount", "unix:/x", "/", "--kernel", "-o", "trans=tcp"}, exitUsage, "v9fs' transport"},
 		{[]string{"status", "x"}, exitUsage, `unknown command "x"`},
 		{[]string{"status", "--jsn"}, exitUsage, "unknown flag: --jsn"},
-		{[]string{"status", "--server", "localhost"}, exitUsage, "--server: address \"localhost\" has no kind: write tcp:HOST:PORT or unix:PATH"},
+		{[]string{"status", "--server", "localhost"}, exitUsage, "--server: address \"localhost\" has no kind: write tcp:HOST:PORT, tls:HOST:PORT, unix:PATH or vsock:[CID:]PORT"},
 		{[]string{"ls", "/", "/"}, exitUsage, "accepts at most 1 arg"},
 		{[]string{"serve", "--listen", "5640"}, exitUsage, `--listen: address "5640" has no kind`},
 		{[]string{"serve", "x"}, exitUsage, `unknown command "x"`},
@@ -184,7 +184,7 @@ func TestNoServer(t *testing.T) {
 		}
 	}
 	// A socket that a killed server has left.
-	l, _, err := listen("unix:" + sock)
+	l, _, err := listen(new(server.Network), "unix:"+sock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestServerStops(t *testing.T) {
 // TestStranger: who is not the server's user is told who may.
 func TestStranger(t *testing.T) {
 	dir := shortDir(t)
-	l, _, err := listen("unix:" + socketPath(dir))
+	l, _, err := listen(new(server.Network), "unix:"+socketPath(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,23 +6,24 @@ import (
 	"encoding/json"
 	stderrors "errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/user"
 	"strconv"
 	"strings"
-	"time"
+	"syscall"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
+	"github.com/spf13/pflag"
 
-	"sliod/backend/config"
 	"sliod/client9p"
+	"sliod/client9p/dial"
+	"sliod/netaddr"
 	"sliod/server"
+	"sliod/server/wire"
 )
-
-// dialTimeout bounds the wait for a server that does not answer the first message.
-const dialTimeout = 15 * time.Second
 
 // maxReport is more than any report of the control tree has.
 const maxReport = 256 << 20
@@ -49,13 +50,19 @@ func (a *app) dial(ctx context.Context, addr, stateDir string) (*client9p.Client
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer in %v", dialTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, dial.Timeout, fmt.Errorf("no answer in %v", dial.Timeout))
 	defer cancel()
 	c, err := client9p.New(ctx, conn, 0)
 	if stderrors.Is(err, context.DeadlineExceeded) {
 		err = context.Cause(ctx)
 	}
-	if err != nil {
+	var refused *dial.Refused
+	switch {
+	case stderrors.As(err, &refused):
+		return nil, refused
+	case stderrors.Is(err, io.EOF), stderrors.Is(err, io.ErrUnexpectedEOF), stderrors.Is(err, syscall.ECONNRESET):
+		return nil, fmt.Errorf("the server at %s ends the connection at once: its log says why. Perhaps no [export.NAME] of its configuration lets you in, or it wants tls: there (%w)", addr, err)
+	case err != nil:
 		return nil, fmt.Errorf("connect to the server at %s: %w", addr, err)
 	}
 	return c, nil
@@ -63,15 +70,29 @@ func (a *app) dial(ctx context.Context, addr, stateDir string) (*client9p.Client
 
 // dialConn opens a connection to the server at addr.
 func (a *app) dialConn(ctx context.Context, addr, stateDir string) (net.Conn, error) {
-	network, path, err := config.ParseAddr(addr)
+	at, err := netaddr.Parse(addr)
 	if err != nil {
 		return nil, &usageError{err.Error()}
 	}
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, path)
-	if err != nil {
-		return nil, explainDial(err, addr, network, path, stateDir)
+	conn, err := dial.Dial(ctx, addr, a.dialing)
+	var refused *dial.Refused
+	switch {
+	case stderrors.As(err, &refused):
+		return nil, refused
+	case stderrors.Is(err, dial.ErrOptions):
+		return nil, &usageError{err.Error()}
+	case err != nil:
+		return nil, explainDial(err, at, stateDir)
 	}
 	return conn, nil
+}
+
+// tlsFlags are the flags of everything that connects.
+func (a *app) tlsFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.dialing.TLS.Cert, "tls-cert", "", "your certificate `FILE`, for a server at tls:HOST:PORT")
+	f.StringVar(&a.dialing.TLS.Key, "tls-key", "", "the key `FILE` of --tls-cert (default the same name with .key)")
+	f.StringVar(&a.dialing.TLS.CA, "tls-ca", "", "certificate `FILE` of the CA that signed the server's certificate")
+	f.StringVar(&a.dialing.ServerName, "tls-name", "", "the `NAME` that the server's certificate has, if it is not the host of the address")
 }
 
 // attach connects and attaches to a tree as the user who runs the command.
@@ -82,15 +103,41 @@ func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *clien
 	}
 	uid := uint32(os.Geteuid())
 	name := ownName()
+	if a.dialing.AsUser(a.serverAddr) {
+		uid, name = wire.NoUname, "of the certificate "+a.dialing.TLS.Cert
+	}
 	root, err := c.Attach(ctx, name, uid, tree)
 	if err != nil {
 		_ = c.Close() // the error to tell is that of the attach
+		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree && a.isRemote() {
+			return nil, nil, fmt.Errorf("permission denied: over a network the server lets only users administer it whose certificates are listed in an [export.NAME] with admin = true, not user %s", name)
+		}
 		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree {
 			return nil, nil, fmt.Errorf("permission denied: the server lets root and %s administer it, not %s", a.serverUser(), name)
 		}
 		return nil, nil, fmt.Errorf("the server refuses user %s: %w", name, err)
 	}
 	return c, root, nil
+}
+
+// isRemote says whether the commands reach the server over a network.
+func (a *app) isRemote() bool {
+	return a.serverAddr != "" && !isLocal(a.serverAddr)
+}
+
+// explainAttach says what to do about a server that refuses a user.
+func (a *app) explainAttach(err error, addr, aname string) error {
+	if aname != "" && errnoIs(err, linux.ENOENT, linux.ENOTDIR) {
+		return fmt.Errorf("the server at %s has no directory %q, and no [export.NAME] with that attach name: make the directory, or correct aname (%w)", addr, aname, err)
+	}
+	if !errnoIs(err, linux.EPERM, linux.EACCES) {
+		return err
+	}
+	who := "you"
+	if a.dialing.AsUser(addr) {
+		who = "the user of the certificate " + a.dialing.TLS.Cert
+	}
+	return fmt.Errorf("the server at %s does not let %s attach to %q: its log says why; an [export.NAME] of its configuration must let you in, and aname (-o aname=NAME) be its attach name (%w)", addr, who, aname, err)
 }
 
 // serverUser names the user who runs the server, as far as can be told.

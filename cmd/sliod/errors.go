@@ -4,11 +4,14 @@ import (
 	"context"
 	stderrors "errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"syscall"
 
 	"github.com/hugelgupf/p9/linux"
+
+	"sliod/netaddr"
 )
 
 // usageError is a wrong command line that cobra could not find out.
@@ -41,7 +44,8 @@ func (a *app) report(err error) int {
 }
 
 // explainDial says what to do about a server that cannot be reached.
-func explainDial(err error, addr, network, path string, stateDir string) error {
+func explainDial(err error, at netaddr.Addr, stateDir string) error {
+	addr := at.String()
 	start := "start one with: sliod serve"
 	if stateDir != "" {
 		start += " --state " + stateDir
@@ -49,14 +53,22 @@ func explainDial(err error, addr, network, path string, stateDir string) error {
 	switch {
 	case stderrors.Is(err, context.Canceled):
 		return stderrors.New("interrupted")
-	case network == "unix" && (stderrors.Is(err, os.ErrNotExist) || stderrors.Is(err, syscall.ECONNREFUSED)):
+	case at.Kind == netaddr.Unix && (stderrors.Is(err, os.ErrNotExist) || stderrors.Is(err, syscall.ECONNREFUSED)):
 		return fmt.Errorf("no server runs at %s; %s, or name its address with --server", addr, start)
-	case stderrors.Is(err, syscall.ECONNREFUSED):
+	case stderrors.Is(err, syscall.ECONNREFUSED), at.Kind == netaddr.Vsock && stderrors.Is(err, syscall.ECONNRESET): // vsock(7) has no refusal
 		return fmt.Errorf("no server answers at %s; start one there with: sliod serve --listen %s", addr, addr)
-	case network == "unix" && stderrors.Is(err, os.ErrPermission):
-		return fmt.Errorf("you may not use the server's socket %s; run the command as %s or as root", path, socketOwner(path))
+	case at.Kind == netaddr.Unix && stderrors.Is(err, os.ErrPermission):
+		return fmt.Errorf("you may not use the server's socket %s; run the command as %s or as root", at.Path, socketOwner(at.Path))
+	case at.Kind == netaddr.Port && stderrors.Is(err, syscall.EBUSY):
+		return fmt.Errorf("the serial port %s is in use: one program at a time can have it", at.Path)
+	case at.Kind == netaddr.Port && stderrors.Is(err, io.EOF):
+		return fmt.Errorf("nothing is connected to the other end of the serial port %s: start the server, and have the virtual machine's monitor connect to it (%w)", at.Path, err)
+	case at.Kind == netaddr.Port && stderrors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no serial port %s; ls /dev/virtio-ports shows those of this machine", at.Path)
+	case at.Kind == netaddr.Vsock && (stderrors.Is(err, syscall.EAFNOSUPPORT) || stderrors.Is(err, syscall.ENODEV)):
+		return fmt.Errorf("this machine has no vsock for %s: load its module (modprobe vmw_vsock_virtio_transport in a guest, vsock_loopback for CID 1): %w", addr, err)
 	}
-	return fmt.Errorf("connect to the server at %s: %w", addr, err)
+	return err
 }
 
 // socketOwner names the user who runs the server of a socket, as far as can be

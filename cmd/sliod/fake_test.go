@@ -21,6 +21,7 @@ import (
 	"sliod/backend"
 	"sliod/backend/config"
 	"sliod/backend/vfs"
+	"sliod/server"
 	"sliod/server/ctl"
 )
 
@@ -182,7 +183,7 @@ func startFake(t *testing.T, a *fakeAdmin) (stateDir string) {
 func startServer(t *testing.T, a *fakeAdmin) (stateDir string, s *serving) {
 	t.Helper()
 	dir := shortDir(t)
-	l, _, err := listen("unix:" + socketPath(dir))
+	l, _, err := listen(new(server.Network), "unix:"+socketPath(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

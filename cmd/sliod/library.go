@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -21,10 +22,7 @@ func openLibrary(cfg *config.Config, stateDir string, log *logrus.Entry) (*tape.
 		lib, err := sg.OpenLibrary(context.Background(), sg.Options{Changer: cfg.Library.Changer, Devices: cfg.Library.Devices, Log: log})
 		return lib, errors.WithMessage(err, "open the tape library")
 	}
-	dir := cfg.Library.Dir
-	if dir == "" {
-		dir = filepath.Join(stateDir, "library")
-	}
+	dir := libraryDir(cfg, stateDir)
 	faults, err := readFaults(cfg.Library.Faults)
 	if err != nil {
 		return nil, err
@@ -37,6 +35,11 @@ func openLibrary(cfg *config.Config, stateDir string, log *logrus.Entry) (*tape.
 		return nil, errors.WithMessagef(err, "open the virtual library in %s", dir)
 	}
 	return v.Tape(), nil
+}
+
+// libraryDir is the folder of the virtual library.
+func libraryDir(cfg *config.Config, stateDir string) string {
+	return cmp.Or(cfg.Library.Dir, filepath.Join(stateDir, "library"))
 }
 
 // readFaults reads the script of faults for a drill; none if name is empty.

@@ -18,14 +18,15 @@ import (
 	"sliod/backend/config"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
+	"sliod/cert"
 	"sliod/server"
 	"sliod/server/ctl"
 )
 
 // listen listens on an address of the command line. name is the same address with
 // the port that was really taken.
-func listen(addr string) (l net.Listener, name string, err error) {
-	l, err = server.Listen(addr)
+func listen(network *server.Network, addr string) (l net.Listener, name string, err error) {
+	l, err = network.Listen(addr)
 	switch {
 	case stderrors.Is(err, syscall.EADDRINUSE):
 		return nil, "", fmt.Errorf("cannot listen on %s: another program does; stop it, or choose another address with --listen", addr)
@@ -41,7 +42,19 @@ func listen(addr string) (l net.Listener, name string, err error) {
 		}
 		return l, "unix:" + path, nil
 	}
-	return l, "tcp:" + l.Addr().String(), nil
+	kind, _, _ := strings.Cut(addr, ":")
+	return l, kind + ":" + l.Addr().String(), nil
+}
+
+// newNetwork reads what listening on the network needs.
+func newNetwork(cfg *config.Config, log *logrus.Entry) (*server.Network, error) {
+	n := &server.Network{Exports: cfg.Exports}
+	if cfg.TLS.Cert == "" {
+		return n, nil
+	}
+	var err error
+	n.TLS, err = cert.NewServer(cert.Files{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key, CA: cfg.TLS.ClientCA}, log)
+	return n, err
 }
 
 func closeListener(l net.Listener) error {
@@ -68,7 +81,8 @@ type serving struct {
 func startServing(data vfs.FS, admin backend.Admin, cfg *config.Config, listeners []net.Listener, log *logrus.Entry) (*serving, error) {
 	srv, err := server.New(server.Config{
 		Log: log, MaxMsize: uint32(cfg.Server.MsizeBytes), MaxPinned: int(cfg.Cache.SizeBytes / sliver.Size / pinnedShare),
-		Trees: map[string]vfs.FS{"": data, server.CtlTree: ctl.New(admin, ctl.Options{Log: log})},
+		Exports: cfg.Exports,
+		Trees:   map[string]vfs.FS{"": data, server.CtlTree: ctl.New(admin, ctl.Options{Log: log})},
 	})
 	if err != nil {
 		return nil, err

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"sliod/backend/config"
+	"sliod/client9p/dial"
 	"sliod/tape/sg"
 )
 
@@ -50,7 +53,8 @@ type app struct {
 	self       string // the program as the user calls it
 	stateDir   string
 	serverAddr string
-	began      bool // the command line was right, and a command has begun
+	dialing    dial.Options // the TLS flags
+	began      bool         // the command line was right, and a command has begun
 }
 
 // run runs the command line args and returns the exit status. The first signal
@@ -83,5 +87,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	return a.report(root.ExecuteContext(ctx))
+	c, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.began && c.HasParent() && !strings.Contains(err.Error(), "flag") {
+		err = fmt.Errorf("%w; usage: %s", err, c.UseLine()) // a wrong number of arguments
+	}
+	return a.report(err)
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"sliod/backend/config"
 	"sliod/client9p"
 	"sliod/client9p/bridge"
+	"sliod/netaddr"
 )
 
 func (a *app) newMount() *cobra.Command {
@@ -44,7 +44,8 @@ connect again: when the server goes away, unmount and mount again.
 
 Options of -o: ro, allow_other (the default for root), noallow_other, aname=PATH (mount a
 directory of the archive), uname=NAME, attr_timeout=SECONDS (how long the kernel keeps
-attributes and names; default 1), wait=SECONDS, log=FILE, debug, and those of mount(8).`,
+attributes and names; default 1), wait=SECONDS, log=FILE, debug, for tls: addresses
+tls_cert=FILE, tls_key=FILE, tls_ca=FILE, tls_name=NAME, and those of mount(8).`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.mount(c.Context(), args[0], args[1], lists, kernel, foreground)
 		},
@@ -81,12 +82,12 @@ func mountArgs(self string, args []string) []string {
 
 // mount serves a mount until it ends. In the background it is the child that does so.
 func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kernel, foreground bool) error {
-	if _, _, err := config.ParseAddr(addr); err != nil {
-		return &usageError{err.Error()} // before anything goes to the background
-	}
 	if kernel {
 		o, err := parseKernelOptions(lists)
 		if err != nil {
+			return err
+		}
+		if addr, err = a.connectAs(addr, &o.mountOptions); err != nil {
 			return err
 		}
 		return a.inBackground(o.mountOptions, foreground, func(log *logrus.Entry) error {
@@ -97,7 +98,34 @@ func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kerne
 	if err != nil {
 		return err
 	}
+	if addr, err = a.connectAs(addr, &o); err != nil {
+		return err
+	}
 	return a.inBackground(o, foreground, func(log *logrus.Entry) error { return a.mountFuse(ctx, addr, dir, o, log) })
+}
+
+// connectAs takes over what -o says of TLS, and makes all names of files absolute: a
+// mount in the background leaves the directory, and may have to connect again. It returns
+// the address that way.
+func (a *app) connectAs(addr string, o *mountOptions) (string, error) {
+	d := &a.dialing
+	d.TLS.Cert, d.TLS.Key = cmp.Or(o.tls.TLS.Cert, d.TLS.Cert), cmp.Or(o.tls.TLS.Key, d.TLS.Key)
+	d.TLS.CA, d.ServerName = cmp.Or(o.tls.TLS.CA, d.TLS.CA), cmp.Or(o.tls.ServerName, d.ServerName)
+	at, err := netaddr.Parse(addr)
+	if err != nil {
+		return "", &usageError{err.Error()} // before anything goes to the background
+	}
+	for _, name := range []*string{&d.TLS.Cert, &d.TLS.Key, &d.TLS.CA, &at.Path} {
+		if *name == "" {
+			continue
+		}
+		if *name, err = filepath.Abs(*name); err != nil {
+			return "", fmt.Errorf("the current directory cannot be found: %w", err)
+		}
+	}
+	// Everybody in the mount acts as the certificate's user, so others must be asked for.
+	o.allowOther = o.allowOther && (o.others || !d.AsUser(addr))
+	return at.String(), nil
 }
 
 // inBackground runs serve here, if this is the child or the mount is to stay in the
@@ -115,11 +143,11 @@ func (a *app) inBackground(o mountOptions, foreground bool, serve func(*logrus.E
 
 // mountFuse mounts by FUSE.
 func (a *app) mountFuse(ctx context.Context, addr, dir string, o mountOptions, log *logrus.Entry) error {
-	if err := checkMountpoint(dir); err != nil {
+	if err := checkMountpoint(dir, log); err != nil {
 		return err
 	}
 	tree, err := bridge.NewRemote(ctx, bridge.RemoteOptions{
-		Log: log, Uname: cmp.Or(o.uname, ownName()), Aname: o.aname, Wait: o.wait,
+		Log: log, Uname: cmp.Or(o.uname, ownName()), Aname: o.aname, Wait: o.wait, AsConnected: a.dialing.AsUser(addr),
 		Dial: func(ctx context.Context) (*client9p.Client, error) { return a.dial(ctx, addr, "") },
 	})
 	if err != nil {
@@ -128,7 +156,7 @@ func (a *app) mountFuse(ctx context.Context, addr, dir string, o mountOptions, l
 	defer func() { _ = tree.Close() }() // nothing is lost with it: the kernel has had all answers
 	m, err := newFuseMount(ctx, tree, dir, addr, o, log)
 	if err != nil {
-		return err
+		return a.explainAttach(err, addr, o.aname)
 	}
 	tellReady(log)
 	return m.serve(ctx)
@@ -138,6 +166,7 @@ func (a *app) mountFuse(ctx context.Context, addr, dir string, o mountOptions, l
 type fuseMount struct {
 	dir    string
 	log    *logrus.Entry
+	fs     *bridge.FS
 	server *fuse.Server
 	dev    uint64 // of the file system, as stat(2) has it
 }
@@ -160,7 +189,7 @@ func newFuseMount(ctx context.Context, tree bridge.Tree, dir, source string, o m
 		return nil, explainMount(err, dir, o)
 	}
 	log.WithField("dir", dir).Info("mounted")
-	m := &fuseMount{dir: dir, log: log, server: s}
+	m := &fuseMount{dir: dir, log: log, fs: fs, server: s}
 	if st, err := os.Stat(dir); err == nil {
 		m.dev = st.Sys().(*syscall.Stat_t).Dev
 	}
@@ -186,6 +215,7 @@ func (m *fuseMount) serve(ctx context.Context) error {
 // and served until the last program has left it.
 func (m *fuseMount) unmount() error {
 	if err := m.server.Unmount(); err == nil {
+		m.fs.Stop() // a readahead may wait still
 		return nil
 	}
 	m.log.Warnf("%s is in use: it is detached, and served until the last program has left it; a second signal ends it at once", m.dir)
@@ -199,6 +229,7 @@ func (m *fuseMount) unmount() error {
 // ENOTCONN from now on.
 func (m *fuseMount) end() error {
 	if err := m.server.Unmount(); err == nil {
+		m.fs.Stop() // a readahead may wait still
 		m.server.Wait()
 		return nil
 	}
@@ -206,6 +237,7 @@ func (m *fuseMount) end() error {
 	if err := abort(m.dev); err != nil {
 		return fmt.Errorf("unmount %s, which is in use: %w", m.dir, err)
 	}
+	m.fs.Stop()
 	if err := detach(m.dir); err != nil {
 		return fmt.Errorf("unmount %s: %w", m.dir, err)
 	}
@@ -230,7 +262,7 @@ func detach(dir string) error {
 
 // checkMountpoint looks at the directory before anything is done. A mount whose
 // program has died is taken away: nothing is lost with it.
-func checkMountpoint(dir string) error {
+func checkMountpoint(dir string, log *logrus.Entry) error {
 	st, err := os.Stat(dir)
 	switch {
 	case stderrors.Is(err, syscall.ENOTCONN):
@@ -247,7 +279,28 @@ func checkMountpoint(dir string) error {
 	if !st.IsDir() {
 		return fmt.Errorf("the mountpoint %s is not a directory", dir)
 	}
+	if isMounted(dir, st) {
+		return fmt.Errorf("something is mounted on %s already, by FUSE or 9P: unmount it first (umount %s), or choose another mountpoint", dir, shellWord(dir))
+	}
+	if f, err := os.Open(dir); err == nil {
+		if names, _ := f.Readdirnames(1); len(names) > 0 {
+			log.Warnf("%s is not empty: what is in it is hidden until the archive is unmounted", dir)
+		}
+		_ = f.Close() // it was only read
+	}
 	return nil
+}
+
+// isMounted says whether dir is the root of a mount of the kind that is made here. On
+// other file systems' roots a mount is as usual.
+func isMounted(dir string, st os.FileInfo) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || fs.Type != unix.FUSE_SUPER_MAGIC && fs.Type != unix.V9FS_MAGIC {
+		return false
+	}
+	// Of a link's target, so not filepath.Dir.
+	up, err := os.Stat(dir + "/..")
+	return err == nil && up.Sys().(*syscall.Stat_t).Dev != st.Sys().(*syscall.Stat_t).Dev
 }
 
 // explainMount says what to do about a mount that failed.
@@ -255,6 +308,10 @@ func explainMount(err error, dir string, o mountOptions) error {
 	switch {
 	case !deviceThere():
 		return fmt.Errorf("%w; there is no /dev/fuse: load the module fuse (modprobe fuse), or give the container the device", err)
+	case unix.Access("/dev/fuse", unix.R_OK|unix.W_OK) != nil:
+		return fmt.Errorf("%w; you may not open /dev/fuse: as root, chmod 666 /dev/fuse, as udev has it, or mount as root", err)
+	case os.Geteuid() == 0 && stderrors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w; root may not mount here: a container needs the capability CAP_SYS_ADMIN for it", err)
 	case os.Geteuid() != 0 && !haveFusermount():
 		return fmt.Errorf("%w; install the package fuse3, without which only root can mount", err)
 	case os.Geteuid() != 0 && o.allowOther:

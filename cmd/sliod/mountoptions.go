@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sliod/client9p/dial"
 )
 
 // mountOptions are what -o of "sliod mount" says, as mount(8) passes it.
@@ -20,8 +22,10 @@ type mountOptions struct {
 	wait       time.Duration // for a server that is away; 0: without end
 	logFile    string
 	debug      bool
-	flags      uintptr  // MS_ flags of mount(2) beside MS_RDONLY
-	words      []string // that set them, for fusermount
+	tls        dial.Options // what -o says of TLS
+	others     bool         // allow_other was asked for
+	flags      uintptr      // MS_ flags of mount(2) beside MS_RDONLY
+	words      []string     // that set them, for fusermount
 }
 
 // kernelFlags are the words of mount(8) that are flags of mount(2).
@@ -71,7 +75,7 @@ func (o *mountOptions) add(word string) error {
 	case word == "ro":
 		o.readOnly = true
 	case word == "allow_other":
-		o.allowOther = true
+		o.allowOther, o.others = true, true
 	case word == "noallow_other":
 		o.allowOther = false
 	case word == "debug":
@@ -82,6 +86,14 @@ func (o *mountOptions) add(word string) error {
 		o.uname = value
 	case key == "log" && value != "":
 		o.logFile = value
+	case key == "tls_cert" && value != "":
+		o.tls.TLS.Cert = value
+	case key == "tls_key" && value != "":
+		o.tls.TLS.Key = value
+	case key == "tls_ca" && value != "":
+		o.tls.TLS.CA = value
+	case key == "tls_name" && value != "":
+		o.tls.ServerName = value
 	case key == "attr_timeout" && hasValue:
 		d, err := seconds(key, value)
 		if err != nil {
@@ -98,7 +110,7 @@ func (o *mountOptions) add(word string) error {
 		o.wait = d
 	default:
 		return &usageError{fmt.Sprintf("-o %s: there is no such mount option; there are ro, allow_other, noallow_other, aname=PATH, uname=NAME, "+
-			"attr_timeout=SECONDS, wait=SECONDS, log=FILE, debug, and those of mount(8) (nosuid, noatime, _netdev, ...)", word)}
+			"attr_timeout=SECONDS, wait=SECONDS, log=FILE, debug, tls_cert=FILE, tls_key=FILE, tls_ca=FILE, tls_name=NAME, and those of mount(8) (nosuid, noatime, _netdev, ...)", word)}
 	}
 	return nil
 }

@@ -14,11 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"sliod/backend/config"
+	"sliod/backend/pool"
 	"sliod/backend/rebuild"
 )
 
 func (a *app) newRebuild() *cobra.Command {
-	var configFile string
+	var configFile, archive string
 	c := &cobra.Command{
 		Use: "rebuild", Short: "Make the catalog anew from the tapes alone", Args: cobra.NoArgs,
 		Long: `Read the index of every cartridge of the library, and make a catalog of what they
@@ -27,15 +28,19 @@ state directory must have no catalog and no page cache, or the catalog of a rebu
 that was interrupted: then it goes on.
 
 The tapes are only read. Nothing is copied: afterwards "sliod serve" serves the files
-from tape. What had not been archived is gone; what is missing otherwise is said.`,
-		RunE: func(c *cobra.Command, _ []string) error { return a.rebuild(c.Context(), configFile) },
+from tape. What had not been archived is gone; what is missing otherwise is said.
+
+If the library has volumes of more than one archive, they are listed, and --archive says
+which one is to be made. The volumes of the others are left alone.`,
+		RunE: func(c *cobra.Command, _ []string) error { return a.rebuild(c.Context(), configFile, archive) },
 	}
+	c.Flags().StringVar(&archive, "archive", "", "`ID` of the archive, if there are volumes of several")
 	c.Flags().StringVar(&configFile, "config", "", "configuration `FILE` (TOML)")
 	return c
 }
 
 // rebuild makes the catalog of the state directory.
-func (a *app) rebuild(ctx context.Context, configFile string) (err error) {
+func (a *app) rebuild(ctx context.Context, configFile, archive string) (err error) {
 	cfg := config.Default()
 	if configFile != "" {
 		if cfg, err = config.Load(configFile); err != nil {
@@ -45,6 +50,9 @@ func (a *app) rebuild(ctx context.Context, configFile string) (err error) {
 	dir, err := filepath.Abs(a.state())
 	if err != nil {
 		return errors.Wrap(err, "state directory")
+	}
+	if err := checkEmulated(cfg, configFile, dir); err != nil {
+		return err
 	}
 	lock, err := lockState(dir)
 	if err != nil {
@@ -56,6 +64,10 @@ func (a *app) rebuild(ctx context.Context, configFile string) (err error) {
 		}
 	}()
 	log := a.newLog(cfg)
+	pools, err := pool.New(cfg.Pools)
+	if err != nil {
+		return err
+	}
 	lib, err := openLibrary(cfg, dir, log)
 	if err != nil {
 		return err
@@ -67,7 +79,8 @@ func (a *app) rebuild(ctx context.Context, configFile string) (err error) {
 	}()
 	p := &rebuildProgress{a: a, at: time.Now()}
 	rep, err := rebuild.Run(ctx, rebuild.Options{
-		Dir: dir, Library: lib, Log: log, Cleaning: cfg.Library.Cleaning, Progress: p.update, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		Dir: dir, Library: lib, Log: log, Archive: archive, Cleaning: cfg.Library.Cleaning, Progress: p.update, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		Pools: pools,
 	})
 	p.leave()
 	if stderrors.Is(err, context.Canceled) {
@@ -78,6 +91,22 @@ func (a *app) rebuild(ctx context.Context, configFile string) (err error) {
 	}
 	_, err = fmt.Fprint(a.out, rebuildSummary(rep, dir))
 	return err
+}
+
+// checkEmulated refuses an emulated library that is not there: it would be made, and the
+// archive rebuilt from blank cartridges.
+func checkEmulated(cfg *config.Config, configFile, dir string) error {
+	if cfg.Library.Kind == "scsi" {
+		return nil
+	}
+	lib := libraryDir(cfg, dir)
+	if _, err := os.Stat(lib); !os.IsNotExist(err) {
+		return nil // opening it says what is wrong, if anything is
+	}
+	if configFile == "" {
+		return fmt.Errorf("there is no tape library to rebuild the archive from: %s does not exist; name the archive's configuration with --config, or the right directory with --state", lib)
+	}
+	return fmt.Errorf("there is no tape library to rebuild the archive from: %s describes an emulated one in %s, and that does not exist", configFile, lib)
 }
 
 // rebuildProgress shows how far a rebuild is: a bar on a terminal, else lines.
@@ -138,7 +167,7 @@ func rebuildSummary(r *rebuild.Report, dir string) string {
 		count[v.State]++
 	}
 	fmt.Fprintf(&b, "%s read", plural(count[rebuild.VolumeRead], "volume"))
-	for _, s := range []rebuild.VolumeState{rebuild.VolumeBlank, rebuild.VolumeForeign, rebuild.VolumeCleaning, rebuild.VolumeUnreadable} {
+	for _, s := range []rebuild.VolumeState{rebuild.VolumeBlank, rebuild.VolumeForeign, rebuild.VolumeOther, rebuild.VolumeCleaning, rebuild.VolumeUnreadable} {
 		if n := count[s]; n > 0 {
 			fmt.Fprintf(&b, ", %d %s", n, s)
 		}
@@ -148,11 +177,16 @@ func rebuildSummary(r *rebuild.Report, dir string) string {
 		switch {
 		case v.State == rebuild.VolumeForeign:
 			fmt.Fprintf(&b, "  %s is not of this archive, and was left alone: %s\n", v.Barcode, v.Why)
+		case v.State == rebuild.VolumeOther:
+			fmt.Fprintf(&b, "  %s is of another archive, and was left alone: %s\n", v.Barcode, v.Why)
 		case v.State == rebuild.VolumeUnreadable:
 			fmt.Fprintf(&b, "  %s cannot be read; what only it has is missing: %s\n", v.Barcode, v.Why)
 		case v.Unknown > 0:
 			fmt.Fprintf(&b, "  %s has up to %s behind its last index, which only the lost catalog could name: they are missing\n", v.Barcode, human(v.Unknown))
 		}
+	}
+	for _, v := range r.Missing {
+		fmt.Fprintf(&b, "  %s is missing: it was a volume of the archive when the last indexes were written\n", v)
 	}
 	say := func(n int64, one, many string) {
 		if n > 0 {
@@ -174,9 +208,14 @@ func rebuildSummary(r *rebuild.Report, dir string) string {
 	say(r.Foreign, "file was changed on its volume by another program", "files were changed on their volumes by another program")
 	say(r.Damaged, "entry had metadata that cannot be read", "entries had metadata that cannot be read")
 	say(r.Dropped, "name or attribute was too long, and was cut or left out", "names or attributes were too long, and were cut or left out")
-	b.WriteString("Everything else that had been archived is there; what was not archived when the last indexes were written is not.\n")
-	if count[rebuild.VolumeUnreadable] > 0 || r.LostFiles > 0 {
-		b.WriteString("If a volume is missing: put it in, move the folder catalog away, and run the rebuild again.\n")
+	if count[rebuild.VolumeRead] == 0 {
+		b.WriteString("No volume of an archive was found, so the tree is empty. If that is wrong: put the volumes in, move the folder catalog away, and run the rebuild again.\n")
+	} else {
+		b.WriteString("Everything else that had been archived is there; what was not archived when the last indexes were written is not.\n")
+	}
+	if count[rebuild.VolumeUnreadable] > 0 || r.LostFiles > 0 || len(r.Missing) > 0 {
+		b.WriteString("When a missing volume turns up: put it in, move the folder catalog away, and run the rebuild again. If the server has run meanwhile, " +
+			"have all archived first (sliod archive --wait /), stop it, and move the folder cache away, too: what was changed meanwhile is kept.\n")
 	}
 	fmt.Fprintf(&b, "Now: sliod serve --state %s\n", shellWord(dir))
 	return b.String()

@@ -177,8 +177,10 @@ func TestListenRefusals(t *testing.T) {
 		want   string
 	}{
 		{[]string{"--listen", "tcp:192.0.2.1:5640"}, exitUsage, "only loopback addresses"},
-		{[]string{"--listen", "vsock:1:2"}, exitUsage, "write tcp:HOST:PORT or unix:PATH"},
-		{[]string{"--listen", "unix:/" + strings.Repeat("x", 107)}, exitUsage, "at most 107 bytes, this one has 108"},
+		{[]string{"--listen", "vsock:1:2"}, exitUsage, "no [export.NAME] of the configuration lets virtual machines in"},
+		{[]string{"--listen", "tls:127.0.0.1:0"}, exitUsage, "set cert, key and client_ca of [tls]"},
+		{[]string{"--listen", "port:/dev/virtio-ports/x"}, exitUsage, "a serial port is for clients"},
+		{[]string{"--listen", "unix:/" + strings.Repeat("x", 107)}, exitUsage, "at most 85 bytes, this one has 107"},
 		{[]string{"--http", "192.0.2.1:80"}, exitUsage, "only addresses of the loopback interface"},
 		{[]string{"--http", busy.Addr().String()}, exitFailed, "another program listens there"},
 		{[]string{"--server", "tcp:127.0.0.1:1"}, exitUsage, "sliod serve does not"},

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sliod/backend"
+	"sliod/backend/config"
 	"sliod/client9p"
 	"sliod/server"
 )
@@ -115,6 +116,10 @@ func (a *app) newVolumes() *cobra.Command {
 	c := a.newReport("volumes", "List the volumes of the library", &r, func() {
 		notes := slices.ContainsFunc(r.Volumes, func(v backend.VolumeInfo) bool { return v.Reason != "" })
 		columns := []string{"VOLUME", "STATE", "WHERE", "CAPACITY GiB", "USED GiB", "USED", "DEAD GiB"}
+		pools := slices.ContainsFunc(r.Volumes, func(v backend.VolumeInfo) bool { return v.Pool != "" && v.Pool != config.DefaultPool || v.KeyID != "" })
+		if pools {
+			columns = append(columns, "POOL", "KEY")
+		}
 		if notes {
 			columns = append(columns, "NOTE")
 		}
@@ -125,6 +130,13 @@ func (a *app) newVolumes() *cobra.Command {
 				state += ", imported"
 			}
 			cells := []string{dash(printable(v.Barcode)), dash(state), dash(v.Where), capacity(v.CapacityBytes), gib(v.UsedBytes), share(v.UsedBytes, v.CapacityBytes), gib(v.DeadBytes)}
+			if pools {
+				key := v.Encryption
+				if v.KeyID != "" {
+					key = v.KeyID
+				}
+				cells = append(cells, dash(printable(v.Pool)), dash(printable(key)))
+			}
 			if notes {
 				cells = append(cells, dash(printable(v.Reason)))
 			}
@@ -132,7 +144,7 @@ func (a *app) newVolumes() *cobra.Command {
 		}
 		t.flush()
 	})
-	c.AddCommand(a.newVolumesImport(), a.newVolumesExport())
+	c.AddCommand(a.newVolumesImport(), a.newVolumesExport(), a.newVolumesSet())
 	return c
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"sliod/backend/config"
 	"sliod/backend/vfs"
+	"sliod/netaddr"
 	"sliod/server"
 	"sliod/server/local"
 )
@@ -38,7 +39,7 @@ tcp:127.0.0.1:5640 and on the socket sliod.sock in the state directory.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), o) },
 	}
 	c.Flags().StringVar(&o.configFile, "config", "", "configuration `FILE` (TOML)")
-	c.Flags().StringArrayVar(&o.listen, "listen", nil, "listen on `ADDR`: tcp:HOST:PORT or unix:PATH; may be given again")
+	c.Flags().StringArrayVar(&o.listen, "listen", nil, "listen on `ADDR`: tcp:HOST:PORT, tls:HOST:PORT, unix:PATH or vsock:[CID:]PORT; may be given again")
 	c.Flags().StringVar(&o.mount, "mount", "", "mount the archive on `DIR` by FUSE, in the same process; the directory is made if it is not there")
 	c.Flags().StringVar(&o.http, "http", "", "answer /healthz and /status over HTTP on `HOST:PORT`, loopback only")
 	return c
@@ -64,11 +65,15 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return errors.Wrap(err, "state directory")
 	}
-	addrs, err := listenAddrs(o.listen, o.configFile, cfg, dir)
+	log := a.newLog(cfg)
+	network, err := newNetwork(cfg, log)
 	if err != nil {
 		return err
 	}
-	log := a.newLog(cfg)
+	addrs, err := listenAddrs(o.listen, o.configFile, cfg, network, dir)
+	if err != nil {
+		return err
+	}
 
 	stopped := func() error {
 		if err == nil {
@@ -100,7 +105,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	var listeners []net.Listener
 	var names []string
 	for _, addr := range addrs {
-		l, name, err := listen(addr)
+		l, name, err := listen(network, addr)
 		if err != nil {
 			return err
 		}
@@ -149,7 +154,7 @@ func (a *app) mountHere(ctx context.Context, fs vfs.FS, state, dir string, log *
 	if err := os.MkdirAll(dir, 0o755); err != nil && !stderrors.Is(err, syscall.ENOTCONN) && !stderrors.Is(err, os.ErrExist) {
 		return nil, errors.Wrap(err, "--mount")
 	}
-	if err := checkMountpoint(dir); err != nil {
+	if err := checkMountpoint(dir, log); err != nil {
 		return nil, err
 	}
 	o, err := parseMountOptions(nil, os.Geteuid() == 0)
@@ -175,7 +180,7 @@ func (a *app) newLog(cfg *config.Config) *logrus.Entry {
 
 // listenAddrs chooses where to listen: the command line, else the configuration,
 // else the defaults.
-func listenAddrs(flags []string, configFile string, cfg *config.Config, stateDir string) ([]string, error) {
+func listenAddrs(flags []string, configFile string, cfg *config.Config, network *server.Network, stateDir string) ([]string, error) {
 	addrs := flags
 	if len(addrs) == 0 {
 		addrs = cfg.Server.Listen
@@ -184,10 +189,7 @@ func listenAddrs(flags []string, configFile string, cfg *config.Config, stateDir
 		addrs = []string{"tcp:127.0.0.1:5640", "unix:" + socketPath(stateDir)}
 	}
 	for _, addr := range addrs {
-		_, _, err := config.ParseAddr(addr)
-		if err == nil {
-			err = server.CheckAddr(addr)
-		}
+		err := network.Check(addr)
 		switch {
 		case err != nil && len(flags) > 0:
 			return nil, &usageError{"--listen: " + err.Error()}
@@ -203,6 +205,21 @@ func listenAddrs(flags []string, configFile string, cfg *config.Config, stateDir
 // maxLinuxMsize is the largest msize of Linux over a socket.
 const maxLinuxMsize = 1 << 20
 
+// isLocal says whether every user of this machine can use an address as it is: by a
+// unix socket, or loopback TCP.
+func isLocal(name string) bool {
+	at, err := netaddr.Parse(name)
+	if err != nil || at.Kind != netaddr.TCP {
+		return err == nil && at.Kind == netaddr.Unix
+	}
+	host, _, err := net.SplitHostPort(at.HostPort)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// maxKernelSocket is the longest path of a socket that v9fs connects to.
+const maxKernelSocket = 107
+
 // banner tells where the server listens, and what to try.
 func (a *app) banner(cfg *config.Config, dir string, names []string, mounted string) {
 	var b strings.Builder
@@ -212,20 +229,48 @@ func (a *app) banner(cfg *config.Config, dir string, names []string, mounted str
 	for _, name := range names {
 		fmt.Fprintf(&b, "  listening on %s\n", name)
 		network, addr, _ := strings.Cut(name, ":")
+		if !isLocal(name) {
+			continue // docs/network.md says how
+		}
 		switch network {
 		case "tcp":
 			host, port, _ := net.SplitHostPort(addr)
 			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=tcp,port=%s,%s %s /mnt", port, options, host))
 		case "unix":
+			if len(addr) > maxKernelSocket {
+				continue // the kernel's client cannot connect to it
+			}
 			mounts = append(mounts, fmt.Sprintf("mount -t 9p -o trans=unix,%s %s /mnt", options, shellWord(addr)))
 		}
 	}
-	if mounted != "" {
-		fmt.Fprintf(&b, "mounted on %s: copy files there and read them\n", mounted)
-	}
 	self := shellWord(a.self) + serverFlag(dir, names)
-	fmt.Fprintf(&b, "mount it by FUSE:\n  mkdir -p /mnt/archive && %s mount %s /mnt/archive\n", shellWord(a.self), shellWord(names[len(names)-1]))
-	b.WriteString("or by the kernel's 9P, as root:\n")
+	if mounted != "" {
+		fmt.Fprintf(&b, "mounted on %s: copy files there and read them. For example, in another terminal:\n", mounted)
+		copied := shellWord(filepath.Join(mounted, "bash"))
+		for _, line := range [][2]string{
+			{"cp /bin/bash " + copied, "a file in the cache"},
+			{self + " archive --wait /", "copied to tape"},
+			{self + " evict /", "out of the cache: on tape only"},
+			{self + " ls /", "migrated"},
+			{"cmp /bin/bash " + copied + " && echo the same", "read back from tape"},
+			{self + " ls /", "premigrated: in the cache, too"},
+		} {
+			fmt.Fprintf(&b, "  %s    # %s\n", line[0], line[1])
+		}
+	}
+	if i := slices.IndexFunc(names, isLocal); i >= 0 {
+		if unix := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, "unix:") }); unix >= 0 {
+			i = unix
+		}
+		also := ""
+		if mounted != "" {
+			also = "or "
+		}
+		fmt.Fprintf(&b, also+"mount it by FUSE:\n  mkdir -p /mnt/archive && %s mount %s /mnt/archive\n", shellWord(a.self), shellWord(names[i]))
+	}
+	if len(mounts) > 0 {
+		b.WriteString("or by the kernel's 9P, as root:\n")
+	}
 	for _, m := range mounts {
 		fmt.Fprintf(&b, "  %s\n", m)
 	}

@@ -49,6 +49,20 @@ files that are is said before.`,
 	return c
 }
 
+func (a *app) newVolumesSet() *cobra.Command {
+	return &cobra.Command{
+		Use: "set BARCODE STATE", Short: "Say what a volume may be used for", Args: cobra.ExactArgs(2),
+		Long: `Say what a volume may be used for: append, full, read-only or suspect.
+
+A volume that became suspect by a fault that is mended is brought back by "append". What was blamed on
+it is forgotten; the next mount checks it as any other, and says if something is wrong still. A cartridge
+that is none of this archive can be scratch (it is formatted when it is needed, if it is blank) or read-only.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.volumeJob(c.Context(), backend.JobVolumesSet, args, false)
+		},
+	}
+}
+
 func (a *app) newDrivesReset() *cobra.Command {
 	return &cobra.Command{
 		Use: "reset SERIAL...", Short: "Put drives back in service that were repaired", Args: cobra.MinimumNArgs(1),
