@@ -18,6 +18,7 @@ const (
 	JobVolumesImport JobKind = "volumes-import" // [BARCODE...]: from the mail slots into the library
 	JobDrivesReset   JobKind = "drives-reset"   // SERIAL...: put drives back in service
 	JobVolumesExport JobKind = "volumes-export" // BARCODE...: to the mail slots
+	JobVolumesSet    JobKind = "volumes-set"    // BARCODE STATE: what a volume may be used for
 	JobVerifyFormat  JobKind = "verify-format"  // BARCODE [data]: check a volume against the rules of LTFS
 	JobImport        JobKind = "import"         // BARCODE [PATH] [KEY=VALUE...]: show the tree of a foreign volume
 )
@@ -97,7 +98,10 @@ type VolumeInfo struct {
 	CapacityBytes int64  `json:"capacity_bytes"`
 	UsedBytes     int64  `json:"used_bytes"`
 	DeadBytes     int64  `json:"dead_bytes"`
-	Imported      bool   `json:"imported,omitempty"` // another program or archive wrote it, and its tree was imported
+	Pool          string `json:"pool,omitempty"`
+	Encryption    string `json:"encryption,omitempty"` // "on" or "off"; none: the volume is not formatted
+	KeyID         string `json:"key_id,omitempty"`     // of the key that it is encrypted with
+	Imported      bool   `json:"imported,omitempty"`   // another program or archive wrote it, and its tree was imported
 }
 
 // DriveInfo is one drive as `sliod drives --json` prints it.

@@ -7,6 +7,7 @@ import (
 	"github.com/hugelgupf/p9/p9"
 
 	"sliod/backend/catalog"
+	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 )
 
@@ -117,6 +118,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 		r.NLink, r.NextCookie = 2, catalog.FirstCookie
 	}
 	change := entryAdded(now, isDir(&r))
+	noted := fs.noted(&d)
 	change(&d)
 	err := fs.cat.Update(func(tx *catalog.Tx) (err error) {
 		if r.ID, err = tx.NextFileID(); err != nil {
@@ -124,10 +126,10 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 		}
 		return firstError(
 			tx.PutInode(&r),
-			tx.PutDirent(dir.id, catalog.Dirent{Name: name, ID: r.ID, Type: direntType(r.Mode), Cookie: d.NextCookie - 1}),
+			tx.AddDirent(dir.id, catalog.Dirent{Name: name, ID: r.ID, Type: direntType(r.Mode), Cookie: d.NextCookie - 1}),
 			tx.PutName(r.ID, dir.id, name),
 			tx.PutInode(&d),
-			tx.PutPending(dir.id),
+			putPendingUnless(tx, dir.id, noted),
 			tx.PutPending(r.ID),
 			addCounter(tx, counterFiles, 1),
 		)
@@ -140,6 +142,20 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 	fs.pending.add(r.ID)
 	fs.files.Add(1)
 	return &node{fs.add(r), dir.id, name}, nil
+}
+
+// noted says whether the catalog has the pending record of a directory, whose mu is
+// held: it comes and goes with FlagMetaDirty, in the same update.
+func (fs *FS) noted(d *catalog.Inode) bool {
+	return d.Flags&catalog.FlagMetaDirty != 0 && fs.pending.has(d.ID)
+}
+
+// putPendingUnless is PutPending, but for a file that has it.
+func putPendingUnless(tx *catalog.Tx, id sliver.FileID, noted bool) error {
+	if noted {
+		return nil
+	}
+	return tx.PutPending(id)
 }
 
 // entryAdded is the change of a directory that gets an entry.
@@ -195,6 +211,7 @@ func (n *node) Link(c *vfs.Cred, target vfs.Node, name string) error {
 	}
 	now := fs.now()
 	dirChange := entryAdded(now, false)
+	noted := fs.noted(&d)
 	change := func(r *catalog.Inode) {
 		r.NLink++
 		r.Ctime = now
@@ -205,11 +222,11 @@ func (n *node) Link(c *vfs.Cred, target vfs.Node, name string) error {
 	change(&r)
 	err := fs.cat.Update(func(tx *catalog.Tx) error {
 		return firstError(
-			tx.PutDirent(dir.id, catalog.Dirent{Name: name, ID: r.ID, Type: direntType(r.Mode), Cookie: d.NextCookie - 1}),
+			tx.AddDirent(dir.id, catalog.Dirent{Name: name, ID: r.ID, Type: direntType(r.Mode), Cookie: d.NextCookie - 1}),
 			tx.PutName(r.ID, dir.id, name),
 			tx.PutInode(&d),
 			tx.PutInode(&r),
-			tx.PutPending(dir.id),
+			putPendingUnless(tx, dir.id, noted),
 			tx.PutPending(r.ID),
 		)
 	})

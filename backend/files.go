@@ -412,12 +412,13 @@ func (f files) Summed(k sliver.Key, v sliver.Version, sum uint64) error {
 }
 
 // OnVolume implements mover.Files. It reads the whole catalog: the mover asks
-// only when a volume must be repaired.
+// only when a volume must be repaired, or is to be formatted. What the cache has is no
+// matter: after a crash what the catalog names is all there is.
 func (f files) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error {
 	var ids []sliver.FileID
 	err := f.fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Inodes(0, func(r catalog.Inode) bool {
-			if isFile(&r) && r.Size > 0 && r.NLink > 0 {
+			if isFile(&r) {
 				ids = append(ids, r.ID)
 			}
 			return true
@@ -428,9 +429,14 @@ func (f files) OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error {
 	}
 	for _, id := range ids {
 		found := false
-		err := f.fs.slivers(id, v, func(t mover.OnTape) bool {
-			found = len(t.Pieces) > 0
-			return !found
+		err := f.fs.cat.View(func(tx *catalog.Tx) error {
+			return tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+				for i := range b.Slivers {
+					r := &b.Slivers[i]
+					found = found || !r.Dirty && slices.ContainsFunc(r.Copies, func(c catalog.Copy) bool { return c.Volume == v && !isElsewhere(c) })
+				}
+				return !found
+			})
 		})
 		if err != nil {
 			return err

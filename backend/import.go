@@ -274,6 +274,9 @@ func (fs *FS) growImported(ctx context.Context, a *importArgs, s *mover.Session,
 		},
 	})
 	if err == nil {
+		err = fs.mover.Sign(s.LTFS.Index())
+	}
+	if err == nil {
 		err = s.LTFS.WriteIndex(ctx)
 	}
 	if err == nil {
@@ -327,7 +330,8 @@ func (fs *FS) judgeImport(a *importArgs, s *mover.Session) error {
 		return err
 	}
 	if own {
-		return fmt.Errorf("volume %s has files of this very archive, though the catalog does not know the volume: `sliod rebuild` is for that, an import would show them twice", a.barcode)
+		return fmt.Errorf("volume %s is of this very archive, though the catalog does not know it: an import would show its files twice, and as others. "+
+			"If a rebuild went without it: let all that there is be archived, stop the server, move the folders catalog and cache away, and run `sliod rebuild` with all volumes", a.barcode)
 	}
 	if r := s.LTFS.Repair(); r != nil {
 		if a.grow {
@@ -342,6 +346,9 @@ func (fs *FS) judgeImport(a *importArgs, s *mover.Session) error {
 	}
 	if a.grow && s.Drive.Limits().WriteProtected {
 		return fmt.Errorf("volume %s is write-protected: it cannot grow. Move its tab, or import it without --grow", a.barcode)
+	}
+	if err := s.LTFS.Refusal(); a.grow && err != nil {
+		return fmt.Errorf("volume %s cannot grow: %w. Import it without --grow", a.barcode, err)
 	}
 	return nil
 }

@@ -410,6 +410,7 @@ func TestImportCrash(t *testing.T) {
 type indexOnly struct{ x *ltfs.Index }
 
 func (i indexOnly) Index() *ltfs.Index                              { return i.x }
+func (i indexOnly) CanHold(ltfs.Extent) bool                        { return true }
 func (i indexOnly) BlockSize() int                                  { return 65536 }
 func (i indexOnly) Label() ltfs.Label                               { return ltfs.Label{Index: 'a', Data: 'b'} }
 func (i indexOnly) TapePartition(p ltfs.PartitionID) tape.Partition { return tape.Partition(p - 'a') }

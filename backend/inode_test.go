@@ -153,3 +153,49 @@ func TestPendingAfterUnlink(t *testing.T) {
 		t.Error("an orphan is pending")
 	}
 }
+
+// A directory whose names change is pending in the catalog from the first change after
+// it was archived on, however many follow: what is not written again must be there.
+func TestPendingDirectory(t *testing.T) {
+	w := newWorld(t)
+	w.put("first", []byte("x"))
+	root := w.root.(*node).ino.id
+	settled := func() {
+		t.Helper()
+		version := w.root.(*node).ino.record().DataVersion
+		if _, err := (files{w.fs}).Archived(root, version, nil); err != nil { // as the index that carries it
+			t.Fatal(err)
+		}
+		if w.fs.pending.has(root) || w.catalogPending(root) {
+			t.Fatal("the directory is pending, and it is archived")
+		}
+	}
+	settled()
+	for _, change := range []func(){
+		func() { w.put("second", []byte("y")) },
+		func() {
+			n := w.node("/first")
+			defer n.Release()
+			if err := w.root.Link(rootCred, n, "link"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func() {
+			if err := w.root.UnlinkAt(rootCred, "link", 0); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		change()
+		if !w.fs.pending.has(root) || !w.catalogPending(root) {
+			t.Error("the directory is not pending after a change")
+		}
+		settled()
+	}
+	w.put("third", []byte("z"))
+	w.put("fourth", []byte("z"))
+	w.restart()
+	if !w.fs.pending.has(root) || !w.catalogPending(root) {
+		t.Error("the directory is not pending after a restart")
+	}
+}

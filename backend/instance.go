@@ -12,7 +12,7 @@ import (
 )
 
 // An instance is one run of the archive, from Open to Close. A client whose
-// connection was lost asks for it (the root's attribute user.sliod.instance): if it is the
+// connection was lost asks for it (any directory's attribute user.sliod.instance): if it is the
 // one that it knew, or came after a clean end of that one, nothing is lost of what it
 // wrote and did not sync.
 //

@@ -11,6 +11,7 @@ import (
 
 	"sliod/backend/cache"
 	"sliod/backend/catalog"
+	"sliod/backend/mover"
 	"sliod/backend/sliver"
 	"sliod/tape"
 )
@@ -24,6 +25,7 @@ func init() { // run's functions use volumeJobs themselves
 	volumeJobs[JobVolumesImport] = volumeJob{checkAny, runVolumesImport}
 	volumeJobs[JobDrivesReset] = volumeJob{func(*FS, []string) ([]string, error) { return nil, nil }, runDrivesReset}
 	volumeJobs[JobVolumesExport] = volumeJob{checkKnown, runVolumesExport}
+	volumeJobs[JobVolumesSet] = volumeJob{checkVolumesSet, runVolumesSet}
 }
 
 // volume returns the catalog's record of the volume with a barcode.
@@ -65,6 +67,29 @@ func checkLabel(fs *FS, args []string) ([]string, error) {
 		return nil, fmt.Errorf("give a barcode and a name: %w", linux.EINVAL)
 	}
 	return checkKnown(fs, args[:1])
+}
+
+func checkVolumesSet(fs *FS, args []string) ([]string, error) {
+	if len(args) != 2 {
+		return nil, fmt.Errorf("give a barcode and a state: %w", linux.EINVAL)
+	}
+	if _, err := mover.ParseVolumeState(args[1]); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, linux.EINVAL)
+	}
+	return checkKnown(fs, args[:1])
+}
+
+func runVolumesSet(ctx context.Context, j *job, args []string) error {
+	to, err := mover.ParseVolumeState(args[1])
+	if err == nil {
+		j.step("waiting for the turn of %s", args[0])
+		err = j.fs.mover.SetVolumeState(ctx, tape.Barcode(args[0]), to)
+	}
+	if err == nil {
+		j.note("%s is %v", args[0], to)
+	}
+	j.volumeDone(args[0], err)
+	return nil
 }
 
 func runFormat(ctx context.Context, j *job, args []string) error {

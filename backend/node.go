@@ -44,23 +44,63 @@ func (fs *FS) Attach(c *vfs.Cred, path string) (vfs.Node, error) {
 	return n, nil
 }
 
-// Find implements vfs.Finder. Of a file with several names the directories above the
-// one that it has had longest are looked at.
-func (fs *FS) Find(c *vfs.Cred, path uint64) (vfs.Node, error) {
+// Find implements vfs.Finder. A file with several names is found if c may reach one of
+// them; one that is open and has none any more, by the directory where it was.
+func (fs *FS) Find(c *vfs.Cred, top, path uint64) (vfs.Node, error) {
 	ino, err := fs.get(sliver.FileID(path))
 	if err != nil {
 		return nil, err
 	}
-	n := &node{ino: ino, parent: ino.attr().Parent}
-	if err := fs.mayReach(c, n.parent); err != nil {
-		n.Release()
-		return nil, err
+	if top == 0 {
+		top = uint64(sliver.RootID)
 	}
-	return n, nil
+	r := ino.attr()
+	n := &node{ino: ino, parent: r.Parent}
+	if path == top {
+		return n, nil
+	}
+	dirs := []sliver.FileID{r.Parent}
+	if !isDir(&r) && r.NLink > 0 {
+		if dirs, err = fs.namedIn(ino.id); err != nil {
+			n.Release()
+			return nil, err
+		}
+	}
+	err = linux.ENOENT
+	for _, dir := range dirs {
+		switch reach := fs.mayReach(c, sliver.FileID(top), dir); {
+		case reach == nil:
+			n.parent = dir
+			return n, nil
+		case !stderrors.Is(reach, linux.ENOENT):
+			err = reach
+		}
+	}
+	n.Release()
+	return nil, err
 }
 
-// mayReach says whether c may search a directory and all above it.
-func (fs *FS) mayReach(c *vfs.Cred, dir sliver.FileID) error {
+// maxNamedIn bounds the directories that are looked at for one file.
+const maxNamedIn = 1024
+
+// namedIn returns the directories in which a file has a name.
+func (fs *FS) namedIn(id sliver.FileID) (dirs []sliver.FileID, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		dirs = dirs[:0]
+		return tx.Names(id, func(dir sliver.FileID, _ string) bool { // in the order of directories
+			if len(dirs) == 0 || dirs[len(dirs)-1] != dir {
+				dirs = append(dirs, dir)
+			}
+			return len(dirs) < maxNamedIn
+		})
+	})
+	return dirs, err
+}
+
+// mayReach says whether c may search a directory and all above it up to top; ENOENT if
+// it is not below top.
+func (fs *FS) mayReach(c *vfs.Cred, top, dir sliver.FileID) error {
+	var denied error
 	for {
 		ino, err := fs.get(dir)
 		if err != nil {
@@ -68,11 +108,14 @@ func (fs *FS) mayReach(c *vfs.Cred, dir sliver.FileID) error {
 		}
 		r := ino.attr()
 		ino.release()
-		if err := access(c, &r, mayExec); err != nil {
-			return err
+		if err := access(c, &r, mayExec); denied == nil {
+			denied = err
 		}
-		if dir == sliver.RootID {
-			return nil
+		switch dir {
+		case top:
+			return denied
+		case sliver.RootID:
+			return linux.ENOENT // whatever the permissions are: it is none of c's
 		}
 		dir = r.Parent
 	}
@@ -173,6 +216,11 @@ func (n *node) Getattr(*vfs.Cred) (p9.Attr, error) {
 	if isFile(&r) {
 		cached, _, _, _ := n.ino.fs.cache.FileStats(n.ino.id)
 		a.Blocks = uint64(cached+511) / 512
+		if r.Size > 0 {
+			// tar -S takes a file without blocks for one hole, and would store zeros for
+			// what is on tape.
+			a.Blocks = max(a.Blocks, 1)
+		}
 	} else if r.Mode&modeType == modeLink {
 		a.Size = uint64(len(r.Target))
 	}

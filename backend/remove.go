@@ -55,6 +55,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	}
 	now := fs.now()
 	dirChange, change := entryRemoved(now, isDir(&r)), nameRemoved(now)
+	noted := fs.noted(&d)
 	dirChange(&d)
 	change(&r)
 	err = fs.cat.Update(func(tx *catalog.Tx) error {
@@ -62,7 +63,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 			tx.DeleteDirent(dir.id, name),
 			tx.DeleteName(r.ID, dir.id, name),
 			tx.PutInode(&d),
-			tx.PutPending(dir.id),
+			putPendingUnless(tx, dir.id, noted),
 			putUnlinked(tx, &r),
 		)
 	})

@@ -95,7 +95,7 @@ func (ino *inode) census() (*census, error) {
 // residencyXattr returns the value of a user.sliod attribute.
 func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	r := ino.attr()
-	if name == ownXattr+"instance" && ino.id == sliver.RootID {
+	if name == ownXattr+"instance" && isDir(&r) {
 		return ino.fs.instance.xattr(), nil
 	}
 	if !isFile(&r) {

@@ -163,7 +163,11 @@ func (ino *inode) truncateLocked(size uint64, change func(*catalog.Inode)) error
 	if _, i := first.Bmap(); i > 0 {
 		next++
 	}
-	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
+	dead, err := ino.deadFrom(first)
+	if err != nil {
+		return err
+	}
+	err = ino.fs.cat.Update(func(tx *catalog.Tx) error {
 		for no, b := range cut {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
@@ -172,7 +176,7 @@ func (ino *inode) truncateLocked(size uint64, change func(*catalog.Inode)) error
 		if err := tx.DeleteBmaps(ino.id, next); err != nil {
 			return err
 		}
-		return firstError(tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
+		return firstError(addDead(tx, dead), tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
 	})
 	if err != nil {
 		return err
@@ -191,6 +195,23 @@ func (ino *inode) truncateLocked(size uint64, change func(*catalog.Inode)) error
 	})
 	ino.apply(change)
 	return nil
+}
+
+// deadFrom returns what the slivers from first on have on tape.
+func (ino *inode) deadFrom(first sliver.No) (map[catalog.VolumeNo]int64, error) {
+	dead := map[catalog.VolumeNo]int64{}
+	from, _ := first.Bmap()
+	err := ino.fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Bmaps(ino.id, from, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+			for i := range b.Slivers {
+				if no.First()+sliver.No(i) >= first {
+					countDead(dead, &b.Slivers[i])
+				}
+			}
+			return true
+		})
+	})
+	return dead, err
 }
 
 // cutBmapLocked puts into cut the record of the bmap in which a file of size

@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"sliod/backend/catalog"
 	"sliod/backend/mover"
 )
 
@@ -61,7 +62,14 @@ func (fs *FS) tapeSpace() TapeInfo {
 func (fs *FS) Volumes() []VolumeInfo {
 	all := []VolumeInfo{}
 	for _, v := range fs.mover.Status().Volumes {
-		all = append(all, VolumeInfo{Barcode: string(v.Barcode), UUID: v.UUID, Imported: v.Imported, State: v.State, Where: v.Where, Reason: v.Reason,
+		encryption := ""
+		switch {
+		case v.KeyID != "":
+			encryption = "on"
+		case v.UUID != "" && v.State != catalog.VolScratch.String():
+			encryption = "off"
+		}
+		all = append(all, VolumeInfo{Barcode: string(v.Barcode), UUID: v.UUID, Pool: v.Pool, Encryption: encryption, KeyID: v.KeyID, Imported: v.Imported, State: v.State, Where: v.Where, Reason: v.Reason,
 			CapacityBytes: v.Capacity, UsedBytes: v.Used, DeadBytes: v.Dead})
 	}
 	return all

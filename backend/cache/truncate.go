@@ -19,7 +19,7 @@ func (c *Cache) TruncateFile(f sliver.FileID, size uint64, then func()) {
 	var p post
 	var ends []*entry
 	cut := func() {
-		ends = c.drop(&p, f, sliver.Count(size))
+		ends = c.drop(&p, f, sliver.Count(size), noEnd)
 		if then != nil {
 			then()
 		}
@@ -91,34 +91,41 @@ func (c *Cache) truncate(p *post, k sliver.Key, newLen int, cut func()) {
 	c.mu.Unlock()
 }
 
+// noEnd is behind every sliver.
+const noEnd = ^sliver.No(0)
+
 // Drop makes the slivers of f from number from on holes; the catalog must have been
 // updated before, and Behind must say so from now on. Parked reads are woken to read
 // again. Parked writes come after it: they are merged into the hole.
-func (c *Cache) Drop(f sliver.FileID, from sliver.No) {
+func (c *Cache) Drop(f sliver.FileID, from sliver.No) { c.DropRange(f, from, noEnd) }
+
+// DropRange is Drop of the slivers from number from up to to, which stays.
+func (c *Cache) DropRange(f sliver.FileID, from, to sliver.No) {
 	var p post
 	c.mu.Lock()
-	c.endDrop(&p, c.drop(&p, f, from))
+	c.endDrop(&p, c.drop(&p, f, from, to))
 	c.mu.Unlock()
 	c.run(&p)
 }
 
 // drop makes slivers holes, and returns those whose faults must be ended by
 // endDrop. mu is held, and not released.
-func (c *Cache) drop(p *post, f sliver.FileID, from sliver.No) (ends []*entry) {
+func (c *Cache) drop(p *post, f sliver.FileID, from, to sliver.No) (ends []*entry) {
+	in := func(k sliver.Key) bool { return k.File == f && k.No >= from && k.No < to }
 	for _, pl := range c.retrying {
-		if pl.k.File == f && pl.k.No >= from {
+		if in(pl.k) {
 			pl.b = Behind{State: sliver.Hole}
 		}
 	}
 	for w := c.space.Front(); w != nil; w = w.Next() {
-		if pl := c.parked[w]; pl.k.File == f && pl.k.No >= from {
+		if pl := c.parked[w]; in(pl.k) {
 			pl.b = Behind{State: sliver.Hole}
 		}
 	}
 	if fl := c.files[f]; fl != nil {
-		for no, e := range fl.slivers {
+		for _, e := range fl.slivers {
 			switch {
-			case no < from:
+			case !in(e.key):
 			case e.state == sliver.Faulting:
 				ends = append(ends, e)
 			default:

@@ -85,6 +85,9 @@ func openKV(kv KV) (*Catalog, error) {
 	if err == nil && made {
 		err = kv.Sync()
 	}
+	if err == nil {
+		err = c.identify()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -51,11 +51,29 @@ func (t *Tx) PutDirent(dir sliver.FileID, e Dirent) error {
 			}
 		}
 	}
-	t.val = encodeDirent(t.val[:0], &e)
+	return t.putDirent(dir, &e)
+}
+
+// AddDirent is PutDirent for a name that dir does not have, and a cookie that it never
+// had: the caller has looked, and keeps others from adding to dir meanwhile. Nothing is
+// read.
+func (t *Tx) AddDirent(dir sliver.FileID, e Dirent) error {
+	if err := checkName(e.Name, false); err != nil {
+		return t.fail(err)
+	}
+	if e.Cookie < FirstCookie {
+		return t.fail(errors.Errorf("catalog: add %q to directory %d: cookie %d is below %d", e.Name, dir, e.Cookie, FirstCookie))
+	}
+	return t.putDirent(dir, &e)
+}
+
+// putDirent writes both records of an entry.
+func (t *Tx) putDirent(dir sliver.FileID, e *Dirent) error {
+	t.val = encodeDirent(t.val[:0], e)
 	if err := t.set(keyName(t.key[:0], keyDirent, uint64(dir), e.Name), t.val); err != nil {
 		return err
 	}
-	t.val = encodeCookie(t.val[:0], &e)
+	t.val = encodeCookie(t.val[:0], e)
 	return t.set(key88(t.key[:0], keyCookie, uint64(dir), e.Cookie), t.val)
 }
 

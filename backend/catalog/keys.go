@@ -10,6 +10,7 @@ import (
 // layout of all keys and records.
 const (
 	keyFormat  = 'F' // the format version
+	keyArchive = 'a' // the archive's identity
 	keyBmap    = 'b' // file, bmap number
 	keyCookie  = 'c' // directory, cookie
 	keyDirent  = 'd' // directory, name

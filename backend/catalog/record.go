@@ -127,8 +127,11 @@ func encodeVolume(b []byte, v *Volume) ([]byte, error) {
 	b = appendUint(b, uint64(v.BlockSize))
 	b = append(b, v.EndOfData.Partition)
 	b = appendUint(b, v.EndOfData.Block)
-	if v.Flags != 0 {
+	if v.Flags != 0 || v.KeyID != "" {
 		b = appendUint(b, uint64(v.Flags))
+	}
+	if v.KeyID != "" {
+		b = appendString(b, v.KeyID)
 	}
 	return b, nil
 }
@@ -143,7 +146,12 @@ func decodeVolume(no VolumeNo, b []byte) (Volume, error) {
 		d.fail("unknown state")
 	}
 	if len(d.b) > 0 {
-		if v.Flags = d.uint32(); v.Flags == 0 {
+		v.Flags = d.uint32()
+		if len(d.b) > 0 {
+			if v.KeyID = d.string(); v.KeyID == "" {
+				d.fail("an empty key id is not written")
+			}
+		} else if v.Flags == 0 {
 			d.fail("flags of 0 are not written")
 		}
 	}

@@ -166,6 +166,7 @@ type Volume struct {
 	BlockSize  uint32
 	EndOfData  VolPos // the end of the data that the catalog has committed
 	Flags      uint32
+	KeyID      string // of the key that the volume is encrypted with; "": it is in clear
 }
 
 // Flags of a Volume.

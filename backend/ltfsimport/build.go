@@ -37,6 +37,7 @@ type Source interface {
 	Label() ltfs.Label
 	BlockSize() int
 	TapePartition(ltfs.PartitionID) tape.Partition
+	CanHold(ltfs.Extent) bool
 }
 
 // Result is what Build has made.
@@ -75,6 +76,7 @@ type builder struct {
 	label     ltfs.Label
 	blockSize uint64
 	partition func(ltfs.PartitionID) uint8
+	canHold   func(ltfs.Extent) bool
 
 	ids   []sliver.FileID
 	steps []func(*catalog.Tx) error // of the batch
@@ -89,7 +91,7 @@ type builder struct {
 func Build(ctx context.Context, cat *catalog.Catalog, src Source, o Options) (*Result, error) {
 	b := &builder{
 		ctx: ctx, cat: cat, o: o, x: src.Index(), label: src.Label(), blockSize: uint64(src.BlockSize()),
-		partition: func(p ltfs.PartitionID) uint8 { return uint8(src.TapePartition(p)) },
+		partition: func(p ltfs.PartitionID) uint8 { return uint8(src.TapePartition(p)) }, canHold: src.CanHold,
 	}
 	if err := b.build(); err != nil {
 		return nil, errors.WithMessage(err, "import the volume's tree into the catalog")

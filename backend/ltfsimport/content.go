@@ -9,6 +9,10 @@ import (
 // labelBlocks is how many blocks the labels of a partition take.
 const labelBlocks = 4
 
+// maxBroken is the size up to which a file is taken over that cannot be read: there is a record for
+// each of its slivers.
+const maxBroken = 16 << 40
+
 // content makes the bmaps of a file.
 func (b *builder) content(f *ltfs.File, it *item) error {
 	if it.inode.Mode&modeType != modeFile {
@@ -25,7 +29,7 @@ func (b *builder) content(f *ltfs.File, it *item) error {
 	switch {
 	case err == nil:
 		err = c.cut(f)
-	case b.o.BrokenExtents:
+	case b.o.BrokenExtents && it.inode.Size <= maxBroken:
 		b.note("%v; reading it is an error", err)
 		err = c.unreadable()
 	}
@@ -60,6 +64,8 @@ func (b *builder) checkExtents(f *ltfs.File, path string) error {
 			return broken(path, "an extent ends behind the file's length of %d bytes", f.Length)
 		case e.StartBlock+(uint64(e.ByteOffset)+e.ByteCount)/b.blockSize < e.StartBlock:
 			return broken(path, "an extent ends behind the last block that a partition can have")
+		case !b.canHold(*e):
+			return broken(path, "an extent of %d bytes from block %d on ends behind the data of its partition", e.ByteCount, e.StartBlock)
 		}
 	}
 	return nil

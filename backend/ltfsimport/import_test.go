@@ -33,6 +33,9 @@ func (s *source) Label() ltfs.Label {
 }
 func (s *source) TapePartition(p ltfs.PartitionID) tape.Partition { return tape.Partition(p - 'a') }
 
+// CanHold: the volume ends where its extents say.
+func (s *source) CanHold(e ltfs.Extent) bool { return e.ByteCount <= 1<<40 }
+
 type fataler interface {
 	Helper()
 	Fatal(args ...any)

@@ -30,9 +30,18 @@ func MountRefused(b tape.Barcode, err error) error {
 // ownSample is how many entries IsOwn looks at.
 const ownSample = 1000
 
-// IsOwn says whether the files of an index are of this archive: FileID and time of birth
+// IsOwn says whether an index is of this archive: by the identity in it or, if it is from
+// before there were identities, by its files: FileID and time of birth
 // of one are those of a file that the catalog has.
 func IsOwn(cat *catalog.Catalog, x *ltfs.Index) (own bool, err error) {
+	if id := x.Archive(); id != "" {
+		err := cat.View(func(tx *catalog.Tx) error {
+			have, err := tx.Archive()
+			own = err == nil && have == id
+			return err
+		})
+		return own, err
+	}
 	seen := 0
 	enough := stderrors.New("enough")
 	look := func(_ string, e ltfs.Entry) error {

@@ -10,6 +10,7 @@ import (
 
 	"sliod/backend/catalog"
 	"sliod/tape"
+	"sliod/tape/ltfs"
 )
 
 // blame says who is at fault for an error.
@@ -40,6 +41,9 @@ func blameFor(err error) blame {
 	}
 	if arm := (armError{}); stderrors.As(err, &arm) && tape.KindOf(err) != tape.UnitAttention {
 		return blameDrive
+	}
+	if stderrors.Is(err, ltfs.ErrCannotEncrypt) {
+		return blameNobody // the drive is as it was made, and good for other volumes
 	}
 	switch tape.KindOf(err) {
 	case tape.HardwareError, tape.NotReady, tape.Disconnected, tape.CleaningNeeded, tape.IllegalRequest, tape.RemovalPrevented,

@@ -28,42 +28,71 @@ func (d *drive) isOurs(v *volume) bool {
 		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec.UUID })
 }
 
-// reuse decides about an LTFS volume that the catalog calls scratch: one that was
-// reclaimed, by its UUID, is formatted; an empty one is taken as it is, for
+// justFormatted says whether a volume is what a format leaves that was cut off behind the
+// first index: else the catalog is from before it was used, brought back from a copy.
+func justFormatted(lv *ltfs.Volume) bool {
+	rep := lv.Repair()
+	return lv.Generation() <= 1 && lv.Index().Files() == 0 && lv.Index().Dirs() <= 1 && (rep == nil || rep.From == rep.To)
+}
+
+// reuse decides about an LTFS volume that the catalog calls scratch: one whose format was
+// cut off, by its UUID, is formatted, and so is one that was reclaimed, if the catalog knows of all that is
+// on it; an empty one is taken as it is, for
 // example after a crash between format and catalog; anything else is foreign.
 func (d *drive) reuse(v *volume, lv *ltfs.Volume) (*ltfs.Volume, error) {
+	other, err := d.m.otherArchive(lv.Index())
 	switch {
-	case v.rec.UUID != "" && lv.UUID() == v.rec.UUID:
+	case err != nil:
+		return nil, err
+	case other != "":
+		return nil, errors.WithMessagef(errForeign, "LTFS volume %s of another archive, %s", lv.UUID(), other)
+	case v.rec.UUID != "" && lv.UUID() == v.rec.UUID && justFormatted(lv):
 		return d.format(v)
+	case lv.UUID() == v.rec.UUID && dataNamed(lv, v.rec.EndOfData.Block) == v.rec.EndOfData.Block && v.rec.Generation+1 >= lv.Generation():
+		gone, err := d.m.letGo(&v.rec, lv)
+		if err != nil {
+			return nil, err
+		}
+		return d.m.formatIn(d.tape, v, gone)
 	case v.rec.UUID == "" && isEmpty(lv):
 		return lv, d.m.recordFormatted(d.tape, v, lv)
+	case lv.Index().Archive() != "":
+		return nil, errors.WithMessagef(errForeign, "LTFS volume %s of this archive, which its catalog does not know: a rebuild with all volumes takes it in", lv.UUID())
 	}
 	return nil, errors.WithMessagef(errForeign, "LTFS volume %s", lv.UUID())
 }
 
 func (d *drive) format(v *volume) (*ltfs.Volume, error) {
 	d.m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("formatting a scratch volume")
-	return d.m.formatIn(d.tape, v)
+	return d.m.formatIn(d.tape, v, nil)
 }
 
-// formatIn makes the medium of v, which is loaded in t, an empty volume of ours.
-func (m *Mover) formatIn(t tape.Drive, v *volume) (*ltfs.Volume, error) {
+// formatIn makes the medium of v, which is loaded in t, an empty volume of ours, whose index
+// names the files in gone as removed.
+func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.Volume, error) {
 	if why := protection(t.Limits()); why != "" {
 		return nil, &tape.Error{Op: "format", Volume: v.barcode(), Drive: t.Serial(), Kind: tape.WriteProtected, Err: errors.New(why)}
 	}
 	// The UUID is on record before the first byte is: if formatting is cut off, the
 	// cartridge is known as ours.
-	err := m.updateVolume(v, func(rec *catalog.Volume) { rec.State, rec.UUID, rec.Flags = catalog.VolScratch, newUUID(), 0 })
+	err := m.updateVolume(v, func(rec *catalog.Volume) {
+		rec.State, rec.UUID, rec.Flags = catalog.VolScratch, newUUID(), 0
+		rec.Generation, rec.EndOfData = 0, catalog.VolPos{} // it holds nothing of ours, and if it does, the catalog is an old copy
+	})
 	if err != nil {
 		return nil, err
 	}
 	if err := m.cat.Sync(); err != nil {
 		return nil, err
 	}
-	if err := ltfs.Format(m.ctx, t, m.formatOptions(v)); err != nil {
+	o := m.formatOptions(v)
+	if o.Root, err = m.firstRoot(gone); err != nil {
 		return nil, err
 	}
-	lv, err := ltfs.Mount(m.ctx, t, m.mountOptions())
+	if err := ltfs.Format(m.ctx, t, o); err != nil {
+		return nil, err
+	}
+	lv, err := ltfs.Mount(m.ctx, t, m.mountOptions(v.barcode()))
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +104,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume) (*ltfs.Volume, error) {
 func (m *Mover) recordFormatted(t tape.Drive, v *volume, lv *ltfs.Volume) error {
 	now := time.Now()
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
-		rec.State, rec.UUID, rec.Flags = catalog.VolAppend, lv.UUID(), 0
+		rec.State, rec.UUID, rec.Flags, rec.KeyID = catalog.VolAppend, lv.UUID(), 0, lv.KeyID()
 		rec.Capacity, rec.Used, rec.Dead = t.Limits().CapacityBytes, 0, 0
 		rec.BlockSize, rec.Formatted = uint32(lv.BlockSize()), catalog.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 		rec.Generation, rec.EndOfData = lv.Generation(), posOf(lv.EndOfData())

@@ -47,6 +47,9 @@ type Config struct {
 	// Cleaning are patterns (path.Match) of the barcodes of cleaning cartridges. Default "CLN*".
 	Cleaning []string
 
+	// Pools have the volumes' pools and keys; nil: there are none.
+	Pools Pools
+
 	// BlockSize is the record size of newly formatted volumes. Default 512 KiB.
 	BlockSize int
 	// ArchiveDrives is how many drives may archive at the same time. Default: half
@@ -73,6 +76,9 @@ func (c Config) withDefaults(drives int) Config {
 	setDefault(&c.LookAgain, 10*time.Second)
 	if c.Cleaning == nil {
 		c.Cleaning = []string{"CLN*"}
+	}
+	if c.Pools == nil {
+		c.Pools = noPools{}
 	}
 	setDefault(&c.BlockSize, 512<<10)
 	setDefault(&c.ArchiveDrives, max(1, drives/2))

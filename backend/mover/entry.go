@@ -151,13 +151,10 @@ func (d *drive) noteRemoved() error {
 	if err != nil {
 		return err
 	}
-	ids := d.removed
-	for _, r := range runs {
-		for i := range r.Count {
-			ids = append(ids, r.First+i)
-		}
+	for _, id := range d.removed {
+		runs = append(runs, ltfs.FileIDRun{First: id, Count: 1})
 	}
-	x.SetRemoved(ids)
+	x.SetRemoved(runs)
 	d.removed = nil
 	return nil
 }

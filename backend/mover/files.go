@@ -31,8 +31,11 @@ type Files interface {
 	// Summed is called when a sliver was read whose record has no checksum: sum is
 	// the XXH64 of its archived bytes, and what a later recall is checked against.
 	Summed(k sliver.Key, v sliver.Version, sum uint64) error
-	// OnVolume calls fn for every file that has a sliver on volume v, each once,
-	// until fn returns false.
+	// Unarchived is called before a volume is formatted whose index has an entry of the
+	// file: its attributes have to be archived again.
+	Unarchived(f sliver.FileID) error
+	// OnVolume calls fn for every file that has a sliver on volume v, also one that is
+	// overwritten in the cache alone or was removed while it is open, each once, until fn returns false.
 	OnVolume(v catalog.VolumeNo, fn func(sliver.FileID) bool) error
 }
 

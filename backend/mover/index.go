@@ -21,9 +21,6 @@ import (
 // for every chmod.
 const indexEffort = 10
 
-// keyRemoved is package ltfs's key of the list of removed files, in the root.
-const keyRemoved = "sliod.removed"
-
 // indexDue says whether the index must be written now, even if there is other work.
 func (d *drive) indexDue(now time.Time) bool {
 	if d.lv == nil || d.dirtyAt.IsZero() {
@@ -74,6 +71,9 @@ func (d *drive) writeIndex() error {
 	err := m.cat.Sync()
 	if err == nil {
 		err = d.noteRemoved()
+	}
+	if err == nil {
+		err = m.Sign(d.lv.Index())
 	}
 	if err == nil {
 		err = d.lv.WriteIndex(m.ctx)
@@ -142,6 +142,19 @@ func (d *drive) adopt() error {
 	d.unindexed, d.dirtyAt, d.metaDone, d.removed = 0, time.Time{}, nil, nil
 	d.incomplete = make(map[sliver.FileID]bool)
 	d.learnPaths()
+	why, err := d.strange()
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		_ = m.note("mount", v, d, "", errors.New(why))
+		to := catalog.VolSuspect
+		if v.rec.Flags&catalog.VolImported != 0 {
+			to = catalog.VolReadOnly
+		}
+		m.setState(v, to, why)
+		return nil
+	}
 	rep := lv.Repair()
 	if rep == nil && lv.Generation() >= v.rec.Generation {
 		return nil
@@ -162,6 +175,8 @@ func (d *drive) adopt() error {
 		return nil
 	}
 	switch {
+	case protection(d.tape.Limits()) != "":
+		return nil // it can only be read
 	case v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull:
 	case v.rec.State == catalog.VolSuspect && !v.indexTried:
 		// A write to it failed. What it holds should be in its index all the same: it is
@@ -172,11 +187,11 @@ func (d *drive) adopt() error {
 	default:
 		return nil // it is only read
 	}
-	why := rep.String()
+	why = rep.String()
 	lv.Adopt()
 	n := 0
 	var planErr error
-	err := m.files.OnVolume(v.rec.No, func(f sliver.FileID) bool {
+	err = m.files.OnVolume(v.rec.No, func(f sliver.FileID) bool {
 		plan, err := m.files.Plan(f)
 		if err == nil && plan != nil {
 			err = d.putEntries(plan)
@@ -380,12 +395,14 @@ func below(dir *ltfs.Dir, displaced *[]sliver.FileID) {
 func (d *drive) putEntry(plan *Plan, path string) error {
 	x := d.lv.Index()
 	if path == "" {
-		removed, noted := x.Root.Xattr(keyRemoved)
+		old := x.Root.Xattrs
 		if err := dirEntry(plan, x.Root); err != nil {
 			return err
 		}
-		if noted {
-			x.Root.SetXattr(keyRemoved, removed)
+		for _, k := range old {
+			if slices.Contains(ltfs.VolumeKeys, k.Key) {
+				x.Root.Xattrs = append(x.Root.Xattrs, k)
+			}
 		}
 		x.MarkDirty()
 		return nil
@@ -472,12 +489,6 @@ func nameOf(e ltfs.Entry) string { return nodeOf(e).Name }
 
 func isEmpty(lv *ltfs.Volume) bool {
 	return lv.Repair() == nil && lv.Index().Files() == 0 && lv.Index().Dirs() <= 1
-}
-
-func (m *Mover) mountOptions() ltfs.MountOptions { return ltfs.MountOptions{Log: m.log} }
-
-func (m *Mover) formatOptions(v *volume) ltfs.FormatOptions {
-	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: m.cfg.BlockSize, UUID: v.rec.UUID, Log: m.log}
 }
 
 // newUUID returns a random UUID (RFC 9562, version 4).

@@ -24,7 +24,7 @@ import (
 // own.
 func (m *Mover) inventory(ctx context.Context, also *volume) error {
 	m.mu.Lock()
-	before := m.moves
+	before, recorded := m.moves, m.recorded
 	m.lookedAt = time.Now()
 	m.mu.Unlock()
 	elements, err := m.lib.Changer.Inventory(ctx)
@@ -36,7 +36,7 @@ func (m *Mover) inventory(ctx context.Context, also *volume) error {
 		return err
 	}
 	m.mu.Lock()
-	said, back := m.placeLocked(elements, known, before, also)
+	said, back := m.placeLocked(elements, known, before, recorded, also)
 	m.wakeLocked()
 	m.mu.Unlock()
 	for _, text := range said {
@@ -67,7 +67,7 @@ func (m *Mover) recordNew(elements []tape.Element) (map[string]*catalog.Volume, 
 			continue
 		}
 		v := known[string(e.Volume)]
-		fresh = fresh || v == nil
+		fresh = fresh || v == nil || v.Pool != m.cfg.Pools.Of(e.Volume)
 		if m.lib.VolumeBytes != nil && (v == nil || v.Capacity == 0) {
 			if n := m.lib.VolumeBytes(e.Volume); n > 0 {
 				sizes[string(e.Volume)], fresh = n, true
@@ -77,7 +77,9 @@ func (m *Mover) recordNew(elements []tape.Element) (map[string]*catalog.Volume, 
 	if !fresh {
 		return known, nil
 	}
+	var moved []string
 	err := m.cat.Update(func(tx *catalog.Tx) error {
+		moved = nil
 		if err := read(tx); err != nil {
 			return err
 		}
@@ -85,17 +87,27 @@ func (m *Mover) recordNew(elements []tape.Element) (map[string]*catalog.Volume, 
 			if !holdsVolume(&e) {
 				continue
 			}
-			v, n := known[string(e.Volume)], sizes[string(e.Volume)]
+			v, n, pool := known[string(e.Volume)], sizes[string(e.Volume)], m.cfg.Pools.Of(e.Volume)
 			switch {
 			case v == nil:
 				no, err := tx.NextVolumeNo()
 				if err != nil {
 					return err
 				}
-				v = &catalog.Volume{No: no, Barcode: string(e.Volume), State: catalog.VolScratch, Capacity: n}
+				v = &catalog.Volume{No: no, Barcode: string(e.Volume), State: catalog.VolScratch, Capacity: n, Pool: pool}
 				known[v.Barcode] = v
-			case v.Capacity == 0 && n > 0:
-				v.Capacity = n
+			case v.Capacity == 0 && n > 0 || v.Pool != pool:
+				if v.Capacity == 0 {
+					v.Capacity = n
+				}
+				if v.Pool != pool {
+					// The configuration decides, so that nothing is written in clear that is
+					// to be encrypted now.
+					if v.Pool != "" {
+						moved = append(moved, fmt.Sprintf("volume %s goes from pool %q to pool %q: the configuration was changed", v.Barcode, v.Pool, pool))
+					}
+					v.Pool = pool
+				}
 			default:
 				continue
 			}
@@ -105,6 +117,9 @@ func (m *Mover) recordNew(elements []tape.Element) (map[string]*catalog.Volume, 
 		}
 		return nil
 	})
+	for _, text := range moved {
+		m.log.Warn(text)
+	}
 	return known, errors.WithMessage(err, "mover: record the library's volumes in the catalog")
 }
 
@@ -139,9 +154,10 @@ const (
 )
 
 // placeLocked takes over what an inventory has found that was begun when Mover.moves was
-// before: a volume that was carried since is not where that saw it. It returns what there is
+// before: a volume that was carried since is not where that saw it. known was read when
+// Mover.recorded was recorded, or later: a record that was changed since is newer than that. It returns what there is
 // to say about changes, and write-protected volumes that have come back: their tabs may have been moved.
-func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.Volume, before uint64, also *volume) (said []string, back []*volume) {
+func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.Volume, before, recorded uint64, also *volume) (said []string, back []*volume) {
 	was := map[*volume]string{}
 	gone := map[*volume]bool{}
 	ours := func(v *volume) bool { return v != also && v.claimed() || v.moved > before }
@@ -156,7 +172,9 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 		if ours(v) {
 			continue
 		}
-		v.rec = *rec
+		if v.recorded <= recorded {
+			v.rec = *rec
+		}
 		v.away, v.why, v.place = true, "", ""
 	}
 	m.places = placeNames(elements)

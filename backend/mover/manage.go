@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"fmt"
+	"slices"
 
 	"github.com/pkg/errors"
 
@@ -34,8 +35,11 @@ func (m *Mover) FormatVolume(ctx context.Context, b tape.Barcode, force bool) er
 		if why := protection(limits); why != "" {
 			return errors.Errorf("volume %s is not formatted: %s", b, why)
 		}
-		found, err := m.holds(ctx, s)
+		found, old, err := m.holds(ctx, s)
 		if err != nil {
+			return err
+		}
+		if err := m.notAnothers(ctx, s, old); err != nil {
 			return err
 		}
 		if found != "" && !force {
@@ -47,7 +51,11 @@ func (m *Mover) FormatVolume(ctx context.Context, b tape.Barcode, force bool) er
 		if err != nil {
 			return err
 		}
-		if _, err := m.formatIn(s.Drive, v); err != nil {
+		gone, err := m.letGo(&s.Volume, old)
+		if err != nil {
+			return err
+		}
+		if _, err := m.formatIn(s.Drive, v, gone); err != nil {
 			return err
 		}
 		m.mu.Lock()
@@ -67,24 +75,122 @@ func (m *Mover) FilesOn(no catalog.VolumeNo) (n int64, err error) {
 	return n, err
 }
 
-// holds says what the cartridge of s holds that a format would lose, "" if nothing.
-func (m *Mover) holds(ctx context.Context, s *Session) (string, error) {
-	lv, err := ltfs.Mount(ctx, s.Drive, ltfs.MountOptions{Log: m.log})
+// holds says what the cartridge of s holds that a format would lose, "" if nothing, and
+// returns its LTFS volume, if it has one.
+func (m *Mover) holds(ctx context.Context, s *Session) (string, *ltfs.Volume, error) {
+	lv, err := ltfs.Mount(ctx, s.Drive, m.mountOptions(tape.Barcode(s.Volume.Barcode)))
 	var not *ltfs.NotLTFSError
 	switch {
-	case err == nil && isEmpty(lv):
-		return "", nil
 	case err == nil:
-		return fmt.Sprintf("LTFS volume %s with %d files and %d directories", lv.UUID(), lv.Index().Files(), lv.Index().Dirs()), nil
+		other, err := m.otherArchive(lv.Index())
+		switch {
+		case err != nil:
+			return "", nil, err
+		case other == "" && isEmpty(lv):
+			return "", lv, nil
+		}
+		what := fmt.Sprintf("LTFS volume %s with %d files and %d directories", lv.UUID(), lv.Index().Files(), lv.Index().Dirs())
+		switch {
+		case other != "":
+			what += " of another archive, " + other
+		case lv.UUID() != s.Volume.UUID && lv.Index().Archive() != "":
+			what += " of this archive, which the catalog does not know: a rebuild went without it"
+		}
+		return what, lv, nil
 	case stderrors.As(err, &not):
 		if not.Blank || not.Unfinished {
-			return "", nil
+			return "", nil, nil
 		}
-		return not.Found, nil
+		return not.Found, nil, nil
 	case ctx.Err() != nil || blameFor(err) != blameVolume:
-		return "", err
+		return "", nil, err
 	}
-	return "something that cannot be read: " + err.Error(), nil
+	return "something that cannot be read: " + err.Error(), nil, nil
+}
+
+// notAnothers refuses a cartridge that is, by its labels, another volume with data of this
+// archive: their barcodes were swapped.
+func (m *Mover) notAnothers(ctx context.Context, s *Session, old *ltfs.Volume) error {
+	var uuids []string
+	if old != nil {
+		uuids = []string{old.UUID()}
+	} else {
+		var err error
+		if uuids, _, err = ltfs.LabelUUIDs(ctx, s.Drive); err != nil && (ctx.Err() != nil || blameFor(err) != blameVolume) {
+			return err
+		}
+	}
+	var is []catalog.Volume
+	err := m.cat.View(func(tx *catalog.Tx) error {
+		return tx.Volumes(func(v catalog.Volume) bool {
+			if v.No != s.Volume.No && slices.Contains(uuids, v.UUID) {
+				is = append(is, v)
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return errors.WithMessage(err, "mover: read the catalog's volumes")
+	}
+	for _, v := range is {
+		held, err := m.FilesOn(v.No)
+		if err != nil {
+			return err
+		}
+		if held > 0 {
+			return errors.Errorf("volume %s is not formatted, not even by force: by its label (UUID %s) the cartridge is volume %s, which holds data of %d files of this archive. Are the barcodes mixed up?",
+				s.Volume.Barcode, v.UUID, v.Barcode, held)
+		}
+	}
+	return nil
+}
+
+// letGo sees to it that nothing which only the index of a volume tells is lost when it is
+// formatted: the attributes of the files in it are archived again, and it returns the removed
+// files that the new index has to name. old is nil if the index cannot be read.
+func (m *Mover) letGo(rec *catalog.Volume, old *ltfs.Volume) ([]ltfs.FileIDRun, error) {
+	var files []sliver.FileID
+	var gone []ltfs.FileIDRun
+	switch {
+	case rec.UUID == "" || rec.State == catalog.VolScratch && rec.EndOfData == catalog.VolPos{}:
+		return nil, nil // nothing of ours came to be on it
+	case old == nil:
+		err := m.cat.View(func(tx *catalog.Tx) error {
+			return tx.Inodes(0, func(r catalog.Inode) bool {
+				if r.Flags&catalog.FlagOnTape != 0 || r.ID == sliver.RootID {
+					files = append(files, r.ID)
+				}
+				return true
+			})
+		})
+		if err != nil {
+			return nil, err
+		}
+	case old.UUID() != rec.UUID:
+		return nil, nil
+	default:
+		other, err := m.otherArchive(old.Index())
+		if err != nil || other != "" {
+			return nil, err
+		}
+		if gone, err = old.Index().Removed(); err != nil {
+			m.log.WithField(fieldVolume, rec.Barcode).WithError(err).Warn("the list of removed files is lost with the volume's index")
+		}
+		note := func(_ string, e ltfs.Entry) error {
+			if f, ok := fileOf(e); ok {
+				files = append(files, f)
+			}
+			return nil
+		}
+		_ = note("", old.Index().Root)
+		_ = old.Index().Walk(note)
+	}
+	for _, f := range files {
+		if err := m.files.Unarchived(f); err != nil {
+			return nil, err
+		}
+	}
+	return gone, nil
 }
 
 // LabelVolume gives volume b a name for people, in its index and in the cartridge's memory,

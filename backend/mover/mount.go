@@ -51,6 +51,7 @@ func (d *drive) mounted(v *volume) error {
 	m.stats.Mounts++
 	m.wakeLocked()
 	m.mu.Unlock()
+	m.noteKey(v, d.lv)
 	d.checkProtection(v)
 	d.alerts(v)
 	m.publishTapeSpace()
@@ -177,11 +178,11 @@ func (d *drive) mount(v *volume) error {
 	if d.tape.Limits().Cleaning {
 		return errCleaner
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions())
-	if err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
+	if err != nil && m.ctx.Err() == nil && !keyTrouble(err) && d.worthAnother(err) {
 		// What is said of the volume now may take it out of use, or have it formatted.
 		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("mount failed: looking again")
-		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions())
+		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
 	}
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
@@ -241,8 +242,19 @@ func (d *drive) mountFailed(v *volume, err error) error {
 		v.cleaner = true
 		m.mu.Unlock()
 	case foreignTape && v.rec.State == catalog.VolScratch:
-		log.Warn("the cartridge is left alone: to use it, erase it with another program, then remove it from the catalog")
+		log.Warn("the cartridge is left alone: to use it, run `sliod import`, or `sliod format` to lose what it holds")
 		m.setState(v, catalog.VolReadOnly, errForeign.Error())
+	case keyTrouble(err):
+		log.Error("the volume cannot be used before its key is configured")
+		m.protect(v, err.Error())
+	case stderrors.Is(err, ltfs.ErrCannotEncrypt): // there may be drives that can
+		log.Warn("the volume is not written here")
+		m.mu.Lock()
+		d.lastErr, d.blamed[v.rec.No] = err, true
+		for _, it := range m.archive {
+			it.lastErr = err
+		}
+		m.mu.Unlock()
 	case kind == tape.WriteProtected && b == blameVolume:
 		log.Warn("the volume is write-protected")
 		m.protect(v, protection(d.tape.Limits()))

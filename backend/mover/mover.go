@@ -49,6 +49,7 @@ type Mover struct {
 	places   map[uint16]string // names of the elements, for people
 	nameless []VolumeStatus    // cartridges without a readable barcode
 	moves    uint64            // grows with each cartridge that was carried
+	recorded uint64            // grows with each change of a volume's record
 	looked   bool              // there was an inventory
 	lookedAt time.Time         // when the last one began
 	recalls  map[sliver.Key]*recall

@@ -7,20 +7,24 @@ import (
 
 // checkProtection takes over whether the mounted volume can be written: one with its tab set is
 // only read until the tab is moved back, and a WORM cartridge is only read, as LTFS
-// overwrites its index.
+// overwrites its index. So is one whose encryption is not what its pool's is to be now.
 func (d *drive) checkProtection(v *volume) {
 	m := d.m
 	limits := d.tape.Limits()
 	m.mu.Lock()
 	state, protected := v.rec.State, v.rec.Flags&catalog.VolProtected != 0
 	m.mu.Unlock()
+	why := protection(limits)
+	if err := d.lv.Refusal(); why == "" && err != nil {
+		why = err.Error()
+	}
 	switch {
-	case limits.WORM || limits.WriteProtected:
-		if state == catalog.VolAppend {
-			m.protect(v, protection(limits))
+	case why != "":
+		if state == catalog.VolAppend || state == catalog.VolFull && !limits.WORM && !limits.WriteProtected {
+			m.protect(v, why)
 		}
 		m.mu.Lock()
-		v.because = protection(limits)
+		v.because = why
 		m.mu.Unlock()
 	case protected:
 		m.unprotect(v)
@@ -38,8 +42,15 @@ func protection(l tape.Limits) string {
 	return ""
 }
 
-// protect has v only read from now on.
+// protect has v only read from now on. One that is not written anyway stays what it is.
 func (m *Mover) protect(v *volume, why string) {
+	m.mu.Lock()
+	if s := v.rec.State; s != catalog.VolAppend && s != catalog.VolScratch {
+		v.because = why
+		m.mu.Unlock()
+		return
+	}
+	m.mu.Unlock()
 	m.setState(v, catalog.VolReadOnly, why)
 	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.Flags |= catalog.VolProtected }); err != nil {
 		m.log.WithError(err).Warn("that the volume is write-protected could not be recorded")
@@ -48,16 +59,24 @@ func (m *Mover) protect(v *volume, why string) {
 
 // unprotect has v written again, whose tab was moved, or may have been while it was away.
 func (m *Mover) unprotect(v *volume) {
-	to := catalog.VolAppend
-	if v.rec.UUID == "" {
-		to = catalog.VolScratch
-	}
-	m.log.WithField(fieldVolume, v.rec.Barcode).Infof("volume goes back from %v to %v: it is not write-protected any longer, or its tab may have been moved", v.rec.State, to)
+	var was, is catalog.VolState
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
-		rec.State, rec.Flags = to, rec.Flags&^catalog.VolProtected
+		was = rec.State
+		if was == catalog.VolReadOnly && rec.Flags&catalog.VolProtected != 0 {
+			if rec.State = catalog.VolAppend; rec.UUID == "" {
+				rec.State = catalog.VolScratch
+			}
+		}
+		rec.Flags &^= catalog.VolProtected
+		is = rec.State
 	})
+	log := m.log.WithField(fieldVolume, v.barcode())
 	if err != nil {
-		m.log.WithError(err).Warn("that the volume is not write-protected any longer could not be recorded")
+		log.WithError(err).Warn("that the volume is not write-protected any longer could not be recorded")
+		return
+	}
+	if was != is {
+		log.Infof("volume goes back from %v to %v: it is not write-protected any longer, or its tab may have been moved", was, is)
 	}
 	m.mu.Lock()
 	v.because = ""

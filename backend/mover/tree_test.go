@@ -33,6 +33,8 @@ type tree struct {
 	archived map[sliver.FileID]int    // calls of Archived
 	fail     error                    // for Archived
 
+	unarchived []sliver.FileID // calls of Unarchived
+
 	fills   int
 	pressed chan struct{}
 	ended   chan struct{}
@@ -200,6 +202,13 @@ func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, error
 }
 
 func (tr *tree) Removed(sliver.FileID) error { return nil }
+
+func (tr *tree) Unarchived(f sliver.FileID) error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.unarchived = append(tr.unarchived, f)
+	return nil
+}
 
 func (tr *tree) Summed(k sliver.Key, v sliver.Version, sum uint64) error {
 	tr.mu.Lock()

@@ -242,7 +242,7 @@ func (d *drive) readyFor(u *use, s *Session) error {
 	if u.o.Raw {
 		return nil
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions())
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
 	if err != nil && (m.ctx.Err() != nil || blameFor(err) != blameVolume) {
 		return d.mountFailed(v, err)
 	}
@@ -303,7 +303,8 @@ func (m *Mover) reload(v *volume) error {
 		return errors.WithMessagef(err, "mover: read the catalog's record of volume %s", v.rec.Barcode)
 	}
 	m.mu.Lock()
-	v.rec = rec
+	m.recorded++
+	v.rec, v.recorded = rec, m.recorded
 	m.mu.Unlock()
 	m.publishTapeSpace()
 	return nil

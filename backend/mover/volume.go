@@ -27,6 +27,7 @@ type volume struct {
 	// be exported, and takes no new work.
 	moving, leaving bool
 	moved           uint64 // Mover.moves when it was carried last
+	recorded        uint64 // Mover.recorded when its record was changed last
 	missed          bool   // that it is away was said when somebody wanted it
 
 	queue      *schedule.Queue[sliver.Key]
@@ -95,7 +96,8 @@ func (m *Mover) updateVolume(v *volume, change func(*catalog.Volume)) error {
 		return errors.WithMessagef(err, "mover: update the catalog's record of volume %s", v.rec.Barcode)
 	}
 	m.mu.Lock()
-	v.rec = rec
+	m.recorded++
+	v.rec, v.recorded = rec, m.recorded
 	m.mu.Unlock()
 	return nil
 }

@@ -165,6 +165,7 @@ func (b *builder) file(list []staged) error {
 		b.s.Foreign++
 	}
 	ino.Parent = sliver.RootID
+	ino.DataVersion += gapDataVersions
 	if ino.Mode&modeType == modeDir {
 		ino.NLink = 2
 		if id != sliver.RootID {

@@ -41,6 +41,7 @@ func (c *collector) volume() error {
 	if !ours(c.lv) {
 		return errForeign
 	}
+	c.identity(x)
 	runs, err := x.Removed()
 	if err != nil {
 		return err
@@ -121,8 +122,15 @@ func (c *collector) fileEntry(f *ltfs.File, path string, up uint64) error {
 	if err != nil {
 		return err
 	}
+	sound := true
 	for _, x := range f.Extents {
 		c.note.Bytes += int64(x.ByteCount)
+		sound = sound && c.lv.CanHold(x)
+	}
+	if !sound && (m == nil || f.Length != m.Size) {
+		c.r.log.WithField("volume", c.note.Barcode).WithField("path", path).Warn("the extents of an entry are more than the volume can hold; the entry is left out")
+		c.note.Damaged++
+		return nil
 	}
 	if m == nil {
 		return c.loosePath(f, &f.Node, path)
@@ -164,7 +172,7 @@ func (c *collector) meta(e ltfs.Entry) (*ltfs.Meta, error) {
 const maxNumber = 1 << 62
 
 func sane(m *ltfs.Meta) error {
-	bad := m.FileID == 0 || m.FileID >= maxNumber || m.Generation > 1<<32-1 || m.Size > sliver.MaxFileSize
+	bad := m.FileID == 0 || m.FileID >= maxNumber || m.Generation > 1<<32-1 || m.DataVersion >= maxNumber || m.Size > sliver.MaxFileSize
 	for _, t := range []ltfs.Time{m.Atime, m.Mtime, m.Ctime, m.Btime} {
 		bad = bad || t.Nsec >= 1e9
 	}

@@ -6,6 +6,7 @@
 //
 //	collect   each volume's index is read, by one goroutine a drive, and what it
 //	          says of each file is put in the catalog as a stage record (stage.go)
+//	choose    volumes of other archives than the one that is rebuilt do not count
 //	build     file by file: the newest entry of all volumes says what the file is;
 //	          its slivers point to every volume that has them in that version
 //	place     directory by directory: the names; files whose directory no volume

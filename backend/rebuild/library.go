@@ -124,6 +124,7 @@ func (r *rebuild) look(elements []tape.Element) (*shelf, []station, error) {
 	volumes, read := 0, 0
 	err = r.update(func(tx *catalog.Tx) error {
 		sh.todo, volumes, read = nil, 0, 0
+		seen := map[tape.Barcode]uint16{}
 		for _, e := range elements {
 			if !e.Full || e.Kind == tape.Arm || e.Volume == "" && e.Kind != tape.DriveElement {
 				continue
@@ -133,6 +134,10 @@ func (r *rebuild) look(elements []tape.Element) (*shelf, []station, error) {
 				c.home, c.hasHome = e.Source, e.SourceValid && !sh.slots[e.Source]
 			}
 			if e.Volume != "" {
+				if at, twice := seen[e.Volume]; twice {
+					return errors.Errorf("two cartridges have the barcode %s, in the elements %d and %d: one may be an older copy. Take one out, and run the rebuild again: it goes on", e.Volume, at, e.Address)
+				}
+				seen[e.Volume] = e.Address
 				volumes++
 				v, err := tx.VolumeByBarcode(string(e.Volume))
 				if stderrors.Is(err, catalog.ErrNotFound) {
@@ -168,13 +173,16 @@ func (r *rebuild) look(elements []tape.Element) (*shelf, []station, error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, c := range sh.todo {
 		if c.inDrive && c.hasHome {
 			sh.slots[c.home] = true // reserved
 		}
 	}
 	r.say(func(p *Progress) { p.Volumes, p.Read = volumes, read })
-	return sh, stations, err
+	return sh, stations, nil
 }
 
 // isCleaning knows cleaning cartridges by their barcodes.
@@ -332,6 +340,10 @@ func (r *rebuild) readCartridge(ctx context.Context, s station, c *cartridge) (*
 	f := &found{volumeNote: note, rec: func(*catalog.Volume) {}}
 	r.log.WithField("volume", c.barcode).WithField("drive", s.drive.Serial()).Info("reading the index")
 	err := r.readIndex(ctx, s, c, f)
+	if ke := (*ltfs.KeyError)(nil); stderrors.As(err, &ke) {
+		// A catalog without what is on it would look whole.
+		return nil, errors.WithMessagef(err, "volume %s cannot be read without its key: configure it (docs/encryption.md), or take the cartridge out of the library, and run the rebuild again: it goes on", c.barcode)
+	}
 	if err != nil && (ctx.Err() != nil || !volumesFault(err)) {
 		return nil, err
 	}
@@ -368,7 +380,13 @@ func (r *rebuild) readIndex(ctx context.Context, s station, c *cartridge, f *fou
 	if err := s.drive.Load(ctx); err != nil {
 		return err
 	}
-	lv, err := ltfs.Mount(ctx, s.drive, ltfs.MountOptions{Log: r.log})
+	o := ltfs.MountOptions{Log: r.log}
+	pool := ""
+	if r.o.Pools != nil {
+		pool = r.o.Pools.Of(c.barcode)
+		o.Key, o.Pool = r.o.Pools.Source(c.barcode), pool
+	}
+	lv, err := ltfs.Mount(ctx, s.drive, o)
 	if err != nil {
 		return err
 	}
@@ -383,13 +401,14 @@ func (r *rebuild) readIndex(ctx context.Context, s station, c *cartridge, f *fou
 	}
 	r.say(func(p *Progress) { p.Files += note.Files - col.told })
 	uuid, bs, gen, end, label := lv.UUID(), lv.BlockSize(), lv.Generation(), lv.EndOfData(), lv.Label()
-	remaining := lv.Remaining()
+	remaining, keyID := lv.Remaining(), lv.KeyID()
 	f.rec = func(v *catalog.Volume) {
 		v.UUID, v.BlockSize, v.Generation = uuid, uint32(bs), gen
+		v.Pool, v.KeyID = pool, keyID
 		v.State = catalog.VolAppend
 		switch {
 		case limits.WriteProtected:
-			v.State = catalog.VolReadOnly
+			v.State, v.Flags = catalog.VolReadOnly, catalog.VolProtected
 		case remaining == 0:
 			v.State = catalog.VolFull
 		}

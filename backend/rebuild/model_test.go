@@ -41,7 +41,6 @@ func (m *model) pick(what string, want func(dir bool) bool) (string, bool) {
 	return rapid.SampledFrom(list).Draw(m.rt, what), true
 }
 
-func isDir(d bool) bool  { return d }
 func isFile(d bool) bool { return !d }
 func anything(bool) bool { return true }
 
@@ -54,16 +53,12 @@ func (m *model) free(what string) string {
 		}
 	}
 	dir := rapid.SampledFrom(dirs).Draw(m.rt, what+" in")
-	for {
-		name := rapid.SampledFrom([]string{"a", "b", "c", "d", "\xff:%", " x "}).Draw(m.rt, what)
-		p := dir + "/" + name
-		if _, there := m.dirs[p]; !there {
-			return p
-		}
+	name := rapid.SampledFrom([]string{"a", "b", "c", "d", "\xff:%", " x "}).Draw(m.rt, what)
+	if _, there := m.dirs[dir+"/"+name]; there {
 		m.n++
-		p = fmt.Sprintf("%s/n%d", dir, m.n)
-		return p
+		name = fmt.Sprintf("n%d", m.n)
 	}
+	return dir + "/" + name
 }
 
 func (m *model) empty(dir string) bool {

@@ -16,6 +16,7 @@ import (
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 	"sliod/tape"
+	"sliod/tape/ltfs"
 )
 
 // Types of a mode, as in stat(2).
@@ -35,12 +36,20 @@ type Options struct {
 	Dir     string // state folder: without catalog and cache, or with the catalog of an interrupted rebuild
 	Library *tape.Library
 	Log     *logrus.Entry
+	// Archive is the identity of the archive to rebuild; "": the only one that is found.
+	Archive string
 	// Cleaning are patterns (path.Match) of the barcodes of cleaning cartridges.
 	Cleaning []string
 	// Progress is told how far it is, if not nil; never by two goroutines at a time.
 	Progress func(Progress)
 	// UID and GID own what tells no owner.
 	UID, GID uint32
+	// Pools have the volumes' pools and keys; nil: nothing is encrypted. Package pool has the
+	// implementation.
+	Pools interface {
+		Of(tape.Barcode) string
+		Source(tape.Barcode) ltfs.KeySource
+	}
 
 	// batch is how many records a transaction has, 0: the default.
 	batch int
@@ -90,10 +99,17 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// What clients wrote last may be gone with the old catalog: the next run of the archive must not
+	// say that it follows the last one.
+	if err := os.Remove(filepath.Join(o.Dir, "instance")); err != nil && !os.IsNotExist(err) {
+		return nil, errors.Wrap(err, "remove the name of the archive's last run")
+	}
 	for {
 		switch r.st.Step {
 		case stepCollect:
-			err = r.collect(ctx)
+			if err = r.collect(ctx); err == nil {
+				err = r.choose()
+			}
 		case stepBuild:
 			err = r.build(ctx)
 		case stepPlace:
@@ -170,6 +186,9 @@ func (r *rebuild) begin() (resumed bool, err error) {
 		}
 	}
 	if resumed {
+		if r.st.Step > stepCollect && r.o.Archive != "" && r.o.Archive != r.st.Archive {
+			return true, errors.Errorf("the interrupted rebuild is of archive %s: finish it, or move %s away to begin anew with archive %s", r.st.Archive, filepath.Join(r.o.Dir, "catalog"), r.o.Archive)
+		}
 		r.log.Infof("an interrupted rebuild goes on: %d volumes have been read", len(notes))
 	}
 	return resumed, err
@@ -233,10 +252,13 @@ func (r *rebuild) nextStep() error {
 		if s.Step == stepCollect {
 			last := uint64(sliver.RootID)
 			for _, n := range notes {
+				if n.State == VolumeOther {
+					continue
+				}
 				last = max(last, n.MaxFile)
 				s.MaxVersion = max(s.MaxVersion, n.MaxVersion)
 			}
-			s.NextFile = last + 1
+			s.NextFile, s.MaxVersion = last+1+gapFiles, s.MaxVersion+gapVersions
 		}
 		s.Step++
 		return nil
@@ -259,7 +281,7 @@ func (r *rebuild) say(change func(*Progress)) {
 
 // report puts the outcome together.
 func (r *rebuild) report() (*Report, error) {
-	rep := &Report{Totals: r.st.Totals}
+	rep := &Report{Totals: r.st.Totals, Archive: r.st.Archive, Missing: r.st.Missing}
 	notes, err := r.notes()
 	if err != nil {
 		return nil, err

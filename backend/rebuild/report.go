@@ -30,13 +30,15 @@ const (
 	VolumeForeign    VolumeState = "foreign"    // not of SLIOD: not touched
 	VolumeUnreadable VolumeState = "unreadable" // what it holds is missing
 	VolumeCleaning   VolumeState = "cleaning"
+	VolumeOther      VolumeState = "of another archive" // not touched
 )
 
 // VolumeReport says what came of one cartridge.
 type VolumeReport struct {
 	Barcode tape.Barcode
 	State   VolumeState
-	Why     string // of foreign and unreadable ones
+	Why     string // of foreign and unreadable ones, and those of another archive
+	Archive string // its identity, "" if it has none
 	Files   int64  // entries in its index
 	Bytes   int64  // that its index names
 	// Unknown is the most that may lie behind its last index, in bytes. What that is
@@ -52,8 +54,12 @@ type LostFile struct {
 // Report is the outcome of a rebuild.
 type Report struct {
 	Totals
+	Archive string         // its identity; "" if no volume had one, and it is new
 	Volumes []VolumeReport // by barcode
-	Lost    []LostFile     // the first maxLost
+	// Missing are volumes that the archive had when the last indexes were written, and that
+	// are not there.
+	Missing []tape.Barcode
+	Lost    []LostFile // the first maxLost
 	Resumed bool
 }
 

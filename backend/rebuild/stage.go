@@ -8,6 +8,8 @@ import (
 
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
+	"sliod/tape"
+	"sliod/tape/ltfs"
 )
 
 // The first byte of a stage record's key says what it is. Numbers are big-endian,
@@ -52,7 +54,9 @@ const (
 type state struct {
 	Step step
 	Totals
-	NextFile      uint64 // the next FileID, from stepBuild on
+	Archive       string         // from stepBuild on; "" if no volume has an identity
+	Missing       []tape.Barcode // from stepBuild on
+	NextFile      uint64         // the next FileID, from stepBuild on
 	MaxVersion    uint64
 	LostFoundID   uint64                     // FileID of /lost+found, 0: not made
 	Live          map[catalog.VolumeNo]int64 // bytes on each volume that are needed
@@ -63,6 +67,8 @@ type state struct {
 type volumeNote struct {
 	No catalog.VolumeNo
 	VolumeReport
+	UUID       string
+	Knows      []ltfs.ArchiveVolume // volumes of its archive
 	MaxFile    uint64
 	MaxVersion uint64
 	Damaged    int64

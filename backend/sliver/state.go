@@ -14,7 +14,7 @@ import "fmt"
 //	archiving -> clean | dirty     on tape and in the catalog | written meanwhile, or failed
 //	clean     -> absent            evicted; never while pinned, never without a copy on tape
 //
-// Every state moves to hole when a truncate or an unlink takes the sliver away.
+// Every state moves to hole when a truncate, an unlink or a punch takes the sliver away.
 type State uint8
 
 // The states, as the table above names them.

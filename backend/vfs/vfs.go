@@ -177,9 +177,10 @@ type FS interface {
 
 // Finder is an FS whose files can be found by their number.
 type Finder interface {
-	// Find returns the file whose QID has this Path, if c may search the directories
-	// above it; ENOENT if there is none.
-	Find(c *Cred, path uint64) (Node, error)
+	// Find returns the file whose QID has this Path, if it is the directory top or below
+	// it, and c may search the directories above it up to top; ENOENT if there is none.
+	// top is the Path of a directory's QID, 0 for the root.
+	Find(c *Cred, top, path uint64) (Node, error)
 }
 
 // Node is what a fid holds: a reference to a file of the tree. It stays usable
