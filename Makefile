@@ -3,10 +3,14 @@
 #   FUZZTIME  of make fuzz, the time of each target
 #   STATE     of make run, the directory of the server's state
 #   PORT      of make run, another port than 5640
+#   MOUNT     of make run, the directory where the archive is mounted by FUSE; nothing: not at all
 #   ARGS      of make run and make bench, further arguments
 SHELL := /bin/bash
 STATE ?= ./sliod-state
 PORT ?=
+# Root needs the right to mount, which a container may lack, and others fusermount3.
+MOUNT ?= $(shell [ -r /dev/fuse ] && [ -w /dev/fuse ] && \
+  if [ "$$(id -u)" = 0 ]; then unshare -m true; else command -v fusermount3; fi >/dev/null 2>&1 && echo '$(STATE)/mnt')
 ROUNDS ?= 50
 FUZZTIME ?= 20s
 ARGS ?=
@@ -16,10 +20,10 @@ ARGS ?=
 
 help:
 	@echo "make build   bin/sliod"
-	@echo "make run     build it and serve $(STATE) (STATE=DIR PORT=N ARGS='...')"
+	@echo "make run     build it and serve $(STATE) (STATE=DIR PORT=N MOUNT=DIR ARGS='...')"
 	@echo "make test    everything that must hold; installs what the tests need"
 	@echo "make lint    gofmt, go vet, staticcheck"
-	@echo "make bench   sliod beside null9p and diod; an index of a million files (ARGS='--json')"
+	@echo "make bench   sliod beside null9p and diod; mounts beside others (root); tape (ARGS='--json')"
 	@echo "make fuzz    every fuzz target for FUZZTIME=$(FUZZTIME)"
 	@echo "make crash   kill -9 the server ROUNDS=$(ROUNDS) times under load"
 	@echo "make faults  fail every command to the library, and cut the power at every write (an hour)"
@@ -29,7 +33,7 @@ build:
 	go build -o bin/sliod ./cmd/sliod
 
 run: build
-	@bin/sliod serve --state '$(STATE)' $(if $(PORT),--listen tcp:127.0.0.1:$(PORT) --listen 'unix:$(STATE)/sliod.sock') $(ARGS)
+	@bin/sliod serve --state '$(STATE)' $(if $(PORT),--listen tcp:127.0.0.1:$(PORT) --listen 'unix:$(STATE)/sliod.sock') $(if $(MOUNT),--mount '$(MOUNT)') $(ARGS)
 
 packages:
 	@scripts/packages
@@ -46,6 +50,7 @@ lint:
 
 bench:
 	@go run ./bench/run $(ARGS)
+	@go test -run '^$$' -bench 'Archive|Recall' -benchtime 10x ./backend/mover >&2
 	@go test -run '^$$' -bench Million -benchtime 1x ./tape/ltfs >&2
 
 fuzz:

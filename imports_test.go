@@ -21,12 +21,17 @@ const module = "sliod"
 var allowed = map[string][]string{
 	"backend/sliver": {}, // the words: a leaf
 	"backend/vfs":    {}, // the contract between server and trees: a leaf
-	"backend/config": {}, // the configuration file: a leaf
+	"netaddr":        {}, // addresses, and sockets that package net does not know: a leaf
+	"export":         {}, // the rules of exports: a leaf
+	"cert":           {}, // certificates: a leaf
+
+	"backend/config": {"netaddr", "export"}, // the configuration file
 
 	"backend/catalog": {"backend/sliver"},
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
 	"backend/mover": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache",
 		"tape", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/schedule"},
+	"backend/pool":       {"backend/config", "tape", "tape/ltfs"}, // pools of volumes, and their keys
 	"backend/ltfsimport": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	"backend/rebuild":    {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	// The archive passes the library on to the mover; it never talks to a drive.
@@ -43,7 +48,7 @@ var allowed = map[string][]string{
 	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
 
 	"server/wire": {},
-	"server":      {"server/wire", "backend/vfs", "backend"},
+	"server":      {"server/wire", "backend/vfs", "backend", "netaddr", "export", "cert"},
 	"server/ctl":  {"backend", "backend/vfs"},
 	// The archive as the bridge mounts it in the same process.
 	"server/local": {"server", "backend/vfs", "client9p", "client9p/bridge"},
@@ -51,11 +56,13 @@ var allowed = map[string][]string{
 	"client9p":        {"server/wire"},
 	"client9p/bridge": {"client9p"}, // FUSE over 9P
 	"client9p/relay":  {},
+	"client9p/dial":   {"netaddr", "cert", "server/wire"},
 	"cmd/...":         {"..."},
 
 	// Tools and test benches that nothing of the product imports.
 	"bench/...": {"..."},
 	"guest/...": {"..."},
+	"posix":     {},
 }
 
 // never are the rules that hold for tests as well.

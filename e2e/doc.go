@@ -5,9 +5,14 @@
 //	TestKernelMount   Linux' own client in a guest: trees to tape and back
 //	TestNothingWaits  what does not need the tape never waits for it
 //	TestInterop       p9.Client and diod's tools
+//	TestFsx           random operations on one file, in each way to mount
+//	TestFio           fio verifies what it wrote, before and after tape
 //	TestRestart       stop, start, lock and the printed mount command
+//	TestBridge...     FUSE: the suite of package posix, parked reads, a server that is killed
 //	TestTapeDevices   contract suites over /dev/sg in a guest, on tgtd's devices
 //	TestTapeLibrary   sliod itself in a guest, on tgtd's devices
+//	TestWays          every way from a guest to the archive: relay, bridge, vsock,
+//	                  serial port, virtiofs
 //
 // Each test has servers of its own, on free ports, with their state in the
 // test's temporary directory. A server is built with the race detector if the

@@ -94,6 +94,7 @@ func (o *output) String() string {
 type settings struct {
 	speed string // of the library; "" is "instant"
 	cache string // size; "" is "64MiB"
+	mount string // directory to mount on by FUSE; "": none
 }
 
 func (o settings) toml() string {
@@ -129,6 +130,9 @@ func start(t *testing.T, dir string, o settings) *server {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "serve", "--state", dir, "--config", config, "--listen", "tcp:127.0.0.1:0", "--listen", "unix:"+s.socket)
+	if o.mount != "" {
+		cmd.Args = append(cmd.Args, "--mount", o.mount)
+	}
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	cmd.Stdout, cmd.Stderr = s.out, s.log
 	var err error

@@ -2,9 +2,10 @@
 // and with diod (a C server that exports a directory) on this machine, now:
 // every server gets the same load from ninebench, in turn, round after round,
 // and the medians are compared. Absolute figures say little; the ratios do. Then
-// sliod alone takes files to tape and back, in a virtual library without delays.
+// sliod alone takes files to tape and back, in a virtual library without delays, and
+// the mounts by FUSE are compared with other FUSE file systems.
 //
-//	go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--tape=false] [--json] [--check]
+//	go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--mounts NAME,...] [--tape=false] [--json] [--check]
 //
 // Run it from the project's top directory. Progress goes to standard error,
 // the table or the JSON object to standard output. Exit status: 0 done, 1
@@ -33,6 +34,7 @@ type options struct {
 	json, check bool
 	fileBytes   int64
 	servers     string
+	mounts      string
 	tape        bool
 }
 
@@ -50,10 +52,11 @@ func main() {
 	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
 	flag.Int64Var(&o.fileBytes, "size", 256<<20, "size of the file that is read and written, in bytes")
 	flag.StringVar(&o.servers, "servers", "null9p,diod,sliod", "which servers to measure")
+	flag.StringVar(&o.mounts, "mounts", strings.Join(mountNames, ","), "which mounts to measure, as root")
 	flag.BoolVar(&o.tape, "tape", true, "measure archive and recall of sliod too")
 	flag.Parse()
 	if flag.NArg() != 0 || o.rounds < 1 || o.secs <= 0 || o.secs > 60 || o.fileBytes < 1<<20 {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--tape=false] [--json] [--check]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--mounts NAME,...] [--tape=false] [--json] [--check]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,7 +78,14 @@ func run(ctx context.Context, o options) (missed bool, err error) {
 	}
 	defer os.RemoveAll(dir)
 	packages := []string{"./bench/ninebench", "./bench/null9p"}
-	if o.wants("sliod") {
+	if why := canMount(); o.mounts != "" && why != "" {
+		fmt.Fprintf(os.Stderr, "mounts by FUSE are not measured: %s\n", why)
+		o.mounts = ""
+	}
+	if o.mounts != "" {
+		packages = append(packages, "./bench/loopback")
+	}
+	if o.wants("sliod") || o.wantsMount("serve") || o.wantsMount("mount") {
 		packages = append(packages, "./cmd/sliod")
 	}
 	for _, pkg := range packages {
@@ -104,7 +114,9 @@ func run(ctx context.Context, o options) (missed bool, err error) {
 	figures := map[string]map[string][]float64{} // measurement -> server -> a figure a round
 	order := slices.Clone(servers)
 	for round := range o.rounds {
-		order = append(order[1:], order[0]) // nobody is always first
+		if len(order) > 0 {
+			order = append(order[1:], order[0]) // nobody is always first
+		}
 		for _, m := range measurements {
 			if figures[m.Name] == nil {
 				figures[m.Name] = map[string][]float64{}
@@ -131,6 +143,11 @@ func run(ctx context.Context, o options) (missed bool, err error) {
 		}
 	}
 	r := newReport(figures, servers, o)
+	if o.mounts != "" {
+		if r.Mounts, err = compareMounts(ctx, dir, o); err != nil {
+			return false, err
+		}
+	}
 	if o.json {
 		err = r.printJSON(os.Stdout)
 	} else {

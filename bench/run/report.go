@@ -16,6 +16,8 @@ type report struct {
 	Seconds float64  `json:"seconds"` // of each measurement
 	Servers []string `json:"servers"`
 	Rows    []row    `json:"rows"`
+	// Mounts is what the mounts did; nil if none was measured.
+	Mounts *mountReport `json:"mounts,omitempty"`
 }
 
 type row struct {
@@ -59,7 +61,7 @@ func median(f []float64) float64 {
 
 // missed says whether a target that could be measured was not reached.
 func (r report) missed() bool {
-	return slices.ContainsFunc(r.Rows, func(w row) bool { return w.Ratio > 0 && w.Target > 0 && !w.Met })
+	return r.Mounts.missed() || slices.ContainsFunc(r.Rows, func(w row) bool { return w.Ratio > 0 && w.Target > 0 && !w.Met })
 }
 
 func (r report) printJSON(w io.Writer) error {
@@ -94,6 +96,22 @@ func (r report) printTable(w io.Writer) error {
 		}
 		lines = append(lines, append(line, ratio, target, mark))
 	}
+	text := markdown(lines, 2, 2+len(r.Servers)) +
+		fmt.Sprintf("\nMedians of %d rounds of %g s, one connection, 8 requests in flight, unix sockets.\n", r.Rounds, r.Seconds)
+	if len(r.Rows) == 0 {
+		text = ""
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return errors.Wrap(err, "print the report")
+	}
+	return r.Mounts.printTable(w, r.Rounds)
+}
+
+// markdown is a table of Markdown. The first line is the head; the columns from up to
+// to, which is not one, are numbers.
+func markdown(lines [][]string, from, to int) string {
+	head := lines[0]
+	number := func(i int) bool { return i >= from && i < to }
 	width := make([]int, len(head))
 	for _, line := range lines {
 		for i, cell := range line {
@@ -103,7 +121,7 @@ func (r report) printTable(w io.Writer) error {
 	var b strings.Builder
 	for n, line := range lines {
 		for i, cell := range line {
-			if numbers := i >= 2 && i < 2+len(r.Servers); numbers {
+			if number(i) {
 				fmt.Fprintf(&b, "| %*s ", width[i], cell)
 			} else {
 				fmt.Fprintf(&b, "| %-*s ", width[i], cell)
@@ -115,7 +133,7 @@ func (r report) printTable(w io.Writer) error {
 		}
 		for i := range line {
 			rule := strings.Repeat("-", width[i]+1)
-			if i >= 2 && i < 2+len(r.Servers) {
+			if number(i) {
 				b.WriteString("|" + rule + ":")
 			} else {
 				b.WriteString("|-" + rule)
@@ -123,9 +141,7 @@ func (r report) printTable(w io.Writer) error {
 		}
 		b.WriteString("|\n")
 	}
-	fmt.Fprintf(&b, "\nMedians of %d rounds of %g s, one connection, 8 requests in flight, unix sockets.\n", r.Rounds, r.Seconds)
-	_, err := io.WriteString(w, b.String())
-	return errors.Wrap(err, "print the report")
+	return b.String()
 }
 
 // number is a figure without digits that mean nothing; 0 was not measured.

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMedian(t *testing.T) {
@@ -56,5 +58,46 @@ func TestReport(t *testing.T) {
 	var back report
 	if err := json.Unmarshal(text.Bytes(), &back); err != nil || len(back.Rows) != len(measurements) || back.Rows[2].Ratio != 0.8 {
 		t.Errorf("JSON: %v, %+v", err, back)
+	}
+}
+
+// TestMountReport has a bridge above the target and one below, and a row without the
+// file system that they are held against.
+func TestMountReport(t *testing.T) {
+	if r := newMountReport(nil); r != nil || r.missed() {
+		t.Errorf("nothing was measured, and the report is %+v", r)
+	}
+	first, second := mountRows[0].name, mountRows[1].name
+	r := newMountReport(map[string]map[string][]float64{
+		first:  {"serve": {90, 10, 80}, "mount": {79}, "loopback": {100}},
+		second: {"serve": {5}},
+	})
+	if !r.missed() || len(r.Rows) != 2 || r.Rows[0].Ratios["serve"] != 0.8 || !r.Rows[0].Met["serve"] || r.Rows[0].Met["mount"] {
+		t.Errorf("report: %+v", r)
+	}
+	var table bytes.Buffer
+	if err := r.printTable(&table, 3); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"0.80 met", "0.79 MISSED", "not measured", "| serve | mount | loopback |"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table has no %q:\n%s", want, table.String())
+		}
+	}
+}
+
+// TestFileLoad runs every row in a plain directory.
+func TestFileLoad(t *testing.T) {
+	l := &fileLoad{dir: t.TempDir(), size: 2 << 20, time: time.Microsecond}
+	if err := l.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range mountRows {
+		if f, err := row.run(l, row.block); err != nil || f <= 0 {
+			t.Errorf("%s: %v, %v", row.name, f, err)
+		}
+	}
+	if left, err := os.ReadDir(l.dir); err != nil || len(left) != 2 { // big, written
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

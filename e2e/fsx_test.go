@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sliod/guest"
+)
+
+// Random operations on one file, see package fsx. On this machine the bridge does all
+// of them; in the guest, whose processor is emulated, each way does as many as take
+// about a minute.
+var (
+	fsxHere   = flag.Int("fsx.here", 0, "operations on each bridge of this machine; 0: 100,000, or 5,000 with the race detector")
+	fsxBridge = flag.Int("fsx.bridge", 4_000, "operations on the bridge in the guest")
+	fsxKernel = flag.Int("fsx.kernel", 10_000, "operations on each of the kernel's mounts in the guest")
+	fsxSeed   = flag.Uint64("fsx.seed", 0, "seed; 0: a random one")
+)
+
+// fsxArgs are the arguments of fsx.test. Ways of the same test have different seeds.
+func fsxArgs(t *testing.T, dir string, ops, tape int) []string {
+	seed := *fsxSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	return []string{"-test.v", "-test.timeout=30m", "-test.run=TestFile", "-fsx.dir=" + dir,
+		fmt.Sprintf("-fsx.ops=%d", ops), fmt.Sprintf("-fsx.tape=%d", tape), fmt.Sprintf("-fsx.seed=%d", seed)}
+}
+
+// fsxJudge looks at what fsx.test printed. lacks says that the way has no message for
+// some operations, which are replaced then.
+func fsxJudge(t *testing.T, out string, ok, lacks bool) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "reopen ") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	switch {
+	case !ok || !strings.Contains(out, "--- PASS: TestFile") || strings.Contains(out, "--- SKIP"):
+		t.Error(out)
+	case strings.Contains(out, "replaced") != lacks:
+		t.Errorf("operations were replaced: %v, want %v", !lacks, lacks)
+	case !strings.Contains(out, "on tape "):
+		t.Error("the file was never on tape")
+	}
+}
+
+// TestFsx runs the random operations in a guest.
+func TestFsx(t *testing.T) {
+	guest.Require(t)
+	if os.Geteuid() != 0 {
+		guest.SkipOrFail(t, "attaching as root needs root on this side too")
+	}
+	s := start(t, stateDir(t), settings{})
+	m := guest.Boot(t, guest.Options{Output: new(bytes.Buffer),
+		Bins: []string{guest.Build(t, "sliod/cmd/sliod"), guest.BuildTest(t, "sliod/fsx", "")}})
+	m.Must(t, "mkdir -p /mnt")
+	for _, way := range []struct {
+		name, mount string
+		ops         int
+		lacks       bool
+	}{
+		{"bridge", fmt.Sprintf("sliod mount -o log=/tmp/log tcp:10.0.2.2:%d /mnt", s.port()), *fsxBridge, false},
+		{"v9fs,cache=none", guest.Mount9P(s.port(), "access=client,cache=none,uname=root", "/mnt"), *fsxKernel, true},
+		{"v9fs,cache=mmap", guest.Mount9P(s.port(), "access=client,cache=mmap,uname=root", "/mnt"), *fsxKernel, true},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			begin := time.Now()
+			m.Must(t, way.mount)
+			r, err := m.Sh(t.Context(), "fsx.test "+strings.Join(fsxArgs(t, "/mnt", way.ops, 500), " "))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fsxJudge(t, r.Output, r.Status == 0, way.lacks)
+			m.Must(t, "umount /mnt")
+			t.Logf("%d operations in %v", way.ops, time.Since(begin).Round(time.Second))
+		})
+	}
+	s.stop()
+}
+
+// TestFsxHere runs the random operations on this machine's bridges, where it has FUSE.
+func TestFsxHere(t *testing.T) {
+	if !haveFUSE(t) {
+		return
+	}
+	ops := *fsxHere
+	if ops == 0 {
+		if ops = 100_000; len(raceArgs) > 0 {
+			ops = 5000
+		}
+	}
+	prog := guest.BuildTest(t, "sliod/fsx", "")
+	local := filepath.Join(t.TempDir(), "mnt")
+	s := start(t, stateDir(t), settings{mount: local})
+	for name, dir := range map[string]string{"local": local, "remote": mountBridge(t, s, "")} {
+		t.Run(name, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), prog, fsxArgs(t, dir, ops, 1000)...).CombinedOutput()
+			fsxJudge(t, string(out), err == nil, false)
+		})
+	}
+	s.stop()
+}
