@@ -68,7 +68,9 @@ func (v *Volume) writeIndexes(ctx context.Context) error {
 		v.lastIndex = x.Location.StartBlock
 		v.end = v.pos.Block
 		at[v.dp] = v.lastIndex
-	case tape.KindOf(err) == tape.EndOfMedium && v.ip != v.dp:
+	case tape.KindOf(err) == tape.EndOfMedium && v.ip != v.dp && v.lastIndex != 0:
+		// The index partition's refers to the one before. A volume without one is being
+		// formatted, and that has failed.
 		v.full = true
 		fullErr = errors.Wrapf(ErrVolumeFull, "write the index of volume %s to its data partition", v.barcode)
 	default:
