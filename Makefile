@@ -8,9 +8,10 @@
 SHELL := /bin/bash
 STATE ?= ./sliod-state
 PORT ?=
-# Root needs the right to mount, which a container may lack, and others fusermount3.
+# Root needs the right to mount, which a container may lack, and others fusermount3. Go's
+# ./... leaves out what begins with _, and so the files of the archive.
 MOUNT ?= $(shell [ -r /dev/fuse ] && [ -w /dev/fuse ] && \
-  if [ "$$(id -u)" = 0 ]; then unshare -m true; else command -v fusermount3; fi >/dev/null 2>&1 && echo '$(STATE)/mnt')
+  if [ "$$(id -u)" = 0 ]; then unshare -m true; else command -v fusermount3; fi >/dev/null 2>&1 && echo '$(STATE)/_mnt')
 ROUNDS ?= 50
 FUZZTIME ?= 20s
 ARGS ?=
@@ -43,7 +44,7 @@ test: packages lint
 	@echo "make test: everything passed"
 
 lint:
-	@bad=$$(gofmt -l .); \
+	@bad=$$(find . -path ./sliod-state -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); \
 	  [ -z "$$bad" ] || { echo "not formatted (run make fmt):"; echo "$$bad"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
@@ -65,4 +66,4 @@ faults:
 	SLIOD_FAULTS=all go test -count=1 -timeout 24h -v ./faults
 
 fmt:
-	gofmt -w .
+	@find . -path ./sliod-state -prune -o -name '*.go' -print0 | xargs -0 gofmt -w

@@ -39,10 +39,20 @@ func (fs *FS) volume(barcode string) (found catalog.Volume, err error) {
 		})
 	})
 	if err == nil && found.No == 0 {
-		err = fmt.Errorf("there is no volume %s: see `sliod volumes`, or put it in and run `sliod volumes import`: %w", barcode, linux.ENOENT)
+		err = noVolume(barcode)
 	}
 	return found, err
 }
+
+// noVolume is a barcode that the archive does not know. It is ENOENT, whose words would
+// say nothing more.
+type noVolume string
+
+func (b noVolume) Error() string {
+	return fmt.Sprintf("there is no volume %s: see `sliod volumes`, or put it in and run `sliod volumes import`", string(b))
+}
+
+func (noVolume) Unwrap() error { return linux.ENOENT }
 
 func checkAny(_ *FS, args []string) ([]string, error) { return args, nil }
 

@@ -224,7 +224,7 @@ func (m *Mover) ResetDrive(serial string) error {
 	}
 	if d == nil {
 		m.mu.Unlock()
-		return errors.Errorf("mover: there is no drive %s: see `sliod drives`", serial)
+		return errors.Errorf("there is no drive %s: see `sliod drives`", serial)
 	}
 	d.failed, d.lastErr, d.cleaned = false, nil, 0
 	clear(d.strikes)

@@ -197,7 +197,10 @@ func (m *Mover) letGo(rec *catalog.Volume, old *ltfs.Volume) ([]ltfs.FileIDRun, 
 // and returns it. With text nil it only tells the name.
 func (m *Mover) LabelVolume(ctx context.Context, b tape.Barcode, text *string) (name string, err error) {
 	err = m.UseVolume(ctx, b, UseOptions{Write: text != nil}, func(ctx context.Context, s *Session) error {
-		if s.LTFS == nil {
+		switch {
+		case s.LTFS == nil && errors.Is(s.MountErr, ltfs.ErrNotLTFS):
+			return errors.WithMessagef(s.MountErr, "volume %s has no name: only an LTFS volume can have one, and `sliod format` makes it one", b)
+		case s.LTFS == nil:
 			return errors.WithMessagef(s.MountErr, "volume %s has no name", b)
 		}
 		if text == nil {

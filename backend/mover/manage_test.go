@@ -93,8 +93,8 @@ func TestLabel(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := r.m.LabelVolume(t.Context(), "A00003L9", &name); err == nil {
-		t.Error("a blank cartridge got a name")
+	if _, err := r.m.LabelVolume(t.Context(), "A00003L9", &name); err == nil || !strings.Contains(err.Error(), "`sliod format` makes it one") {
+		t.Errorf("a name for a blank cartridge: %v", err)
 	}
 	long := strings.Repeat("x", 161)
 	if _, err := r.m.LabelVolume(t.Context(), b, &long); err == nil {

@@ -181,7 +181,12 @@ func (d *drive) mount(v *volume) error {
 	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
 	if err != nil && m.ctx.Err() == nil && !keyTrouble(err) && d.worthAnother(err) {
 		// What is said of the volume now may take it out of use, or have it formatted.
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("mount failed: looking again")
+		log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
+		if v.rec.State == catalog.VolScratch && stderrors.Is(err, ltfs.ErrNotLTFS) {
+			log.Info("not formatted yet, as it seems: looking again") // as is usual
+		} else {
+			log.Warn("mount failed: looking again")
+		}
 		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
 	}
 	var not *ltfs.NotLTFSError

@@ -106,7 +106,7 @@ func (m *Mover) knownLocked(b tape.Barcode) (*volume, error) {
 			return v, nil
 		}
 	}
-	return nil, errors.Errorf("mover: there is no volume %s: see `sliod volumes`, or put it in and run `sliod volumes import`", b)
+	return nil, errors.Errorf("there is no volume %s: see `sliod volumes`, or put it in and run `sliod volumes import`", b)
 }
 
 // unusableLocked says why v cannot come into a drive, if that is so.

@@ -146,7 +146,10 @@ func TestUsage(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{"mount"}, exitUsage, "accepts 2 arg(s), received 0"},
+		{[]string{"mount"}, exitUsage, "accepts 2 arg(s), received 0; usage: sliod mount ADDR MOUNTPOINT [flags]"},
+		{[]string{"mount", "unix:/x", "/", "--kernel", "-o", "fast"}, exitUsage, "there is no such mount option with --kernel; there are msize=BYTES"},
+		{[]string{"verify", "A00001L9", "--format"}, exitUsage, "usage: sliod verify --volume BARCODE --format"},
+		{[]string{"cert", "init", "x", "--server", "unix:/x"}, exitUsage, "sliod cert init does not"},
 		{[]string{"mount", "x", "/"}, exitUsage, "has no kind"},
 		{[]string{"mount", "unix:/x", "/", "-o", "fast"}, exitUsage, "there is no such mount option"},
 		{[]string{"mount", "unix:/x", "/", "--kernel", "-o", "trans=tcp"}, exitUsage, "v9fs' transport"},

@@ -110,7 +110,7 @@ func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *clien
 	if err != nil {
 		_ = c.Close() // the error to tell is that of the attach
 		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree && a.isRemote() {
-			return nil, nil, fmt.Errorf("permission denied: over a network the server lets only users administer it whose certificates are listed in an [export.NAME] with admin = true, not user %s", name)
+			return nil, nil, fmt.Errorf("permission denied: over a network the server lets only users administer it whose certificates are listed in an [export.NAME] with admin = true, not the user %s", name)
 		}
 		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree {
 			return nil, nil, fmt.Errorf("permission denied: the server lets root and %s administer it, not %s", a.serverUser(), name)

@@ -152,7 +152,7 @@ func TestEndToEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	expect(`(?s)is made: 1 file of 3\.0 MiB in 1 directory.*1 volume read, 15 blank.*Everything else that had been archived is there`, "rebuild", "--config", config)
+	expect(`(?s)is made: 1 file of 3\.0 MiB in 1 directory.*1 volume read, 15 blank.*Everything else that had been archived is there.*Now: sliod serve --state \S+ --config `, "rebuild", "--config", config)
 	stop = realServer(t, dir)
 	expect(`^migrated `, "ls", "dir/file")
 	same()

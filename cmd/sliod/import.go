@@ -36,8 +36,8 @@ what happens to its files. Other programs then find them under PATH.`,
 	f.BoolVar(&o.asIs, "as-is", false, "import what can be read of an inconsistent volume")
 	f.Uint32Var(&o.uid, "uid", 0, "owner of files whose volume names none (default import.uid)")
 	f.Uint32Var(&o.gid, "gid", 0, "group of such files (default import.gid)")
-	f.StringVar(&o.mode, "mode", "", "octal permissions of such files (default import.mode)")
-	f.StringVar(&o.dirMode, "dir-mode", "", "octal permissions of such directories (default import.dir_mode)")
+	f.StringVar(&o.mode, "mode", "", "octal permissions `MODE` of such files (default import.mode)")
+	f.StringVar(&o.dirMode, "dir-mode", "", "octal permissions `MODE` of such directories (default import.dir_mode)")
 	f.BoolVar(&asJSON, "json", false, "print the job as one JSON object when it is done")
 	return c
 }

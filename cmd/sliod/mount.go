@@ -234,13 +234,19 @@ func (m *fuseMount) end() error {
 		return nil
 	}
 	m.log.Warnf("%s is in use: it is taken away from the programs in it", m.dir)
-	if err := abort(m.dev); err != nil {
+	err := abort(m.dev)
+	switch {
+	case err == nil:
+		err = detach(m.dir)
+	case os.Geteuid() == 0:
+		// Without fusectl, as in many containers: by force, FUSE aborts its connection
+		// (fuse_umount_begin in fs/fuse/inode.c).
+		err = unix.Unmount(m.dir, unix.MNT_FORCE|unix.MNT_DETACH)
+	}
+	if err != nil {
 		return fmt.Errorf("unmount %s, which is in use: %w", m.dir, err)
 	}
 	m.fs.Stop()
-	if err := detach(m.dir); err != nil {
-		return fmt.Errorf("unmount %s: %w", m.dir, err)
-	}
 	m.server.Wait()
 	return nil
 }
@@ -274,7 +280,7 @@ func checkMountpoint(dir string, log *logrus.Entry) error {
 		return fmt.Errorf("the mountpoint %s does not exist; make it with: mkdir -p %s", dir, shellWord(dir))
 	}
 	if err != nil {
-		return fmt.Errorf("mountpoint: %w", err)
+		return fmt.Errorf("the mountpoint %s cannot be used: %w; if a dead mount is there, unmount it first: umount -l %s", dir, err, shellWord(dir))
 	}
 	if !st.IsDir() {
 		return fmt.Errorf("the mountpoint %s is not a directory", dir)
@@ -307,15 +313,15 @@ func isMounted(dir string, st os.FileInfo) bool {
 func explainMount(err error, dir string, o mountOptions) error {
 	switch {
 	case !deviceThere():
-		return fmt.Errorf("%w; there is no /dev/fuse: load the module fuse (modprobe fuse), or give the container the device", err)
+		return fmt.Errorf("there is no /dev/fuse: load the module fuse (modprobe fuse), or give the container the device: %w", err)
 	case unix.Access("/dev/fuse", unix.R_OK|unix.W_OK) != nil:
-		return fmt.Errorf("%w; you may not open /dev/fuse: as root, chmod 666 /dev/fuse, as udev has it, or mount as root", err)
+		return fmt.Errorf("you may not open /dev/fuse: as root, chmod 666 /dev/fuse, as udev has it, or mount as root: %w", err)
 	case os.Geteuid() == 0 && stderrors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w; root may not mount here: a container needs the capability CAP_SYS_ADMIN for it", err)
+		return fmt.Errorf("root may not mount here: a container needs the capability CAP_SYS_ADMIN for it: %w", err)
 	case os.Geteuid() != 0 && !haveFusermount():
-		return fmt.Errorf("%w; install the package fuse3, without which only root can mount", err)
+		return fmt.Errorf("install the package fuse3, without which only root can mount: %w", err)
 	case os.Geteuid() != 0 && o.allowOther:
-		return fmt.Errorf("%w; allow_other needs the line user_allow_other in /etc/fuse.conf", err)
+		return fmt.Errorf("allow_other needs the line user_allow_other in /etc/fuse.conf: %w", err)
 	}
 	return err
 }

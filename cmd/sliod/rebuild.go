@@ -89,7 +89,7 @@ func (a *app) rebuild(ctx context.Context, configFile, archive string) (err erro
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(a.out, rebuildSummary(rep, dir))
+	_, err = fmt.Fprint(a.out, rebuildSummary(rep, dir, configFile))
 	return err
 }
 
@@ -159,7 +159,7 @@ func (p *rebuildProgress) leave() {
 }
 
 // rebuildSummary tells what came of a rebuild, and what is missing.
-func rebuildSummary(r *rebuild.Report, dir string) string {
+func rebuildSummary(r *rebuild.Report, dir, configFile string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "The catalog in %s is made: %s of %s in %s.\n", dir, plural(r.Files, "file"), human(r.Bytes), countOf(r.Dirs, "directory", "directories"))
 	count := map[rebuild.VolumeState]int64{}
@@ -217,7 +217,11 @@ func rebuildSummary(r *rebuild.Report, dir string) string {
 		b.WriteString("When a missing volume turns up: put it in, move the folder catalog away, and run the rebuild again. If the server has run meanwhile, " +
 			"have all archived first (sliod archive --wait /), stop it, and move the folder cache away, too: what was changed meanwhile is kept.\n")
 	}
-	fmt.Fprintf(&b, "Now: sliod serve --state %s\n", shellWord(dir))
+	fmt.Fprintf(&b, "Now: sliod serve --state %s", shellWord(dir))
+	if configFile != "" {
+		fmt.Fprintf(&b, " --config %s", shellWord(configFile)) // without it, another library would be served
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -187,6 +188,60 @@ func TestListenRefusals(t *testing.T) {
 	} {
 		status, _, stderr := command(t, append([]string{"serve", "--state", dir}, tc.args...)...)
 		if status != tc.status || !strings.Contains(stderr, tc.want) {
+			t.Errorf("%v: status %d, %s", tc.args, status, stderr)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%v: the state directory has been made", tc.args)
+		}
+	}
+}
+
+// TestMountpoints: what cannot be a mountpoint is refused with what to do, and what would
+// be hidden is told.
+func TestMountpoints(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, err, warning string
+	}{
+		{"none", "does not exist; make it with: mkdir -p " + filepath.Join(dir, "none"), ""},
+		{"file", "is not a directory", ""},
+		{"file/x", "cannot be used: stat", ""},
+		{".", "", "is not empty: what is in it is hidden"},
+		{"empty", "", ""},
+	} {
+		var out strings.Builder
+		l := logrus.New()
+		l.SetOutput(&out)
+		err := checkMountpoint(filepath.Join(dir, tc.name), logrus.NewEntry(l))
+		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) || (out.Len() == 0) != (tc.warning == "") || !strings.Contains(out.String(), tc.warning) {
+			t.Errorf("%s: %v, %s; want %q, %q", tc.name, err, out.String(), tc.err, tc.warning)
+		}
+	}
+}
+
+// TestRebuildWithoutLibrary: the emulated library is not made anew, as if the archive had
+// been empty, because the state directory or the configuration is the wrong one.
+func TestRebuildWithoutLibrary(t *testing.T) {
+	dir := filepath.Join(shortDir(t), "s")
+	file := filepath.Join(t.TempDir(), "sliod.toml")
+	if err := os.WriteFile(file, []byte("[library]\ndir = \""+dir+"/lib\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{nil, dir + "/library does not exist; name the archive's configuration with --config, or the right directory with --state"},
+		{[]string{"--config", file}, file + " describes an emulated one in " + dir + "/lib, and that does not exist"},
+	} {
+		status, _, stderr := command(t, append([]string{"rebuild", "--state", dir}, tc.args...)...)
+		if status != exitFailed || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%v: status %d, %s", tc.args, status, stderr)
 		}
 		if _, err := os.Stat(dir); err == nil {

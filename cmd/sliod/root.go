@@ -21,7 +21,7 @@ PATH is a path in the archive, with or without a leading slash.`,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			a.began = true
 			if a.serverAddr != "" && (c.Name() == "serve" || c.Name() == "version" || c.Name() == "discover" || c.Name() == "rebuild" || c.Name() == "mount" || c.Name() == "virtiofs" || c.HasParent() && c.Parent().Name() == "cert") {
-				return &usageError{"--server is for the commands that talk to a server; sliod " + c.Name() + " does not"}
+				return &usageError{"--server is for the commands that talk to a server; " + c.CommandPath() + " does not"}
 			}
 			return nil
 		},
@@ -29,7 +29,7 @@ PATH is a path in the archive, with or without a leading slash.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	f := root.PersistentFlags()
 	f.StringVar(&a.stateDir, "state", "", "state directory `DIR` (default "+defaultStateDir()+")")
-	f.StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH, tcp:HOST:PORT, tls:HOST:PORT or vsock:CID:PORT (default the socket in the state directory)")
+	f.StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH, tcp:HOST:PORT, tls:HOST:PORT, vsock:[CID:]PORT or port:PATH (default the socket in the state directory)")
 	a.tlsFlags(f)
 	root.AddCommand(a.newServe(), a.newMount(), a.newVirtiofs(), a.newStatus(), a.newList(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newDiscover(), a.newRebuild(), a.newVersion())
 	root.AddCommand(a.newJobs()...)

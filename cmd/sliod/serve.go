@@ -65,6 +65,11 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return errors.Wrap(err, "state directory")
 	}
+	if o.mount != "" {
+		if o.mount, err = filepath.Abs(o.mount); err != nil {
+			return errors.Wrap(err, "--mount")
+		}
+	}
 	log := a.newLog(cfg)
 	network, err := newNetwork(cfg, log)
 	if err != nil {
@@ -247,15 +252,20 @@ func (a *app) banner(cfg *config.Config, dir string, names []string, mounted str
 	if mounted != "" {
 		fmt.Fprintf(&b, "mounted on %s: copy files there and read them. For example, in another terminal:\n", mounted)
 		copied := shellWord(filepath.Join(mounted, "bash"))
-		for _, line := range [][2]string{
+		lines := [][2]string{
 			{"cp /bin/bash " + copied, "a file in the cache"},
 			{self + " archive --wait /", "copied to tape"},
 			{self + " evict /", "out of the cache: on tape only"},
 			{self + " ls /", "migrated"},
 			{"cmp /bin/bash " + copied + " && echo the same", "read back from tape"},
 			{self + " ls /", "premigrated: in the cache, too"},
-		} {
-			fmt.Fprintf(&b, "  %s    # %s\n", line[0], line[1])
+		}
+		width := 0
+		for _, line := range lines {
+			width = max(width, len(line[0]))
+		}
+		for _, line := range lines {
+			fmt.Fprintf(&b, "  %-*s  # %s\n", width, line[0], line[1])
 		}
 	}
 	if i := slices.IndexFunc(names, isLocal); i >= 0 {
@@ -277,7 +287,7 @@ func (a *app) banner(cfg *config.Config, dir string, names []string, mounted str
 	if target := diodTarget(names); target != "" {
 		fmt.Fprintf(&b, "or, without a mount, with the tools of diod:\n  diodls -s %s -a / -l\n  diodcat -s %s -a / FILE\n", target, target)
 	}
-	fmt.Fprintf(&b, "look at it, and take files to tape and back:\n  %s status\n  %s ls -R /\n", self, self)
+	fmt.Fprintf(&b, "look at the archive, and take files to tape and back:\n  %s status\n  %s ls -R /\n", self, self)
 	fmt.Fprintf(&b, "  %s archive --wait /\n  %s evict /\n  %s recall --wait /\n  %s volumes\n", self, self, self, self)
 	b.WriteString("Ctrl-C stops the server.\n")
 	_, _ = fmt.Fprint(a.out, b.String()) // a server without a terminal is none the worse

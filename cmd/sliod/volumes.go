@@ -100,7 +100,7 @@ they are needed.`,
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "what the cartridge holds is lost")
-	c.Flags().StringVar(&confirm, "confirm", "", "the barcode once more, for scripts")
+	c.Flags().StringVar(&confirm, "confirm", "", "the `BARCODE` once more, for scripts")
 	return c
 }
 

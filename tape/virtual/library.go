@@ -77,7 +77,7 @@ func Open(cfg Config) (l *Library, err error) {
 		}
 	}()
 	if err := unix.Flock(int(l.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Wrapf(err, "virtual: the library in %s is in use by another process", cfg.Dir)
+		return nil, errors.Wrapf(err, "virtual: the library in %s is in use by another process; stop that one, or choose another folder with library.dir", cfg.Dir)
 	}
 	if err := l.openPlaces(); err != nil {
 		return nil, err

@@ -1,0 +1,42 @@
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pkg/errors"
+)
+
+// TestBridgeBusyHere stops a server in whose mount a file is open: the stop is clean, the
+// mount is gone, and who has the file open is told. Where the control files of FUSE
+// (fusectl) are not mounted, this needs another way than where they are.
+func TestBridgeBusyHere(t *testing.T) {
+	if !haveFUSE(t) {
+		return
+	}
+	mnt := filepath.Join(publicDir(t), "mnt")
+	s := start(t, stateDir(t), settings{mount: mnt})
+	name := filepath.Join(mnt, "open")
+	if err := os.WriteFile(name, content(1, 3000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if r := sliod(t, nil, "mount", "tcp:"+s.addr, mnt); r.status != 1 || !strings.Contains(r.stderr, "something is mounted on "+mnt+" already") {
+		t.Errorf("a mount over a mount: %+v", r)
+	}
+	s.stop()
+	if b, err := os.ReadFile("/proc/mounts"); err != nil || bytes.Contains(b, []byte(" "+mnt+" ")) {
+		t.Errorf("%s is mounted after the server's end; %v", mnt, err)
+	}
+	if _, err := f.Stat(); !errors.Is(err, syscall.ENOTCONN) {
+		t.Errorf("stat of the open file: %v", err)
+	}
+}
