@@ -221,8 +221,18 @@ func (w *world) content(path string) []byte {
 	return w.read(f, 0, 1<<30)
 }
 
-// job runs a job to its end.
+// job runs a job to its end, which must be a good one.
 func (w *world) job(kind JobKind, paths ...string) JobStatus {
+	w.t.Helper()
+	s := w.ended(kind, paths...)
+	if s.State != "done" {
+		w.t.Fatalf("%s %v: %+v", kind, paths, s)
+	}
+	return s
+}
+
+// ended runs a job to its end, whatever comes of it.
+func (w *world) ended(kind JobKind, paths ...string) JobStatus {
 	w.t.Helper()
 	id, err := w.fs.StartJob(kind, paths)
 	if err != nil {
@@ -232,11 +242,7 @@ func (w *world) job(kind JobKind, paths ...string) JobStatus {
 	j := w.fs.jobs.m[id]
 	w.fs.jobs.mu.Unlock()
 	<-j.finished
-	s := j.status()
-	if s.State != "done" {
-		w.t.Fatalf("%s %v: %+v", kind, paths, s)
-	}
-	return s
+	return j.status()
 }
 
 func (w *world) state(path string) string {
