@@ -43,6 +43,10 @@ type machine struct {
 	out *strings.Builder // the log, for a failure
 
 	hook func(virtual.Event) // of the library, if set
+	// library is what a drill wants other than usual; zero values are the usual ones.
+	library virtual.Config
+	// tune changes the archive's options, if set.
+	tune func(*backend.Options)
 
 	x   *injector // of this life
 	lib *virtual.Library
@@ -58,14 +62,26 @@ func newMachine(dir string) *machine {
 }
 
 func (m *machine) libraryConfig() virtual.Config {
-	return virtual.Config{Dir: filepath.Join(m.dir, "library"), Drives: drives, Slots: slots, Capacity: 96 * mib, Log: m.log}
+	c := m.library
+	c.Dir, c.Log, c.Drives = filepath.Join(m.dir, "library"), m.log, drives
+	if c.Slots == 0 {
+		c.Slots = slots
+	}
+	if c.Capacity == 0 {
+		c.Capacity = 96 * mib
+	}
+	return c
 }
 
 func (m *machine) options() backend.Options {
-	return backend.Options{
+	o := backend.Options{
 		Dir: filepath.Join(m.dir, "state"), Log: m.log, CacheBytes: 16 * mib, ArchiveIdle: 5 * time.Minute, SyncInterval: time.Minute,
 		Mover: mover.Config{Log: m.log, BlockSize: blockSize, BatchBytes: 4 * mib, ReadAhead: 2, IndexIdle: time.Second, Linger: 100 * time.Hour},
 	}
+	if m.tune != nil {
+		m.tune(&o)
+	}
+	return o
 }
 
 // start opens the library through x, and the archive. The error is one that an

@@ -43,6 +43,7 @@ type script struct {
 	mu    sync.Mutex
 	begun map[string][]byte // nil: removed
 
+	full   bool     // the tapes may be full, and writes be told so
 	failed []string // operations that failed, which a fault may do
 	wrong  []error  // what must never be
 	health health
@@ -75,6 +76,7 @@ func (s *script) begin(name string, content []byte) (confirmed func()) {
 			return
 		}
 		delete(s.files, name)
+		delete(s.modes, name)
 		s.gone = append(s.gone, name)
 	}
 }
@@ -159,36 +161,51 @@ func (s *script) create(name string, content []byte) {
 	}
 	confirmed := s.begin(name, content)
 	err := s.m.create(name, content)
+	if s.full && stderrors.Is(err, linux.ENOSPC) {
+		s.may("create "+name, err) // what is there of it is a prefix, see settle
+		return
+	}
 	s.must("create "+name, err)
 	if err == nil {
 		confirmed()
 	}
 }
 
-// write writes within one sliver of a file, and syncs. A write that fails has not
-// happened.
+// write writes within one sliver of a file, and syncs. What a write that fails has not
+// acknowledged has not happened.
 func (s *script) write(name string, off int, p []byte) {
-	want := bytes.Clone(s.files[name])
-	if end := off + len(p); end > len(want) {
-		want = append(want, make([]byte, end-len(want))...)
-	}
-	copy(want[off:], p)
-	confirmed := s.begin(name, want)
+	confirmed := s.begin(name, overlay(s.files[name], off, p))
+	n := 0
 	var werr error
 	err := s.m.with(name, func(f vfs.File) error {
-		if _, werr = s.m.writeAt(f, uint64(off), p); werr != nil && !isEIO(werr) {
+		if n, werr = s.m.writeAt(f, uint64(off), p); werr != nil && !s.allowed(werr) {
 			s.violated("write %s: the error is not EIO: %w", name, werr)
 		}
 		return s.m.sync(f)
 	})
 	s.must("fsync "+name, err)
-	if s.may("write "+name, werr) {
-		confirmed()
-		return
+	if !s.may("write "+name, werr) {
+		s.mu.Lock()
+		delete(s.begun, name)
+		s.mu.Unlock()
+		confirmed = s.begin(name, overlay(s.files[name], off, p[:n]))
 	}
-	s.mu.Lock()
-	delete(s.begun, name)
-	s.mu.Unlock()
+	confirmed()
+}
+
+// overlay is content with p written at off.
+func overlay(content []byte, off int, p []byte) []byte {
+	all := bytes.Clone(content)
+	if end := off + len(p); len(p) > 0 && end > len(all) {
+		all = append(all, make([]byte, end-len(all))...)
+	}
+	copy(all[min(off, len(all)):], p)
+	return all
+}
+
+// allowed says whether a client may be told err, of an operation that needs the tape.
+func (s *script) allowed(err error) bool {
+	return isEIO(err) || s.full && stderrors.Is(err, linux.ENOSPC)
 }
 
 func (s *script) mkdir(name string) error {
@@ -247,28 +264,33 @@ func (s *script) evict() {
 // readAll reads everything: it is right, or EIO.
 func (s *script) readAll() {
 	for _, name := range slices.Sorted(maps.Keys(s.files)) {
-		got, err := s.m.read(name)
-		want := s.files[name]
-		if begun, ok := s.begun[name]; ok {
-			// From now on it is known which of the two the crash has left.
-			if begun == nil && stderrors.Is(err, linux.ENOENT) {
-				delete(s.files, name)
-				delete(s.begun, name)
-				continue
-			}
-			if begun != nil && err == nil && bytes.Equal(got, begun) {
-				s.files[name], want = begun, begun
-				delete(s.begun, name)
-			}
+		s.readOne(name)
+	}
+}
+
+// readOne reads one of the files.
+func (s *script) readOne(name string) {
+	got, err := s.m.read(name)
+	want := s.files[name]
+	if begun, ok := s.begun[name]; ok {
+		// From now on it is known which of the two the crash has left.
+		if begun == nil && stderrors.Is(err, linux.ENOENT) {
+			delete(s.files, name)
+			delete(s.begun, name)
+			return
 		}
-		switch {
-		case err != nil && !isEIO(err):
-			s.violated("read %s: the error is not EIO: %w", name, err)
-		case err != nil:
-			s.may("read "+name, err)
-		case !bytes.Equal(got, want):
-			s.violated("%s has wrong content: %d bytes, want %d; the first difference is at %d", name, len(got), len(want), difference(got, want))
+		if begun != nil && err == nil && bytes.Equal(got, begun) {
+			s.files[name], want = begun, begun
+			delete(s.begun, name)
 		}
+	}
+	switch {
+	case err != nil && !isEIO(err):
+		s.violated("read %s: the error is not EIO: %w", name, err)
+	case err != nil:
+		s.may("read "+name, err)
+	case !bytes.Equal(got, want):
+		s.violated("%s has wrong content: %d bytes, want %d; the first difference is at %d", name, len(got), len(want), difference(got, want))
 	}
 }
 

@@ -80,7 +80,7 @@ func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
 			c.refused.Store(true)
 			// A pin may have gone between the search and now, unseen by Unpin.
 			if s = c.alloc(p, e.validLen); s == nil {
-				if c.noTape && !c.spaceMayCome(e) {
+				if c.noTape && !c.spaceMayCome(e, classFor(e.validLen)) {
 					return ErrNoSpace
 				}
 				return ErrFull
@@ -92,26 +92,46 @@ func (c *Cache) reserve(p *post, k sliver.Key, seq uint64) error {
 	return nil
 }
 
-// spaceMayCome says whether a slot can become free without archiving: one that is
-// clean and being read, in quarantine, or of another fault. mu is held.
-func (c *Cache) spaceMayCome(e *entry) bool {
-	if c.policy.small.n+c.policy.main.n > 0 || len(c.quar) > 0 {
-		return true
-	}
-	if c.stats.Faulting < 2 {
-		return false
-	}
-	for _, f := range c.files {
-		if f.faulting == 0 {
-			continue
-		}
-		for _, o := range f.slivers {
-			if o != e && o.state == sliver.Faulting && o.slot != nil {
-				return true
-			}
+// spaceMayCome says whether a slot of class cl for the fault e can become free without
+// archiving. mu is held. It looks at every chunk, which only happens when the tapes
+// are full and no slot was found.
+func (c *Cache) spaceMayCome(e *entry, cl class) bool {
+	for i := range c.chunks {
+		if c.chunks[i].mayMakeRoom(e, cl) {
+			return true
 		}
 	}
 	return false
+}
+
+// mayMakeRoom says whether a slot of class cl can come out of the chunk: one slot must
+// get free, or, if the chunk is cut into smaller ones, all of them.
+func (ch *chunk) mayMakeRoom(e *entry, cl class) bool {
+	cut := ch.class < cl
+	used := false
+	for _, s := range ch.slots {
+		if s == nil {
+			continue
+		}
+		used = true
+		if s.mayGetFree(e) != cut {
+			return !cut
+		}
+	}
+	return cut && used
+}
+
+// mayGetFree says whether a slot can get free without archiving: its sliver is clean and being
+// read, its content superseded or in quarantine, or it is there for another fault.
+func (s *slot) mayGetFree(fault *entry) bool {
+	switch o := s.e; {
+	case o == nil:
+		return true
+	case o.state == sliver.Clean:
+		return o.queue != nil // else its file is pinned
+	default:
+		return o.state == sliver.Faulting && o != fault
+	}
 }
 
 // Deliver ends fault seq with the sliver's valid bytes as they are on tape, their

@@ -211,9 +211,14 @@ func (m *Mover) clerk() {
 	}
 }
 
-// clearInbox handles what is in the inbox.
+// clearInbox handles what is in the inbox. After Close nothing is begun any more: what
+// is there stays.
 func (m *Mover) clearInbox() {
 	m.mu.Lock()
+	if m.closing {
+		m.mu.Unlock()
+		return
+	}
 	for n := len(m.inbox); n > 0 && len(m.inbox) > 0; n-- {
 		r := m.inbox[0]
 		m.inbox[0] = nil

@@ -1,0 +1,279 @@
+package faults
+
+import (
+	stderrors "errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sliod/backend"
+	"sliod/tape"
+	"sliod/tape/virtual"
+)
+
+// drill is a failure of a library of real speed while clients work, and what comes of it.
+type drill struct {
+	name    string
+	library virtual.Config // what is other than usual
+	full    bool           // the tapes get full, and clients may be told ENOSPC
+	// faults is the script that takes effect when the clients have worked for an hour.
+	faults func(*stage) string
+	// during looks at the archive when they have gone on for two hours.
+	during func(*stage, []string)
+	// repair is what an operator does then, without a restart. Everything must work
+	// afterwards; nil: it needs the restart.
+	repair func(*stage)
+}
+
+// stage is a drill that runs.
+type stage struct {
+	*machine
+	t       *testing.T
+	clients []*client
+}
+
+const drillSeed = 20261130
+
+var drills = []drill{
+	{
+		name:   "drive dies reading",
+		faults: func(*stage) string { return "die device=0 command=read nth=10\n" },
+		during: func(s *stage, failed []string) { s.wantDriveFailed(1) },
+	},
+	{
+		name:   "drive dies writing",
+		faults: func(*stage) string { return "die device=1 command=write nth=7\ndie device=0 command=write nth=7000\n" },
+		during: func(s *stage, failed []string) { s.wantDriveFailed(1) },
+	},
+	{
+		name: "bad blocks without a second copy",
+		faults: func(s *stage) string {
+			var text strings.Builder
+			for _, v := range s.written() {
+				for block := 6; block < 120; block++ {
+					fmt.Fprintf(&text, "bad volume=%s block=1:%d\n", v, block)
+				}
+			}
+			return text.String()
+		},
+		during: func(s *stage, failed []string) {
+			s.wantFailed(failed, "medium error")
+			if h := s.health(); h.failedDrives > 1 || len(h.suspect) == 0 {
+				s.t.Errorf("bad blocks: %d drives out of service, suspect volumes %q", h.failedDrives, h.suspect)
+			}
+		},
+	},
+	{
+		name:   "arm jams",
+		faults: func(*stage) string { return "jam\n" },
+		during: func(s *stage, failed []string) {
+			if h := s.health(); len(h.suspect) > 0 {
+				s.t.Errorf("the arm has spoiled volumes %q", h.suspect)
+			}
+		},
+	},
+	{
+		name:   "library goes away and comes back",
+		faults: func(*stage) string { return "away command=any device=any nth=10 seconds=1800\n" },
+		during: func(s *stage, failed []string) { s.wantSaid("lost") },
+		repair: func(s *stage) {
+			var serials []string
+			for _, d := range s.fs.Drives() {
+				if d.State == "failed" {
+					serials = append(serials, d.Serial)
+				}
+			}
+			if len(serials) > 0 {
+				if err := s.job(backend.JobDrivesReset, serials...); err != nil {
+					s.t.Error(err)
+				}
+			}
+		},
+	},
+	{
+		name:    "end of tape in a file",
+		library: virtual.Config{Capacity: 12 * mib, Slots: 12},
+		faults:  func(*stage) string { return "" },
+		during: func(s *stage, failed []string) {
+			if len(failed) > 0 {
+				s.t.Errorf("failed: %q", failed)
+			}
+			if n := s.inState("full"); n < 2 {
+				s.t.Errorf("%d volumes are full: the drill is too short", n)
+			}
+		},
+		repair: func(*stage) {},
+	},
+	{
+		name:    "no scratch volume",
+		library: virtual.Config{Capacity: 12 * mib, Slots: 6, Cartridges: 3},
+		full:    true,
+		faults:  func(*stage) string { return "" },
+		during: func(s *stage, failed []string) {
+			s.wantFailed(failed, "no space left")
+			if n := s.inState("scratch"); n > 0 {
+				s.t.Errorf("%d scratch volumes are left: the drill is too short", n)
+			}
+		},
+		repair: func(s *stage) {
+			for i := range 3 {
+				if err := s.lib.Insert(tape.Barcode(fmt.Sprintf("B0000%dL9", i)), uint16(1024+3+i)); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			if err := s.job(backend.JobVolumesImport); err != nil {
+				s.t.Error(err)
+			}
+		},
+	},
+	{
+		name:   "power of the library",
+		faults: func(*stage) string { return "power command=write nth=15\n" },
+		during: func(s *stage, failed []string) { s.wantSaid("lost") },
+	},
+}
+
+// TestDrills has four clients work on a library with the times of LTO-9 drives, and
+// something break. The clock is that of a bubble: three hours of it take seconds.
+func TestDrills(t *testing.T) {
+	base := disk(t)
+	for i, d := range drills {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { d.run(t, filepath.Join(base, fmt.Sprint(i))) })
+		})
+	}
+}
+
+func (d *drill) run(t *testing.T, dir string) {
+	m := newMachine(dir)
+	m.library = d.library
+	m.library.Speed = 1
+	m.tune = func(o *backend.Options) {
+		o.ArchiveIdle = time.Minute
+		o.Mover.Linger = time.Minute
+	}
+	s := &stage{machine: m, t: t}
+	if err := m.addForeign(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.start(&injector{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		c := newClient(m, i, drillSeed)
+		c.open()
+		s.clients = append(s.clients, c)
+	}
+	if err := m.create("/empty", nil); err != nil {
+		t.Fatal(err)
+	}
+	together(s.clients, time.Hour)
+	if failed := failures(s.clients); len(failed) > 0 {
+		t.Errorf("before anything broke: %q", failed)
+	}
+	faults, err := virtual.ParseFaults(d.name, strings.NewReader(d.faults(s)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range faults {
+		m.lib.SetFault(f)
+	}
+	for _, c := range s.clients {
+		c.full = d.full
+		if d.full {
+			c.room = 100 * mib
+		}
+	}
+	together(s.clients, 2*time.Hour)
+	d.during(s, failures(s.clients))
+	for _, c := range s.clients {
+		c.full, c.room = false, 8*mib
+	}
+	if d.repair != nil {
+		d.repair(s)
+		together(s.clients, time.Hour)
+		if failed := failures(s.clients); len(failed) > 0 {
+			t.Errorf("after the repair: %q", failed)
+		}
+	}
+	_ = m.stop() // it may be unable to bring the volumes home
+	s.end()
+	if t.Failed() {
+		t.Log(m.out.String())
+	}
+}
+
+// end is the last life, on sound devices: everything is there, and on tape.
+func (s *stage) end() {
+	if err := s.start(&injector{}); err != nil {
+		s.t.Fatal(err)
+	}
+	var wrong []error
+	all := map[string][]byte{"/empty": {}}
+	for _, c := range s.clients {
+		c.complete()
+		wrong = append(wrong, c.wrong...)
+		maps.Copy(all, c.script.files)
+	}
+	if err := stderrors.Join(wrong...); err != nil {
+		s.t.Error(err)
+	}
+	if failed := failures(s.clients); len(failed) > 0 {
+		s.t.Errorf("on sound devices: %q", failed)
+	}
+	if err := s.stop(); err != nil {
+		s.t.Error(err)
+	}
+	if err := s.inspect(all); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// written are the volumes that have data of the archive.
+func (s *stage) written() []string {
+	var all []string
+	for _, v := range s.fs.Volumes() {
+		if v.UUID != "" && v.UsedBytes > 0 {
+			all = append(all, v.Barcode)
+		}
+	}
+	return all
+}
+
+func (s *stage) inState(state string) (n int) {
+	for _, v := range s.fs.Volumes() {
+		if v.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *stage) wantDriveFailed(n int) {
+	s.t.Helper()
+	if h := s.health(); h.failedDrives != n {
+		s.t.Errorf("%d drives are out of service, want %d: %q", h.failedDrives, n, h.errors)
+	}
+}
+
+// wantFailed fails the test if no client was told so.
+func (s *stage) wantFailed(failed []string, what string) {
+	s.t.Helper()
+	if !slices.ContainsFunc(failed, func(f string) bool { return strings.Contains(f, what) }) {
+		s.t.Errorf("no client was told %q: %q", what, failed)
+	}
+}
+
+// wantSaid fails the test if the operator is not told so.
+func (s *stage) wantSaid(what string) {
+	s.t.Helper()
+	if h := s.health(); !strings.Contains(strings.Join(h.errors, "\n"), what) {
+		s.t.Errorf("the errors in the status do not say %q: %q", what, h.errors)
+	}
+}
