@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,24 +19,29 @@ type client struct {
 	files int // made so far: no name is used again
 	ops   int
 	think time.Duration // the longest pause between two operations
-	room  int           // bytes that it keeps at most
+	room  atomic.Int64  // bytes that it keeps at most
 }
 
 func newClient(m *machine, no int, seed uint64) *client {
-	return &client{script: newScript(m), dir: fmt.Sprintf("/client%d", no), r: rand.New(rand.NewPCG(seed, uint64(no))),
-		think: 40 * time.Second, room: 8 * mib}
+	return &client{script: newScript(m), dir: fmt.Sprintf("/client%d", no), r: rand.New(rand.NewPCG(seed, uint64(no))), think: 40 * time.Second}
 }
 
 // open makes the directory. None of what a client does but reading and changing old
 // files needs the tape.
 func (c *client) open() { c.must("mkdir "+c.dir, c.mkdir(c.dir)) }
 
-// work does operations for a time.
-func (c *client) work(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(time.Duration(c.r.Int64N(int64(c.think))))
-		c.step()
-		c.ops++
+// work does operations until stop is closed.
+func (c *client) work(stop <-chan struct{}) {
+	for {
+		t := time.NewTimer(time.Duration(c.r.Int64N(int64(c.think))))
+		select {
+		case <-t.C:
+			c.step()
+			c.ops++
+		case <-stop:
+			t.Stop()
+			return
+		}
 	}
 }
 
@@ -54,7 +60,7 @@ func (c *client) step() {
 	switch n := c.r.IntN(12); {
 	case n < 6:
 		c.readOne(name)
-	case held > c.room:
+	case int64(held) > c.room.Load():
 		c.must("unlink "+name, c.unlink(name))
 	case n < 9:
 		c.make()
@@ -83,21 +89,28 @@ func (c *client) change(name string) {
 	c.write(name, off, pattern(c.r.Uint64(), n))
 }
 
-// together has all clients work for a time.
-func together(cs []*client, d time.Duration) {
+// begin has all clients work, until the function that it returns is called and each has
+// ended its last operation.
+func begin(cs []*client) (end func()) {
+	stop := make(chan struct{})
 	var g sync.WaitGroup
 	for _, c := range cs {
-		g.Go(func() { c.work(d) })
+		g.Go(func() { c.work(stop) })
 	}
-	within("the clients", g.Wait)
+	return func() {
+		close(stop)
+		within("the clients", g.Wait)
+	}
 }
 
 // failures takes the failed operations of all clients.
 func failures(cs []*client) []string {
 	var all []string
 	for _, c := range cs {
+		c.mu.Lock()
 		all = append(all, c.failed...)
 		c.failed = nil
+		c.mu.Unlock()
 	}
 	return all
 }

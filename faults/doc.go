@@ -35,6 +35,13 @@
 // them that lost its power (disk_test.go: some of what was not synced, the last write
 // torn), the catalog and the cache as the kernel has them. A new machine starts from that.
 //
+// # Drills
+//
+// TestDrills (drill_test.go) has clients work at random on a library with the times of real
+// drives (client_test.go), for hours of the bubble's clock. Then something breaks by a fault script,
+// as an operator would write one; the clients go on; it is repaired or the server starts again,
+// and all that was acknowledged is compared.
+//
 // # Losing things for good
 //
 // gone_test.go: a drive with a volume inside, the arm, the whole library.

@@ -21,6 +21,7 @@ type drill struct {
 	name    string
 	library virtual.Config // what is other than usual
 	full    bool           // the tapes get full, and clients may be told ENOSPC
+	keep    int64          // bytes that a client has at most; 0: 8 MiB
 	// faults is the script that takes effect when the clients have worked for an hour.
 	faults func(*stage) string
 	// during looks at the archive when they have gone on for two hours.
@@ -28,6 +29,13 @@ type drill struct {
 	// repair is what an operator does then, without a restart. Everything must work
 	// afterwards; nil: it needs the restart.
 	repair func(*stage)
+}
+
+func (d *drill) room() int64 {
+	if d.keep > 0 {
+		return d.keep
+	}
+	return 8 * mib
 }
 
 // stage is a drill that runs.
@@ -76,28 +84,17 @@ var drills = []drill{
 				s.t.Errorf("the arm has spoiled volumes %q", h.suspect)
 			}
 		},
+		repair: (*stage).resetDrives,
 	},
 	{
 		name:   "library goes away and comes back",
 		faults: func(*stage) string { return "away command=any device=any nth=10 seconds=1800\n" },
 		during: func(s *stage, failed []string) { s.wantSaid("lost") },
-		repair: func(s *stage) {
-			var serials []string
-			for _, d := range s.fs.Drives() {
-				if d.State == "failed" {
-					serials = append(serials, d.Serial)
-				}
-			}
-			if len(serials) > 0 {
-				if err := s.job(backend.JobDrivesReset, serials...); err != nil {
-					s.t.Error(err)
-				}
-			}
-		},
+		repair: (*stage).resetDrives,
 	},
 	{
 		name:    "end of tape in a file",
-		library: virtual.Config{Capacity: 12 * mib, Slots: 12},
+		library: virtual.Config{Capacity: 40 * mib, Slots: 16},
 		faults:  func(*stage) string { return "" },
 		during: func(s *stage, failed []string) {
 			if len(failed) > 0 {
@@ -111,7 +108,7 @@ var drills = []drill{
 	},
 	{
 		name:    "no scratch volume",
-		library: virtual.Config{Capacity: 12 * mib, Slots: 6, Cartridges: 3},
+		library: virtual.Config{Capacity: 48 * mib, Slots: 8, Cartridges: 3},
 		full:    true,
 		faults:  func(*stage) string { return "" },
 		during: func(s *stage, failed []string) {
@@ -122,7 +119,7 @@ var drills = []drill{
 		},
 		repair: func(s *stage) {
 			for i := range 3 {
-				if err := s.lib.Insert(tape.Barcode(fmt.Sprintf("B0000%dL9", i)), uint16(1024+3+i)); err != nil {
+				if err := s.lib.Insert(tape.Barcode(fmt.Sprintf("B0000%dL9", i)), uint16(1024+4+i)); err != nil {
 					s.t.Fatal(err)
 				}
 			}
@@ -133,6 +130,7 @@ var drills = []drill{
 	},
 	{
 		name:   "power of the library",
+		keep:   2 * mib, // in the cache, while no drive takes anything
 		faults: func(*stage) string { return "power command=write nth=15\n" },
 		during: func(s *stage, failed []string) { s.wantSaid("lost") },
 	},
@@ -167,45 +165,89 @@ func (d *drill) run(t *testing.T, dir string) {
 	}
 	for i := range 4 {
 		c := newClient(m, i, drillSeed)
+		c.room.Store(d.room())
 		c.open()
 		s.clients = append(s.clients, c)
 	}
 	if err := m.create("/empty", nil); err != nil {
 		t.Fatal(err)
 	}
-	together(s.clients, time.Hour)
+	end := begin(s.clients)
+	pass(time.Hour)
 	if failed := failures(s.clients); len(failed) > 0 {
 		t.Errorf("before anything broke: %q", failed)
 	}
-	faults, err := virtual.ParseFaults(d.name, strings.NewReader(d.faults(s)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range faults {
-		m.lib.SetFault(f)
-	}
 	for _, c := range s.clients {
-		c.full = d.full
 		if d.full {
-			c.room = 100 * mib
+			c.full.Store(true)
+			c.room.Store(100 * mib)
 		}
 	}
-	together(s.clients, 2*time.Hour)
+	heal := s.breaks(d.faults(s))
+	pass(2 * time.Hour)
 	d.during(s, failures(s.clients))
-	for _, c := range s.clients {
-		c.full, c.room = false, 8*mib
-	}
 	if d.repair != nil {
+		heal()
 		d.repair(s)
-		together(s.clients, time.Hour)
+		pass(20 * time.Minute) // what waits for the library goes on
+		failures(s.clients)
+		for _, c := range s.clients {
+			c.full.Store(false)
+			c.room.Store(d.room())
+		}
+		pass(time.Hour)
 		if failed := failures(s.clients); len(failed) > 0 {
 			t.Errorf("after the repair: %q", failed)
 		}
+	}
+	end()
+	if failed := failures(s.clients); d.repair != nil && len(failed) > 0 {
+		t.Errorf("at the end: %q", failed)
 	}
 	_ = m.stop() // it may be unable to bring the volumes home
 	s.end()
 	if t.Failed() {
 		t.Log(m.out.String())
+	}
+}
+
+// pass lets time pass. All clients stand still afterwards: in a pause, or waiting for an
+// answer.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// breaks has the faults of a script take effect; heal takes them away again, as far as that is
+// possible.
+func (s *stage) breaks(script string) (heal func()) {
+	faults, err := virtual.ParseFaults("drill", strings.NewReader(script))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all []func()
+	for _, f := range faults {
+		all = append(all, s.lib.SetFault(f))
+	}
+	return func() {
+		for _, remove := range all {
+			remove()
+		}
+	}
+}
+
+// resetDrives puts drives that are out of service back.
+func (s *stage) resetDrives() {
+	var serials []string
+	for _, d := range s.fs.Drives() {
+		if d.State == "failed" {
+			serials = append(serials, d.Serial)
+		}
+	}
+	if len(serials) > 0 {
+		if err := s.job(backend.JobDrivesReset, serials...); err != nil {
+			s.t.Error(err)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hugelgupf/p9/linux"
@@ -43,9 +44,9 @@ type script struct {
 	mu    sync.Mutex
 	begun map[string][]byte // nil: removed
 
-	full   bool     // the tapes may be full, and writes be told so
-	failed []string // operations that failed, which a fault may do
-	wrong  []error  // what must never be
+	full   atomic.Bool // the tapes may be full, and writes be told so
+	failed []string    // operations that failed, which a fault may do
+	wrong  []error     // what must never be
 	health health
 }
 
@@ -96,7 +97,9 @@ func (s *script) must(what string, err error) {
 // may is for what needs the tape.
 func (s *script) may(what string, err error) bool {
 	if err != nil {
+		s.mu.Lock()
 		s.failed = append(s.failed, fmt.Sprintf("%s: %v", what, err))
+		s.mu.Unlock()
 	}
 	return err == nil
 }
@@ -161,7 +164,7 @@ func (s *script) create(name string, content []byte) {
 	}
 	confirmed := s.begin(name, content)
 	err := s.m.create(name, content)
-	if s.full && stderrors.Is(err, linux.ENOSPC) {
+	if s.full.Load() && stderrors.Is(err, linux.ENOSPC) {
 		s.may("create "+name, err) // what is there of it is a prefix, see settle
 		return
 	}
@@ -205,7 +208,7 @@ func overlay(content []byte, off int, p []byte) []byte {
 
 // allowed says whether a client may be told err, of an operation that needs the tape.
 func (s *script) allowed(err error) bool {
-	return isEIO(err) || s.full && stderrors.Is(err, linux.ENOSPC)
+	return isEIO(err) || s.full.Load() && stderrors.Is(err, linux.ENOSPC)
 }
 
 func (s *script) mkdir(name string) error {
@@ -285,7 +288,7 @@ func (s *script) readOne(name string) {
 		}
 	}
 	switch {
-	case err != nil && !isEIO(err):
+	case err != nil && !s.allowed(err):
 		s.violated("read %s: the error is not EIO: %w", name, err)
 	case err != nil:
 		s.may("read "+name, err)
