@@ -208,16 +208,15 @@ func (c *Cache) alloc(p *post, n int) *slot {
 // writeRecord writes the slot's record as its rest says now. Records of one chunk
 // are written one at a time, each composed under mu, so an old word never
 // overwrites a newer one. The record is in the file, not on disk, when it returns.
+//
+// The caller has a reference to the slot: a small slot's record is in the arena, and
+// would land in the bytes of whoever has the chunk next.
 func (c *Cache) writeRecord(s *slot) error {
 	ch := s.ch
 	mu := &c.recMu[ch.no%uint32(len(c.recMu))]
 	mu.Lock()
 	defer mu.Unlock()
 	c.mu.Lock()
-	if s.idx >= len(ch.slots) || ch.slots[s.idx] != s {
-		c.mu.Unlock()
-		return nil // the place is somebody else's by now
-	}
 	r, cl, cutID, cutOn := s.rest, ch.class, ch.cutID, ch.cutOn
 	c.mu.Unlock()
 	var b [recordSize]byte
