@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,15 +173,17 @@ func TestEveryCommandFails(t *testing.T) {
 }
 
 // every runs the whole product: each series until a run gets to its end without a
-// failure.
+// failure. It takes hours, so it says what has come of each series at once.
 func every(t *testing.T, base string, tab *table) {
 	work := make(chan series)
+	all := allSeries()
 	go func() {
 		defer close(work)
-		for _, s := range allSeries() {
+		for _, s := range all {
 			work <- s
 		}
 	}()
+	var ended atomic.Int64
 	t.Run("series", func(t *testing.T) {
 		for i := range max(1, runtime.GOMAXPROCS(0)) {
 			t.Run(strconv.Itoa(i), func(t *testing.T) {
@@ -193,6 +196,7 @@ func every(t *testing.T, base string, tab *table) {
 							break
 						}
 					}
+					t.Logf("series %d of %d: %s", ended.Add(1), len(all), tab.line(s))
 				}
 			})
 		}

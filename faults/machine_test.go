@@ -258,8 +258,11 @@ func (m *machine) job(kind backend.JobKind, paths ...string) error {
 	}
 	var s backend.JobStatus
 	within(fmt.Sprintf("%s %v", kind, paths), func() {
+		// Of the bubble's clock, which a drive may have hours to wait for.
+		pause := 10 * time.Millisecond
 		for s, _ = m.fs.Job(id); s.State == "running"; s, _ = m.fs.Job(id) {
-			time.Sleep(10 * time.Millisecond) // of the bubble's clock
+			time.Sleep(pause)
+			pause = min(2*pause, time.Minute)
 		}
 	})
 	if s.State != "done" {

@@ -58,6 +58,18 @@ func (t *table) add(o outcome) {
 	}
 }
 
+// line says in one line what has come of a series until now.
+func (t *table) line(s series) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rows[s]
+	if r == nil {
+		r = &row{}
+	}
+	return fmt.Sprintf("%s %s %s: %d runs, %d recovered, %d with an error, %d with a suspect volume, %d with a drive out of service, %d broken", s.kind.name,
+		choose(s.after, "after", "before"), choose(s.forever, "forever", "once"), r.runs, r.unharmed, r.failed, r.suspect, r.drive, r.wrong)
+}
+
 func (t *table) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

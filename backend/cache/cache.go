@@ -178,6 +178,9 @@ func Open(cfg Config) (*Cache, error) {
 		ch.no, ch.class, ch.pos = uint32(i), classWhole, -1
 		c.free = append(c.free, ch)
 	}
+	if c.ready {
+		c.poisonFree()
+	}
 	return c, nil
 }
 

@@ -75,7 +75,9 @@ func (p *post) unwanted(k sliver.Key, seq uint64) {
 	p.acts = append(p.acts, action{kind: actUnwanted, k: k, seq: seq})
 }
 
+// record has the slot's record written. Until it is, the place is not given out again.
 func (p *post) record(s *slot) {
+	s.refs.Add(1)
 	p.acts = append(p.acts, action{kind: actRecord, s: s})
 }
 
@@ -119,6 +121,9 @@ func (c *Cache) act(p *post, a *action) {
 			// The content is good; only a warm restart is lost.
 			c.log.WithError(err).WithField(fieldSlot, a.s.number()).Warn("slot record not written")
 		}
+		c.mu.Lock()
+		c.release(p, a.s)
+		c.mu.Unlock()
 	case actRetry:
 		c.retry(p, a.w, nil)
 	}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -607,9 +608,17 @@ func TestSlash2DeliveredSliverWaitsForItsReader(t *testing.T) {
 	}
 }
 
-// Everything at once, for the race detector and for lost wake-ups.
+// Everything at once, for the race detector, for lost wake-ups, and for writes that come
+// late: every copy and every record may be held up while others go on.
 func TestParallel(t *testing.T) {
 	c, r := open(t)
+	late := func(string, int64, int64) error {
+		for range rand.IntN(300) {
+			runtime.Gosched()
+		}
+		return nil
+	}
+	c.st.arena.fail, c.st.slots.fail = late, late
 	const files, slivers = 3, 8
 	type fault struct {
 		k   sliver.Key

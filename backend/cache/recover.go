@@ -65,6 +65,7 @@ func (c *Cache) Recover(decide func(SlotRecord) Verdict) (RecoverStats, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.adopt(keep, &rs)
+	c.poisonFree()
 	c.ready = true
 	return rs, nil
 }
@@ -118,7 +119,7 @@ func (c *Cache) scan(rs *RecoverStats, decide func(SlotRecord) Verdict) ([]found
 				judge(r, ch, 0, 0, slot)
 			default:
 				info := &classInfo[r.class]
-				if err := c.st.arena.pread(small[:info.count*recordSize], int64(ch.no)*chunkSize); err != nil {
+				if err := c.st.arena.pread(small[:info.count*recordSize], ch.off()); err != nil {
 					return nil, err
 				}
 				for j := range info.count {

@@ -19,6 +19,9 @@ type chunk struct {
 	empty []uint8 // free indexes of a cut chunk
 }
 
+// off returns the chunk's place in the arena in bytes.
+func (ch *chunk) off() int64 { return int64(ch.no) * chunkSize }
+
 // slot is one allocation of a place in the arena. It is never used again: the
 // place gets another slot object, and another seq, when it is given out again.
 type slot struct {
@@ -40,7 +43,7 @@ type slot struct {
 // off returns the slot's place in the arena in bytes.
 func (s *slot) off() int64 {
 	i := &classInfo[s.class]
-	return int64(s.ch.no)*chunkSize + int64(i.first) + int64(s.idx)*int64(i.size)
+	return s.ch.off() + int64(i.first) + int64(s.idx)*int64(i.size)
 }
 
 // number is the slot's name in records and in the catalog.
@@ -86,6 +89,7 @@ func (c *Cache) freeSlot(p *post, s *slot) {
 	c.stats.UsedBytes -= int64(s.class.size())
 	ch.slots[s.idx] = nil
 	ch.used--
+	c.poison(s.off(), s.class.size())
 	if s.class == classWhole {
 		ch.slots = nil
 		c.free = append(c.free, ch)
@@ -98,6 +102,7 @@ func (c *Cache) freeSlot(p *post, s *slot) {
 	}
 	c.delPartial(ch)
 	delete(c.cut, ch)
+	c.poison(ch.off(), chunkSize) // its records too
 	ch.class, ch.slots, ch.empty, ch.cutID, ch.cutOn = classWhole, nil, nil, 0, false
 	c.free = append(c.free, ch)
 }
@@ -161,7 +166,9 @@ func (c *Cache) tryAlloc(cl class) *slot {
 		if len(ch.empty) == 0 {
 			c.delPartial(ch)
 		}
-		return c.take(ch, int(i))
+		s := c.take(ch, int(i))
+		c.unpoison(s.off(), s.class.size())
+		return s
 	}
 	if cl < classWhole {
 		if s := fromPartial(cl); s != nil {
@@ -171,6 +178,7 @@ func (c *Cache) tryAlloc(cl class) *slot {
 	if n := len(c.free); n > 0 {
 		ch := c.free[n-1]
 		c.free = c.free[:n-1]
+		c.unpoison(ch.off(), chunkSize)
 		if cl == classWhole {
 			c.cutChunk(ch, classWhole, 0)
 			return c.take(ch, 0)
@@ -208,16 +216,15 @@ func (c *Cache) alloc(p *post, n int) *slot {
 // writeRecord writes the slot's record as its rest says now. Records of one chunk
 // are written one at a time, each composed under mu, so an old word never
 // overwrites a newer one. The record is in the file, not on disk, when it returns.
+//
+// The caller has a reference to the slot: a small slot's record is in the arena, and
+// would land in the bytes of whoever has the chunk next.
 func (c *Cache) writeRecord(s *slot) error {
 	ch := s.ch
 	mu := &c.recMu[ch.no%uint32(len(c.recMu))]
 	mu.Lock()
 	defer mu.Unlock()
 	c.mu.Lock()
-	if s.idx >= len(ch.slots) || ch.slots[s.idx] != s {
-		c.mu.Unlock()
-		return nil // the place is somebody else's by now
-	}
 	r, cl, cutID, cutOn := s.rest, ch.class, ch.cutID, ch.cutOn
 	c.mu.Unlock()
 	var b [recordSize]byte
@@ -244,7 +251,7 @@ func (c *Cache) writeRecord(s *slot) error {
 func chunkRecordOff(no uint32) int64 { return headerSize + int64(no)*recordSize }
 
 // recordOff is the place of a small slot's record in the arena.
-func (s *slot) recordOff() int64 { return int64(s.ch.no)*chunkSize + int64(s.idx)*recordSize }
+func (s *slot) recordOff() int64 { return s.ch.off() + int64(s.idx)*recordSize }
 
 // writeAllRecords writes every record from memory, at Close. Nothing changes any
 // more, so mu is not needed.
@@ -279,7 +286,7 @@ func (c *Cache) writeAllRecords() error {
 					r.encode(small[j*recordSize:], c.st.head.secret, s.number(), ch.cutID)
 				}
 			}
-			if err := c.st.arena.pwrite(small, int64(ch.no)*chunkSize); err != nil {
+			if err := c.st.arena.pwrite(small, ch.off()); err != nil {
 				return err
 			}
 		}

@@ -32,6 +32,10 @@ func (d *disk) pwrite(p []byte, off int64) error {
 			return errors.Wrapf(err, "cache: write %d bytes at %d of %s", len(p), off, d.name)
 		}
 	}
+	return d.put(p, off)
+}
+
+func (d *disk) put(p []byte, off int64) error {
 	for len(p) > 0 {
 		n, err := unix.Pwrite(int(d.f.Fd()), p, off)
 		if err == unix.EINTR {
