@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"tape/ltfs":           {"tape"},
 	"tape/ltfs/ltfscheck": {"tape"}, // shares nothing with the writer
 	"tape/schedule":       {"tape", "tape/geometry"},
+	"tape/simulate":       {"tape", "tape/geometry", "tape/schedule"},
 	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
 
 	"server/wire": {},

@@ -1,0 +1,266 @@
+package simulate
+
+import (
+	"container/heap"
+	"time"
+
+	"sliod/tape/geometry"
+	"sliod/tape/schedule"
+)
+
+// Order is how the requests of one volume are put in order.
+type Order uint8
+
+// Orders. All but Sliod are there to compare with.
+const (
+	Sliod     Order = iota // as the server does: schedule.Queue
+	FirstCome              // as they came
+	ByBlock                // passes by block number, as over a disk
+	Scan                   // out on the wraps that lead away from the begin of the tape, back on the others
+	Nearest                // the one that takes the least time to go to
+	orders
+)
+
+var orderNames = [orders]string{"sliod", "first-come", "by-block", "scan", "nearest"}
+
+func (o Order) String() string { return orderNames[o] }
+
+// ParseOrder reads the name of an order.
+func ParseOrder(s string) (Order, bool) {
+	for o, name := range orderNames {
+		if s == name {
+			return Order(o), true
+		}
+	}
+	return 0, false
+}
+
+// queue holds the requests that wait for one volume.
+type queue interface {
+	add(p *pending)
+	// next takes the request out that is served next when the head is there, or nil.
+	next(head geometry.Spot) *pending
+	mounted() // the volume was mounted anew: the head is at the begin
+	len() int
+	bytes() int64
+	oldest() time.Time
+}
+
+// planned is the server's own queue.
+type planned struct {
+	q         *schedule.Queue[*pending]
+	blockSize int
+}
+
+func (q *planned) add(p *pending) { q.q.Add(p, p.place(q.blockSize), int(p.left), p.since) }
+
+func (q *planned) next(geometry.Spot) *pending {
+	p, _, _ := q.q.Next()
+	return p
+}
+
+func (q *planned) mounted()          { q.q.Rewind() }
+func (q *planned) len() int          { return q.q.Len() }
+func (q *planned) bytes() int64      { return q.q.Bytes() }
+func (q *planned) oldest() time.Time { return q.q.Oldest() }
+
+// plain is what the other orders share: a list by arrival.
+type plain struct {
+	first, last *pending
+	n           int
+	sum         int64
+}
+
+func (q *plain) len() int     { return q.n }
+func (q *plain) bytes() int64 { return q.sum }
+
+func (q *plain) oldest() time.Time {
+	if q.first == nil {
+		return time.Time{}
+	}
+	return q.first.since
+}
+
+// link puts p where its age belongs: nearly always at the end.
+func (q *plain) link(p *pending) {
+	after := q.last
+	for after != nil && p.since.Before(after.since) {
+		after = after.prev
+	}
+	p.prev = after
+	if after == nil {
+		p.next, q.first = q.first, p
+	} else {
+		p.next, after.next = after.next, p
+	}
+	if p.next == nil {
+		q.last = p
+	} else {
+		p.next.prev = p
+	}
+	q.n++
+	q.sum += p.left
+}
+
+func (q *plain) unlink(p *pending) {
+	if p.prev == nil {
+		q.first = p.next
+	} else {
+		p.prev.next = p.next
+	}
+	if p.next == nil {
+		q.last = p.prev
+	} else {
+		p.next.prev = p.prev
+	}
+	p.prev, p.next = nil, nil
+	q.n--
+	q.sum -= p.left
+}
+
+type firstCome struct{ plain }
+
+func (q *firstCome) add(p *pending) { q.link(p) }
+func (q *firstCome) mounted()       {}
+
+func (q *firstCome) next(geometry.Spot) *pending {
+	p := q.first
+	if p != nil {
+		q.unlink(p)
+	}
+	return p
+}
+
+type nearest struct {
+	plain
+	gen *geometry.Generation
+}
+
+func (q *nearest) add(p *pending) { q.link(p) }
+func (q *nearest) mounted()       {}
+
+func (q *nearest) next(head geometry.Spot) *pending {
+	var best *pending
+	var least float64
+	for p := q.first; p != nil; p = p.next {
+		if t := q.gen.Travel(head, p.at); best == nil || t < least {
+			best, least = p, t
+		}
+	}
+	if best != nil {
+		q.unlink(best)
+	}
+	return best
+}
+
+// sweep gives requests out in the order of a key. What comes behind the one that was given out
+// last waits for the next sweep.
+type sweep struct {
+	pass, later byKey
+	at          float64
+	begun       bool
+}
+
+func (s *sweep) add(p *pending, key float64) {
+	p.key = key
+	if s.begun && key < s.at {
+		heap.Push(&s.later, p)
+		return
+	}
+	heap.Push(&s.pass, p)
+}
+
+func (s *sweep) next() *pending {
+	if len(s.pass) == 0 {
+		return nil
+	}
+	p := heap.Pop(&s.pass).(*pending)
+	s.at, s.begun = p.key, true
+	return p
+}
+
+// again begins the next sweep.
+func (s *sweep) again() {
+	for _, p := range s.later {
+		heap.Push(&s.pass, p)
+	}
+	s.later, s.begun = s.later[:0], false
+}
+
+type byBlock struct {
+	plain
+	sweep sweep
+}
+
+func (q *byBlock) add(p *pending) {
+	q.link(p)
+	q.sweep.add(p, float64(p.at.Offset))
+}
+
+func (q *byBlock) mounted() { q.sweep.again() }
+
+func (q *byBlock) next(geometry.Spot) *pending {
+	p := q.sweep.next()
+	if p == nil {
+		q.sweep.again()
+		p = q.sweep.next()
+	}
+	if p != nil {
+		q.unlink(p)
+	}
+	return p
+}
+
+// scan goes to and fro along the tape.
+type scan struct {
+	plain
+	ways [2]sweep // out, back
+	way  int
+}
+
+func (q *scan) add(p *pending) {
+	q.link(p)
+	if p.at.Forward() {
+		q.ways[0].add(p, p.at.Metres)
+	} else {
+		q.ways[1].add(p, -p.at.Metres)
+	}
+}
+
+func (q *scan) mounted() {
+	q.ways[0].again()
+	q.ways[1].again()
+	q.way = 0
+}
+
+func (q *scan) next(geometry.Spot) *pending {
+	for range 3 {
+		if p := q.ways[q.way].next(); p != nil {
+			q.unlink(p)
+			return p
+		}
+		q.ways[q.way].again() // for when it comes back
+		q.way = 1 - q.way
+	}
+	return nil
+}
+
+type byKey []*pending
+
+func (h byKey) Len() int { return len(h) }
+func (h byKey) Less(i, j int) bool {
+	if h[i].key != h[j].key {
+		return h[i].key < h[j].key
+	}
+	return h[i].seq < h[j].seq
+}
+func (h byKey) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *byKey) Push(x any)   { *h = append(*h, x.(*pending)) }
+func (h *byKey) Pop() any {
+	old := *h
+	n := len(old) - 1
+	p := old[n]
+	old[n] = nil
+	*h = old[:n]
+	return p
+}
