@@ -38,10 +38,7 @@ func (c *Comparison) Add(r Request) error {
 	var first error
 	left := 0
 	for _, s := range c.sims {
-		if s.err != nil {
-			continue
-		}
-		err := s.Add(r)
+		err := s.Add(r) // one that was left behind says so again
 		switch {
 		case err == nil:
 			left++

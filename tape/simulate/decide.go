@@ -176,9 +176,12 @@ func (s *Simulation) blankName() tape.Barcode {
 
 // rest is for a drive without work: it keeps its volume for a while.
 func (s *Simulation) rest(d *drive) {
+	rested := d.step == Resting // and was woken for nothing
 	d.step, d.began, d.moving, d.until = Resting, s.now, 0, 0
 	if d.vol == nil {
-		s.tell(d)
+		if !rested {
+			s.tell(d)
+		}
 		return
 	}
 	if d.idleSince.IsZero() {
@@ -190,7 +193,9 @@ func (s *Simulation) rest(d *drive) {
 		return
 	}
 	d.until = s.now + left
-	s.tell(d)
+	if !rested {
+		s.tell(d)
+	}
 }
 
 func recallDemand(v *volume) schedule.Demand {

@@ -12,6 +12,9 @@ import (
 const (
 	syncFilemark = 2 * time.Second   // a flush
 	formatTime   = 180 * time.Second // of a blank cartridge
+
+	// constructs is about how much labels and an index take at the begin of a partition.
+	constructs = 1 << 20
 )
 
 // Step is what a drive does.
@@ -30,7 +33,7 @@ const (
 	Writing               // goes to the end of data, writes a batch and flushes
 )
 
-var stepNames = [...]string{"rests", "unloads", "has taken home", "gets", "loads", "reads", "writes"}
+var stepNames = [...]string{"rests", "unloads", "takes home", "gets", "loads", "reads", "writes"}
 
 func (s Step) String() string { return stepNames[s] }
 
@@ -96,6 +99,7 @@ type drive struct {
 	archiving bool       // counts as one that archives
 	wrote     bool       // the last step was a batch
 	unindexed bool       // the volume was written since its last index
+	fresh     bool       // and not yet since it was mounted
 	mountedAt time.Time
 	idleSince time.Time // zero: it has just had work
 }
@@ -163,7 +167,7 @@ func (s *Simulation) ended(d *drive) {
 	case Loading:
 		d.vol, d.target = d.target, nil
 		d.vol.blank = false
-		d.head, d.mountedAt = s.label.end, s.clock()
+		d.head, d.mountedAt, d.fresh = s.label.end, s.clock(), true
 		d.vol.queue.mounted()
 		s.result.Mounts++
 		s.woken = true
@@ -185,7 +189,8 @@ func (s *Simulation) measureLabels() {
 	first, second := s.gen.Where(0), s.gen.Where(s.data)
 	s.label.took = seconds(s.gen.Travel(first, second) + s.gen.Travel(second, first))
 	s.label.metres = 2 * abs(second.Metres-first.Metres)
-	s.label.end = first
+	s.label.end = s.gen.Where(constructs)
+	s.label.back = seconds(s.gen.Rewind(constructs))
 }
 
 func abs(x float64) float64 { return max(x, -x) }
@@ -203,11 +208,10 @@ func (s *Simulation) exchange(d *drive, v *volume) {
 // unmount begins to bring the volume of d home.
 func (s *Simulation) unmount(d *drive) {
 	takes := 0.0
-	if d.unindexed { // the index: behind the data, and in the index partition
-		end := s.gen.Where(0)
-		takes += 2*syncFilemark.Seconds() + s.gen.Travel(d.head, end)
-		s.result.Metres += abs(d.head.Metres - end.Metres)
-		d.head, d.unindexed = end, false
+	if d.unindexed { // the index, between filemarks: behind the data, and in the index partition
+		takes += 4*syncFilemark.Seconds() + s.gen.Travel(d.head, s.label.end)
+		s.result.Metres += abs(d.head.Metres - s.label.end.Metres)
+		d.head, d.unindexed = s.label.end, false
 	}
 	takes += s.gen.Rewind(d.head.Offset) + s.gen.Unload.Seconds()
 	s.result.Metres += d.head.Metres
@@ -223,8 +227,9 @@ func (s *Simulation) move(d *drive, step Step) {
 func (s *Simulation) load(d *drive) {
 	takes := s.gen.Load + s.label.took
 	s.result.Metres += s.label.metres
-	if d.target.blank {
-		takes += formatTime
+	if d.target.blank { // labels and an index in each partition, and back to the begin
+		takes += formatTime + s.label.took + 2*s.label.back + 4*syncFilemark
+		s.result.Metres += s.label.metres
 	}
 	s.begin(d, Loading, 0, takes)
 }
@@ -273,7 +278,12 @@ func (s *Simulation) beginWrite(d *drive) {
 	at := s.data + geometry.Offset(d.vol.used)
 	goal := s.gen.Where(at)
 	s.result.Metres += abs(goal.Metres-d.head.Metres) + s.metres(d.bytes)
-	s.begin(d, Writing, seconds(s.gen.Travel(d.head, goal)), seconds(s.gen.Read(at, at+geometry.Offset(d.bytes)))+syncFilemark)
+	move := seconds(s.gen.Travel(d.head, goal))
+	if d.fresh { // the last index is looked at first
+		move += s.label.back
+	}
+	d.fresh = false
+	s.begin(d, Writing, move, seconds(s.gen.Read(at, at+geometry.Offset(d.bytes)))+syncFilemark)
 }
 
 // wrote ends what beginWrite has begun.

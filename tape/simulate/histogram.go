@@ -10,7 +10,7 @@ import (
 const (
 	smallest = time.Millisecond
 	growth   = 1.01
-	buckets  = 3000
+	buckets  = 3010
 )
 
 // QuantileError is how far a quantile of a Histogram can be from the true one, as a share of it, above
@@ -72,7 +72,10 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 				return min(smallest, h.max)
 			}
 			middle := float64(smallest) * math.Exp((float64(i)-0.5)*logGrowth)
-			return min(time.Duration(middle), h.max)
+			if middle > float64(h.max) {
+				return h.max
+			}
+			return time.Duration(middle)
 		}
 	}
 	return h.max

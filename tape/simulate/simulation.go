@@ -28,6 +28,7 @@ type Simulation struct {
 	room  int64           // bytes of a volume's data partition
 	label struct {        // what is read of a volume when it is mounted
 		took   time.Duration
+		back   time.Duration // from behind labels and index to the begin
 		metres float64
 		end    geometry.Spot
 	}
@@ -49,6 +50,8 @@ type Simulation struct {
 	choices []*volume         // scratch
 
 	result Result
+	// onServed is told of each request that is done, in tests.
+	onServed func(Kind, *pending, arrival)
 }
 
 // pending is a request that waits.
@@ -327,6 +330,9 @@ func (s *Simulation) served(p *pending) {
 		b.WaitSum += wait
 		b.WaitMax = max(b.WaitMax, wait)
 		s.waiting--
+		if s.onServed != nil {
+			s.onServed(a.kind, p, a)
+		}
 	}
 }
 
