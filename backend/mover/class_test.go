@@ -83,7 +83,7 @@ func TestShares(t *testing.T) {
 		of      float64
 		n, want int
 	}{{0.5, 1, 1}, {0.5, 2, 1}, {0.5, 3, 1}, {0.5, 4, 2}, {1, 3, 3}, {0.1, 4, 1}, {0.75, 4, 3}, {0.7, 10, 7}} {
-		if got := share(x.of, x.n); got != x.want {
+		if got := schedule.Share(x.of, x.n); got != x.want {
 			t.Errorf("%v of %d drives: %d, want %d", x.of, x.n, got, x.want)
 		}
 	}

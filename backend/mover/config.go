@@ -86,8 +86,8 @@ func (c Config) withDefaults(drives int) Config {
 	setDefault(&c.BlockSize, 512<<10)
 	setDefault(&c.WriteShare, 0.5)
 	setDefault(&c.ReadShare, 1)
-	setDefault(&c.ArchiveDrives, share(c.WriteShare, drives))
-	setDefault(&c.RecallDrives, share(c.ReadShare, drives))
+	setDefault(&c.ArchiveDrives, schedule.Share(c.WriteShare, drives))
+	setDefault(&c.RecallDrives, schedule.Share(c.ReadShare, drives))
 	setDefault(&c.Schedule, schedule.DefaultPolicy)
 	return c
 }

@@ -80,13 +80,16 @@ func (m *Mover) next(d *drive) task {
 	}
 	d.used = false
 	if archiveHere {
-		mine = join(mine, m.archiveDemandLocked())
+		mine = mine.Join(m.archiveDemandLocked())
 	}
-	other, class, target := m.elsewhereLocked(d, now, mayArchive && !archiveHere, mayRecall)
-	if mine.Slivers > 0 && m.cfg.Schedule.Stay(now, d.mountedAt, &m.served, mine, other) {
+	others, volumes := m.elsewhereLocked(d, mayArchive && !archiveHere, mayRecall)
+	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine}, others,
+		func(i int) bool { return m.betterDriveLocked(d, volumes[i], others[i].Archive) })
+	switch step {
+	case schedule.Work:
 		return m.workLocked(d, now, archiveHere, mayRecall)
-	}
-	if target != nil {
+	case schedule.Exchange:
+		target, archive := volumes[i], others[i].Archive
 		if d.vol != nil && m.locating+len(m.inbox) > 0 {
 			// What the clerk has in hand may be for this volume.
 			d.idle = true
@@ -101,7 +104,7 @@ func (m *Mover) next(d *drive) task {
 		if target.useReady() {
 			return m.takeUseLocked(d, target)
 		}
-		d.archiving, d.recalling = other[0].Archive, !other[0].Archive
+		d.archiving, d.recalling = archive, !archive
 		return task{kind: doExchange, target: target}
 	}
 	return m.restLocked(d, now)
@@ -118,15 +121,13 @@ func (m *Mover) cleanLocked(d *drive) (task, bool) {
 }
 
 // workLocked chooses between reading and archiving on the volume that d has.
-// Recalls go first, as somebody waits for them, unless they wait for archiving
-// themselves. The two take turns when both cannot wait.
 func (m *Mover) workLocked(d *drive, now time.Time, archiveHere, mayRecall bool) task {
 	reads := mayRecall && d.vol.queue.Len() > 0
 	if archiveHere {
 		a := m.archiveDemandLocked()
-		if !reads || !d.wrote && (a.Urgent || m.cfg.Schedule.Overdue(now, archiveClass, a.Oldest[archiveClass])) {
+		if m.cfg.Schedule.Archives(now, reads, d.wrote, &a) {
 			d.archiving, d.wrote = true, true
-			m.served[archiveClass] = now
+			m.served[schedule.ArchiveClass] = now
 			return task{kind: doArchive}
 		}
 	}
@@ -140,12 +141,8 @@ func (m *Mover) workLocked(d *drive, now time.Time, archiveHere, mayRecall bool)
 	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy}}
 }
 
-// elsewhereLocked returns the best demand that needs an exchange in d, as a list
-// of one or none, the class for whose sake it is, and its volume. There is none if another
-// drive is better for it.
-func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive, recall bool) ([]schedule.Demand, schedule.Class, *volume) {
-	var ds []schedule.Demand
-	var vs []*volume
+// elsewhereLocked returns the demands that d could serve after an exchange, and their volumes.
+func (m *Mover) elsewhereLocked(d *drive, archive, recall bool) (ds []schedule.Demand, vs []*volume) {
 	for _, v := range m.volumes {
 		if v.claimed() || v.away || v.queue.Len()+len(v.uses) == 0 || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
 			continue
@@ -155,7 +152,7 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive, recall bool) (
 			demand = recallDemand(v)
 		}
 		if len(v.uses) > 0 {
-			demand = join(demand, useDemand(v))
+			demand = demand.Join(useDemand(v))
 		}
 		ds, vs = append(ds, demand), append(vs, v)
 	}
@@ -164,11 +161,7 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive, recall bool) (
 			ds, vs = append(ds, m.archiveDemandLocked()), append(vs, v)
 		}
 	}
-	i, class := m.cfg.Schedule.Choose(now, &m.served, ds)
-	if i < 0 || m.betterDriveLocked(d, vs[i], ds[i].Archive) {
-		return nil, class, nil
-	}
-	return ds[i : i+1], class, vs[i]
+	return ds, vs
 }
 
 // betterDriveLocked says whether a drive that is idle, and so has been woken too,
@@ -178,10 +171,9 @@ func (m *Mover) betterDriveLocked(d *drive, v *volume, archive bool) bool {
 		if e == d || e.out() || !e.idle {
 			continue
 		}
-		if archive && e.vol != nil && e.vol.hasRoom() && m.mayArchiveLocked(e) {
-			return true
-		}
-		if d.vol != nil && e.vol == nil && m.mayMountLocked(e, v) && (!archive || m.mayArchiveLocked(e)) {
+		may := !archive || m.mayArchiveLocked(e)
+		r := schedule.Rival{Ready: archive && may && e.vol != nil && e.vol.hasRoom(), Loaded: e.vol != nil, May: may && m.mayMountLocked(e, v)}
+		if r.Better(d.vol != nil) {
 			return true
 		}
 	}
@@ -302,24 +294,8 @@ func recallDemand(v *volume) schedule.Demand {
 	return schedule.Demand{Volume: v.barcode(), Slivers: v.queue.Len(), Bytes: v.queue.Bytes(), Oldest: v.queue.Oldest()}
 }
 
-// archiveClass is the class of archive work: nobody waits for it as a client does.
-const archiveClass = schedule.Bulk
-
 func (m *Mover) archiveDemandLocked() schedule.Demand {
 	d := schedule.Demand{Archive: true, Slivers: len(m.archive), Urgent: m.pressure || m.asideN > 0}
-	d.Oldest[archiveClass] = m.archive[0].since
+	d.Oldest[schedule.ArchiveClass] = m.archive[0].since
 	return d
-}
-
-// join adds the demand b to a, for the same volume.
-func join(a, b schedule.Demand) schedule.Demand {
-	if a.Slivers == 0 {
-		return b
-	}
-	a.Slivers += b.Slivers
-	a.Bytes += b.Bytes
-	a.Urgent = a.Urgent || b.Urgent
-	a.Archive = a.Archive && b.Archive
-	a.Oldest.Join(b.Oldest)
-	return a
 }

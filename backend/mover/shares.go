@@ -5,9 +5,6 @@ package mover
 // recall at the same time. Where there is one kind of work alone the second limit
 // does not apply: a drive is not kept idle for what may come.
 
-// share returns how many of n drives a share from 0 to 1 is: at least one.
-func share(of float64, n int) int { return min(n, max(1, int(of*float64(n)+1e-9))) }
-
 // mayArchiveLocked says whether there is archive work that d may take.
 func (m *Mover) mayArchiveLocked(d *drive) bool {
 	if len(m.archive) == 0 {
