@@ -14,14 +14,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"sliod/backend/config"
+	"sliod/tape/schedule"
 	"sliod/tape/simulate"
 )
 
 // simulateFlags are the flags of sliod simulate.
 type simulateFlags struct {
 	config, cartridge, capacity, blockSize, order string
-	drives, slots, archiveDrives, maxWaiting      int
-	maxWait, turn, linger                         time.Duration
+	drives, slots, maxWaiting                     int
+	maxWait, turn                                 string
+	linger                                        time.Duration
+	writeShare, readShare                         float64
 	compare, asJSON                               bool
 	plot                                          string
 }
@@ -54,10 +57,11 @@ a model that is good for comparing policies, and not for claims about hardware.`
 	s.StringVar(&f.capacity, "capacity", "0", "`SIZE` of a volume; 0: a real one's")
 	s.StringVar(&f.blockSize, "block-size", "512KiB", "`SIZE` of the records that block counts")
 	s.StringVar(&f.order, "order", "sliod", "order on a volume: sliod, or one to compare with: first-come, by-block, scan, nearest")
-	s.DurationVar(&f.maxWait, "max-wait", 10*time.Minute, "how long a volume may be passed over for better ones")
-	s.DurationVar(&f.turn, "turn", 3*time.Minute, "how long a volume with work keeps its drive though another has waited longer than --max-wait")
+	s.StringVar(&f.maxWait, "max-wait", times(schedule.DefaultPolicy.MaxWait), "how long a volume may be passed over for better ones, by `CLASS=TIME`; a TIME alone is for clients")
+	s.StringVar(&f.turn, "turn", times(schedule.DefaultPolicy.Turn), "how long a volume with work keeps its drive though another is to have it, by `CLASS=TIME` of that")
 	s.DurationVar(&f.linger, "linger", time.Minute, "how long a volume that nobody needs stays in its drive")
-	s.IntVar(&f.archiveDrives, "archive-drives", 0, "how many drives may archive at the same time; 0: half of them")
+	s.Float64Var(&f.writeShare, "write-share", 0.5, "the share of the drives that may archive at the same time, 0 to 1; always one")
+	s.Float64Var(&f.readShare, "read-share", 1, "the share of the drives that may recall while others could archive, 0 to 1; always one")
 	s.IntVar(&f.maxWaiting, "max-waiting", 2_000_000, "stop when so many requests wait: the library cannot do the work")
 	s.BoolVar(&f.compare, "compare", false, "compare with first-come, by-block, SCAN and nearest-first")
 	s.BoolVar(&f.asJSON, "json", false, "print one JSON object")
@@ -124,9 +128,48 @@ func (f *simulateFlags) library(c *cobra.Command) (cfg simulate.Config, err erro
 			return cfg, &usageError{fmt.Sprintf("simulate: --%s %d: give at least 1", name, n)}
 		}
 	}
-	cfg.Policy.MaxWait, cfg.Policy.Turn = f.maxWait, f.turn
-	cfg.ArchiveDrives, cfg.MaxWaiting = f.archiveDrives, f.maxWaiting
+	cfg.Policy = schedule.DefaultPolicy
+	if err := parseTimes("max-wait", f.maxWait, &cfg.Policy.MaxWait); err != nil {
+		return cfg, err
+	}
+	if err := parseTimes("turn", f.turn, &cfg.Policy.Turn); err != nil {
+		return cfg, err
+	}
+	for name, x := range map[string]float64{"write-share": f.writeShare, "read-share": f.readShare} {
+		if !(x >= 0 && x <= 1) {
+			return cfg, &usageError{fmt.Sprintf("simulate: --%s %v: give 0 to 1", name, x)}
+		}
+	}
+	cfg.ArchiveDrives, cfg.RecallDrives = schedule.Share(f.writeShare, cfg.Drives), schedule.Share(f.readShare, cfg.Drives)
+	cfg.MaxWaiting = f.maxWaiting
 	return cfg, nil
+}
+
+// times writes a time for each class.
+func times(ds [schedule.NumClasses]time.Duration) string {
+	var parts []string
+	for c, d := range ds {
+		parts = append(parts, fmt.Sprintf("%v=%s", schedule.Class(c), strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")))
+	}
+	return strings.Join(parts, ",")
+}
+
+// parseTimes reads "client=10m,bulk=1h"; classes that are not named stay as they are. A time alone is
+// for clients.
+func parseTimes(flag, s string, to *[schedule.NumClasses]time.Duration) error {
+	for part := range strings.SplitSeq(s, ",") {
+		name, text, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if !ok {
+			name, text = schedule.Client.String(), name
+		}
+		c, known := schedule.ParseClass(name)
+		d, err := time.ParseDuration(text)
+		if !known || err != nil || d < 0 {
+			return &usageError{fmt.Sprintf("simulate: --%s %q: give times such as client=10m,bulk=15m,background=2h", flag, s)}
+		}
+		to[c] = d
+	}
+	return nil
 }
 
 // simulator is a Simulation or a Comparison.

@@ -21,8 +21,10 @@
 // # Choice of a volume
 //
 // An exchange of cartridges costs more than a minute. A Demand is the work that
-// waits for one volume: Policy weighs how long its oldest request has waited
-// with how much work one mount would do. A demand that has waited longer than
+// waits for one volume. The most urgent Class that waits has its turn, unless another
+// starves. Of the demands of a class, Policy weighs how long the oldest request has
+// waited with how much work one mount would do. A demand that has waited longer than
 // MaxWait goes before all that have not, the oldest first; so none starves, and
-// a mounted volume with endless work must go after its Turn.
+// a mounted volume with endless work must go after its Turn. Classes does the same
+// for the requests of one volume.
 package schedule

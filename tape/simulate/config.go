@@ -38,9 +38,9 @@ type Config struct {
 	// Linger is how long a volume that nobody needs stays in its drive. Default 1 min;
 	// negative: none.
 	Linger time.Duration
-	// ArchiveDrives is how many drives may archive at the same time. Default: half of
-	// them, at least 1.
-	ArchiveDrives int
+	// ArchiveDrives and RecallDrives are how many drives may archive and recall at the same time,
+	// while there is work of both kinds. Defaults: half of them, at least 1, and all.
+	ArchiveDrives, RecallDrives int
 	// BatchBytes is how much is written between two flushes. Default 1 GiB.
 	BatchBytes int64
 
@@ -67,6 +67,7 @@ func (c *Config) check() (geometry.Generation, error) {
 	setDefault(&c.Policy, schedule.DefaultPolicy)
 	setDefault(&c.Linger, time.Minute)
 	setDefault(&c.ArchiveDrives, max(1, c.Drives/2))
+	setDefault(&c.RecallDrives, c.Drives)
 	setDefault(&c.BatchBytes, 1<<30)
 	setDefault(&c.MaxWaiting, 2_000_000)
 	g, ok := geometry.ByName(c.Generation)
@@ -83,9 +84,9 @@ func (c *Config) check() (geometry.Generation, error) {
 		return g, errors.Errorf("a capacity of %d bytes: give 1 MiB to that of %s, %d", c.Capacity, c.Generation, g.Capacity)
 	case c.BlockSize < 512 || c.BlockSize > 8<<20:
 		return g, errors.Errorf("records of %d bytes: give 512 to 8 MiB", c.BlockSize)
-	case c.Policy.MaxWait < 0 || c.Policy.Turn < 0:
+	case slices.Min(c.Policy.MaxWait[:]) < 0 || slices.Min(c.Policy.Turn[:]) < 0:
 		return g, errors.New("a time of the policy is below 0")
-	case c.ArchiveDrives < 0 || c.BatchBytes < 1 || c.MaxWaiting < 1:
+	case c.ArchiveDrives < 0 || c.RecallDrives < 0 || c.BatchBytes < 1 || c.MaxWaiting < 1:
 		return g, errors.New("the number of drives that archive, the batch and the number of requests that may wait must be more than 0")
 	}
 	return g, nil

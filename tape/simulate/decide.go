@@ -8,81 +8,96 @@ import (
 )
 
 // next decides what d, which has ended its step, does next, and begins it. It is what
-// mover.next is in the server.
+// mover.next is in the server; what is decided about what there is to choose from is the same code.
 func (s *Simulation) next(d *drive) {
 	if d.step == Resting {
 		s.account(d, s.now)
 	}
-	if d.archiving {
-		d.archiving = false
-		s.woken = true // another drive may archive now
-	}
+	archived, recalled := d.archiving, d.recalling
+	d.archiving, d.recalling = false, false
 	mayArchive := s.mayArchive(d)
 	archiveHere := mayArchive && s.hasRoom(d.vol)
+	mayRecall := s.mayRecall(d)
 	var mine schedule.Demand
-	if d.vol != nil {
+	if d.vol != nil && mayRecall {
 		mine = recallDemand(d.vol)
 	}
 	if archiveHere {
-		mine = join(mine, s.archiveDemand())
+		mine = mine.Join(s.archiveDemand())
 	}
-	other, target := s.elsewhere(d, mayArchive && !archiveHere)
-	switch {
-	case s.err != nil:
-	case mine.Slivers > 0 && s.stay(d, mine, other):
-		s.work(d, archiveHere)
-	case target != nil:
-		d.idleSince = time.Time{}
-		d.archiving = other[0].Archive
-		s.exchange(d, target)
+	others, volumes := s.elsewhere(mayArchive && !archiveHere, mayRecall)
+	if s.err != nil {
+		return
+	}
+	step, i, class := s.decide(&schedule.Drive{Mounted: d.mountedAt, Mine: mine}, others,
+		func(i int) bool { return s.betterDrive(d, others[i].Archive) })
+	switch step {
+	case schedule.Work:
+		s.work(d, archiveHere, mayRecall)
+	case schedule.Exchange:
+		d.idleSince, d.class = time.Time{}, class
+		d.archiving, d.recalling = others[i].Archive, !others[i].Archive
+		s.exchange(d, volumes[i])
 	default:
 		s.rest(d)
 	}
+	if archived && !d.archiving || recalled && !d.recalling && s.archive.len() > 0 {
+		s.woken = true // another drive may take that part now
+	}
 }
 
-func (s *Simulation) stay(d *drive, mine schedule.Demand, other []schedule.Demand) bool {
-	return s.cfg.Choice == Oldest || s.cfg.Policy.Stay(s.clock(), d.mountedAt, mine, other)
-}
-
-func (s *Simulation) choose(ds []schedule.Demand) int {
+// decide is Policy.Decide, or what Oldest stands for.
+func (s *Simulation) decide(d *schedule.Drive, others []schedule.Demand, better func(int) bool) (schedule.Step, int, schedule.Class) {
 	if s.cfg.Choice == ByPolicy {
-		return s.cfg.Policy.Choose(s.clock(), ds)
+		return s.cfg.Policy.Decide(s.clock(), &s.worked, d, others, better)
+	}
+	if d.Mine.Slivers > 0 {
+		return schedule.Work, -1, schedule.Client
 	}
 	best := -1
-	for i := range ds {
-		if ds[i].Slivers == 0 {
-			continue
-		}
-		if best < 0 || ds[i].Oldest.Before(ds[best].Oldest) || ds[i].Oldest.Equal(ds[best].Oldest) && ds[i].Volume < ds[best].Volume {
-			best = i
+	var since time.Time
+	for i := range others {
+		at := others[i].Oldest.Oldest()
+		if others[i].Slivers > 0 && (best < 0 || at.Before(since) || at.Equal(since) && others[i].Volume < others[best].Volume) {
+			best, since = i, at
 		}
 	}
-	return best
+	if best < 0 || better(best) {
+		return schedule.Rest, -1, schedule.Client
+	}
+	return schedule.Exchange, best, schedule.Client
 }
 
 // work chooses between reading and archiving on the volume that d has.
-func (s *Simulation) work(d *drive, archiveHere bool) {
+func (s *Simulation) work(d *drive, archiveHere, mayRecall bool) {
 	d.idleSince = time.Time{}
-	reads := d.vol.queue.len() > 0
+	reads := mayRecall && d.vol.queue.len() > 0
 	if archiveHere {
 		a := s.archiveDemand()
-		if !reads || !d.wrote && s.cfg.Policy.Overdue(s.clock(), &a) {
+		if s.cfg.Policy.Archives(s.clock(), reads, d.wrote, &a) {
 			d.archiving, d.wrote = true, true
+			s.worked[schedule.ArchiveClass] = s.clock()
 			s.beginWrite(d)
 			return
 		}
 	}
-	d.wrote = false
-	s.beginRead(d, s.dequeue(d))
+	d.wrote, d.recalling = false, true
+	p := s.dequeue(d)
+	if p.class == d.class {
+		s.worked[p.class] = s.clock()
+	}
+	s.beginRead(d, p)
 }
 
-// elsewhere returns the best demand that needs an exchange in d, as a list of one or none, and
-// its volume. There is none if another drive is better for it.
-func (s *Simulation) elsewhere(d *drive, archive bool) ([]schedule.Demand, *volume) {
+// elsewhere returns the demands that a drive could serve after an exchange, and their volumes. They
+// are good until it is called again.
+func (s *Simulation) elsewhere(archive, recall bool) ([]schedule.Demand, []*volume) {
 	ds, vs := s.demands[:0], s.choices[:0]
-	for _, v := range s.wanted {
-		if v.drive == nil {
-			ds, vs = append(ds, recallDemand(v)), append(vs, v)
+	if recall {
+		for _, v := range s.wanted {
+			if v.drive == nil {
+				ds, vs = append(ds, recallDemand(v)), append(vs, v)
+			}
 		}
 	}
 	if archive {
@@ -91,11 +106,7 @@ func (s *Simulation) elsewhere(d *drive, archive bool) ([]schedule.Demand, *volu
 		}
 	}
 	s.demands, s.choices = ds, vs
-	i := s.choose(ds)
-	if i < 0 || s.betterDrive(d, ds[i].Archive) {
-		return nil, nil
-	}
-	return ds[i : i+1], vs[i]
+	return ds, vs
 }
 
 // betterDrive says whether a drive that rests, and so has been woken too, can serve a demand with
@@ -105,10 +116,9 @@ func (s *Simulation) betterDrive(d *drive, archive bool) bool {
 		if e == d || e.step != Resting {
 			continue
 		}
-		if archive && s.hasRoom(e.vol) && s.mayArchive(e) {
-			return true
-		}
-		if d.vol != nil && e.vol == nil && (!archive || s.mayArchive(e)) {
+		may := !archive || s.mayArchive(e)
+		r := schedule.Rival{Ready: archive && may && s.hasRoom(e.vol), Loaded: e.vol != nil, May: may}
+		if r.Better(d.vol != nil) {
 			return true
 		}
 	}
@@ -127,6 +137,20 @@ func (s *Simulation) mayArchive(d *drive) bool {
 		}
 	}
 	return n < s.cfg.ArchiveDrives
+}
+
+// mayRecall says whether d may recall. It may if it could not archive anyhow.
+func (s *Simulation) mayRecall(d *drive) bool {
+	if s.cfg.RecallDrives >= len(s.drives) || !s.mayArchive(d) || !s.hasRoom(d.vol) && s.targetVolume() == nil {
+		return true
+	}
+	n := 0
+	for _, e := range s.drives {
+		if e != d && e.recalling {
+			n++
+		}
+	}
+	return n < s.cfg.RecallDrives
 }
 
 func (s *Simulation) hasRoom(v *volume) bool { return v != nil && v.target && v.used < s.room }
@@ -203,20 +227,7 @@ func recallDemand(v *volume) schedule.Demand {
 }
 
 func (s *Simulation) archiveDemand() schedule.Demand {
-	return schedule.Demand{Archive: true, Slivers: s.archive.len(), Oldest: s.archive.first().since}
-}
-
-// join adds the demand b to a, for the same volume.
-func join(a, b schedule.Demand) schedule.Demand {
-	if a.Slivers == 0 {
-		return b
-	}
-	a.Slivers += b.Slivers
-	a.Bytes += b.Bytes
-	a.Urgent = a.Urgent || b.Urgent
-	a.Archive = a.Archive && b.Archive
-	if b.Oldest.Before(a.Oldest) {
-		a.Oldest = b.Oldest
-	}
-	return a
+	d := schedule.Demand{Archive: true, Slivers: s.archive.len()}
+	d.Oldest[schedule.ArchiveClass] = s.archive.first().since
+	return d
 }

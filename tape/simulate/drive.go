@@ -6,6 +6,7 @@ import (
 
 	"sliod/tape"
 	"sliod/tape/geometry"
+	"sliod/tape/schedule"
 )
 
 // Times that package geometry does not have, as the emulated library takes them.
@@ -95,11 +96,13 @@ type drive struct {
 	target    *volume  // that it exchanges for, or nil
 	reading   *pending // and what of it
 	bytes     int64
-	batch     []*pending // being archived; the last one may go on in the next batch
-	archiving bool       // counts as one that archives
-	wrote     bool       // the last step was a batch
-	unindexed bool       // the volume was written since its last index
-	fresh     bool       // and not yet since it was mounted
+	batch     []*pending     // being archived; the last one may go on in the next batch
+	archiving bool           // counts as one that archives
+	recalling bool           // and as one that recalls
+	class     schedule.Class // for whose sake it has its volume
+	wrote     bool           // the last step was a batch
+	unindexed bool           // the volume was written since its last index
+	fresh     bool           // and not yet since it was mounted
 	mountedAt time.Time
 	idleSince time.Time // zero: it has just had work
 }
@@ -168,7 +171,7 @@ func (s *Simulation) ended(d *drive) {
 		d.vol, d.target = d.target, nil
 		d.vol.blank = false
 		d.head, d.mountedAt, d.fresh = s.label.end, s.clock(), true
-		d.vol.queue.mounted()
+		d.vol.queue.mounted(s.clock())
 		s.result.Mounts++
 		s.woken = true
 		s.next(d)

@@ -115,7 +115,7 @@ func TestPlot(t *testing.T) {
 		results []*Result
 		want    []string
 	}{
-		"one":     {[]*Result{single}, []string{"wait of those served", "what the drives do", "requests that wait", ">longest<", ">10 min<", ">100%<", ">12 h<"}},
+		"one":     {[]*Result{single}, []string{"wait of those served", "what the drives do", "requests that wait", ">longest<", ">1 min<", ">100%<", ">12 h<"}},
 		"several": {all, []string{"what the drives did, hours", ">sliod<", ">first-come<", ">by-block<", ">scan<", ">nearest<"}},
 		"nothing": {[]*Result{empty}, []string{"requests that wait"}},
 	} {

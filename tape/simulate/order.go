@@ -38,47 +38,60 @@ func ParseOrder(s string) (Order, bool) {
 // queue holds the requests that wait for one volume.
 type queue interface {
 	add(p *pending)
-	// next takes the request out that is served next when the head is there, or nil.
-	next(head geometry.Spot) *pending
-	mounted() // the volume was mounted anew: the head is at the begin
+	// raise gives p, which is in, a more urgent class.
+	raise(p *pending, c schedule.Class)
+	// next takes the request out that is served next, at the time now and with the head there.
+	// There is one.
+	next(now time.Time, head geometry.Spot) *pending
+	mounted(now time.Time) // the volume was mounted anew: the head is at the begin
 	len() int
 	bytes() int64
-	oldest() time.Time
+	oldest() schedule.Times
 }
 
 // planned is the server's own queue.
 type planned struct {
-	q         *schedule.Queue[*pending]
+	q         *schedule.Classes[*pending]
+	policy    *schedule.Policy
 	blockSize int
 }
 
-func (q *planned) add(p *pending) { q.q.Add(p, p.place(q.blockSize), int(p.left), p.since) }
+func (q *planned) add(p *pending) {
+	q.q.Add(p, p.class, p.place(q.blockSize), int(p.left), p.since)
+}
 
-func (q *planned) next(geometry.Spot) *pending {
-	p, _, _ := q.q.Next()
+func (q *planned) raise(p *pending, c schedule.Class) {
+	q.q.Remove(p)
+	p.class = c
+	q.add(p)
+}
+
+func (q *planned) next(now time.Time, _ geometry.Spot) *pending {
+	p, _, _, _ := q.q.Next(now, q.policy)
 	return p
 }
 
-func (q *planned) mounted()          { q.q.Rewind() }
-func (q *planned) len() int          { return q.q.Len() }
-func (q *planned) bytes() int64      { return q.q.Bytes() }
-func (q *planned) oldest() time.Time { return q.q.Oldest() }
+func (q *planned) mounted(now time.Time)  { q.q.Mounted(now, q.policy) }
+func (q *planned) len() int               { return q.q.Len() }
+func (q *planned) bytes() int64           { return q.q.Bytes() }
+func (q *planned) oldest() schedule.Times { return q.q.Oldest() }
 
-// plain is what the other orders share: a list by arrival.
+// plain is what the other orders share: a list by arrival. They know no classes.
 type plain struct {
 	first, last *pending
 	n           int
 	sum         int64
 }
 
-func (q *plain) len() int     { return q.n }
-func (q *plain) bytes() int64 { return q.sum }
+func (q *plain) raise(p *pending, c schedule.Class) { p.class = c }
+func (q *plain) len() int                           { return q.n }
+func (q *plain) bytes() int64                       { return q.sum }
 
-func (q *plain) oldest() time.Time {
-	if q.first == nil {
-		return time.Time{}
+func (q *plain) oldest() (t schedule.Times) {
+	if q.first != nil {
+		t[schedule.Client] = q.first.since
 	}
-	return q.first.since
+	return t
 }
 
 // link puts p where its age belongs: nearly always at the end.
@@ -120,10 +133,10 @@ func (q *plain) unlink(p *pending) {
 
 type firstCome struct{ plain }
 
-func (q *firstCome) add(p *pending) { q.link(p) }
-func (q *firstCome) mounted()       {}
+func (q *firstCome) add(p *pending)    { q.link(p) }
+func (q *firstCome) mounted(time.Time) {}
 
-func (q *firstCome) next(geometry.Spot) *pending {
+func (q *firstCome) next(time.Time, geometry.Spot) *pending {
 	p := q.first
 	if p != nil {
 		q.unlink(p)
@@ -136,10 +149,10 @@ type nearest struct {
 	gen *geometry.Generation
 }
 
-func (q *nearest) add(p *pending) { q.link(p) }
-func (q *nearest) mounted()       {}
+func (q *nearest) add(p *pending)    { q.link(p) }
+func (q *nearest) mounted(time.Time) {}
 
-func (q *nearest) next(head geometry.Spot) *pending {
+func (q *nearest) next(_ time.Time, head geometry.Spot) *pending {
 	var best *pending
 	var least float64
 	for p := q.first; p != nil; p = p.next {
@@ -197,9 +210,9 @@ func (q *byBlock) add(p *pending) {
 	q.sweep.add(p, float64(p.at.Offset))
 }
 
-func (q *byBlock) mounted() { q.sweep.again() }
+func (q *byBlock) mounted(time.Time) { q.sweep.again() }
 
-func (q *byBlock) next(geometry.Spot) *pending {
+func (q *byBlock) next(time.Time, geometry.Spot) *pending {
 	p := q.sweep.next()
 	if p == nil {
 		q.sweep.again()
@@ -227,13 +240,13 @@ func (q *scan) add(p *pending) {
 	}
 }
 
-func (q *scan) mounted() {
+func (q *scan) mounted(time.Time) {
 	q.ways[0].again()
 	q.ways[1].again()
 	q.way = 0
 }
 
-func (q *scan) next(geometry.Spot) *pending {
+func (q *scan) next(time.Time, geometry.Spot) *pending {
 	for range 3 {
 		if p := q.ways[q.way].next(); p != nil {
 			q.unlink(p)

@@ -5,17 +5,18 @@ import (
 	"time"
 
 	"sliod/tape"
+	"sliod/tape/schedule"
 )
 
 // Kind says who waits for a request.
 type Kind uint8
 
-// Kinds of requests, those that go first at the front.
+// Kinds of requests.
 const (
 	Read    Kind = iota // a client waits
-	Bulk                // a bulk recall
+	Bulk                // of a bulk recall
 	Archive             // goes to tape, on a volume that the library chooses
-	Verify              // is only read to see whether it can be
+	Verify              // upkeep: read to see whether it can be
 	kinds
 )
 
@@ -26,6 +27,11 @@ func (k Kind) String() string {
 		return kindNames[k]
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// class is how urgent requests of the kind are to the server.
+func (k Kind) class() schedule.Class {
+	return [kinds]schedule.Class{schedule.Client, schedule.Bulk, schedule.ArchiveClass, schedule.Background}[k]
 }
 
 // ParseKind reads the name of a kind.

@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"sliod/tape/schedule"
 )
 
 // TestScripts runs the golden scripts in testdata/scripts: what drives do, step by step.
 //
-//	library [drives=2] [slots=16] [cartridge=LTO-9] [order=sliod] [max-wait=10m] [turn=3m] [linger=1m]
+//	library [drives=2] [slots=16] [cartridge=LTO-9] [order=sliod] [max-wait=10m] [turn=3m] [bulk-wait=15m]
+//	    [linger=1m] [archive-drives=1] [recall-drives=2]
 //	run [steps] [result]     the input is a trace
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -36,7 +39,7 @@ func libraryOf(t *testing.T, td *datadriven.TestData) Config {
 	if _, err := cfg.check(); err != nil { // for the policy's defaults
 		t.Fatal(err)
 	}
-	cfg.ArchiveDrives, cfg.Capacity = 0, 0
+	cfg.ArchiveDrives, cfg.RecallDrives, cfg.Capacity = 0, 0, 0
 	var order string
 	duration := func(name string, to *time.Duration) {
 		var s string
@@ -51,8 +54,11 @@ func libraryOf(t *testing.T, td *datadriven.TestData) Config {
 	td.MaybeScanArgs(t, "drives", &cfg.Drives)
 	td.MaybeScanArgs(t, "slots", &cfg.Slots)
 	td.MaybeScanArgs(t, "cartridge", &cfg.Generation)
-	duration("max-wait", &cfg.Policy.MaxWait)
-	duration("turn", &cfg.Policy.Turn)
+	duration("max-wait", &cfg.Policy.MaxWait[schedule.Client])
+	duration("turn", &cfg.Policy.Turn[schedule.Client])
+	duration("bulk-wait", &cfg.Policy.MaxWait[schedule.Bulk])
+	td.MaybeScanArgs(t, "archive-drives", &cfg.ArchiveDrives)
+	td.MaybeScanArgs(t, "recall-drives", &cfg.RecallDrives)
 	duration("linger", &cfg.Linger)
 	if td.MaybeScanArgs(t, "order", &order); order != "" {
 		var ok bool

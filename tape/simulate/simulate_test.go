@@ -196,7 +196,7 @@ func TestConservation(t *testing.T) {
 			Choice: rapid.SampledFrom([]Choice{ByPolicy, ByPolicy, Oldest}).Draw(t, "choice"),
 			Linger: rapid.SampledFrom([]time.Duration{-1, 5 * time.Second, time.Minute, time.Hour}).Draw(t, "linger"),
 			// Small volumes get full.
-			ArchiveDrives: rapid.IntRange(0, 2).Draw(t, "archive drives"), Slots: 40,
+			ArchiveDrives: rapid.IntRange(0, 2).Draw(t, "archive drives"), RecallDrives: rapid.IntRange(0, 2).Draw(t, "recall drives"), Slots: 40,
 		}
 		var rs []Request
 		at := time.Duration(rapid.IntRange(0, 1000).Draw(t, "start")) * time.Second

@@ -40,9 +40,10 @@ type Simulation struct {
 	armFree time.Duration // when the arm has done all that it has been asked
 	woken   bool          // something has changed that drives without work must look at
 	volumes map[tape.Barcode]*volume
-	wanted  []*volume // those that requests wait for
-	targets []*volume // those that have room for what is archived
-	archive line      // waits to be archived
+	wanted  []*volume      // those that requests wait for
+	targets []*volume      // those that have room for what is archived
+	archive line           // waits to be archived
+	worked  schedule.Times // for each class; see Policy.Choose
 	seq     uint64
 	waiting int
 
@@ -57,7 +58,7 @@ type Simulation struct {
 // pending is a request that waits.
 type pending struct {
 	seq    uint64
-	kind   Kind
+	class  schedule.Class // the most urgent of those who wait
 	volume *volume
 	block  tape.BlockNo  // where the request begins
 	length int64         // of the whole
@@ -171,6 +172,9 @@ func (s *Simulation) Add(r Request) error {
 	if p := v.same[extent{r.Block, r.Length}]; p != nil {
 		p.joined = append(p.joined, arrival{r.Kind, s.now})
 		s.result.Joined++
+		if c := r.Kind.class(); c < p.class {
+			v.queue.raise(p, c)
+		}
 		return nil
 	}
 	p := s.pending(r)
@@ -182,7 +186,7 @@ func (s *Simulation) Add(r Request) error {
 
 func (s *Simulation) pending(r Request) *pending {
 	s.seq++
-	return &pending{seq: s.seq, kind: r.Kind, block: r.Block, length: r.Length, left: r.Length, since: s.clock(), joined: []arrival{{r.Kind, s.now}}}
+	return &pending{seq: s.seq, class: r.Kind.class(), block: r.Block, length: r.Length, left: r.Length, since: s.clock(), joined: []arrival{{r.Kind, s.now}}}
 }
 
 // volume returns the volume of a request that fits on it.
@@ -216,7 +220,7 @@ func (s *Simulation) newQueue() queue {
 	case Nearest:
 		return &nearest{gen: &s.gen}
 	}
-	return &planned{q: schedule.NewQueue[*pending](), blockSize: s.cfg.BlockSize}
+	return &planned{q: schedule.NewClasses[*pending](), policy: &s.cfg.Policy, blockSize: s.cfg.BlockSize}
 }
 
 func (s *Simulation) enqueue(p *pending) {
@@ -232,7 +236,7 @@ func (s *Simulation) enqueue(p *pending) {
 // dequeue takes the next request of the volume in d.
 func (s *Simulation) dequeue(d *drive) *pending {
 	v := d.vol
-	p := v.queue.next(d.head)
+	p := v.queue.next(s.clock(), d.head)
 	v.slivers -= slivers(p.left)
 	delete(v.same, extent{p.block, p.length})
 	if v.queue.len() == 0 {
