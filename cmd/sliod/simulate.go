@@ -50,7 +50,7 @@ a model that is good for comparing policies, and not for claims about hardware.`
 		RunE: func(c *cobra.Command, args []string) error { return a.simulate(c, args[0], &f) },
 	}
 	s := c.Flags()
-	s.StringVar(&f.config, "config", "", "take the library and mount.linger from this configuration `FILE`")
+	s.StringVar(&f.config, "config", "", "take the library, the shares of the drives and mount.linger from this configuration `FILE`")
 	s.IntVar(&f.drives, "drives", 2, "number of drives")
 	s.IntVar(&f.slots, "slots", 16, "number of slots: the most volumes that there can be")
 	s.StringVar(&f.cartridge, "cartridge", "LTO-9", "generation of drives and cartridges: `LTO-5` to LTO-9")
@@ -88,6 +88,12 @@ func (f *simulateFlags) library(c *cobra.Command) (cfg simulate.Config, err erro
 		cfg.Linger = file.Mount.Linger
 		if cfg.Linger == 0 {
 			cfg.Linger = -1
+		}
+		if !given("write-share") {
+			f.writeShare = file.Drives.WriteShare
+		}
+		if !given("read-share") {
+			f.readShare = file.Drives.ReadShare
 		}
 	}
 	set := func(name string) bool { return f.config == "" || given(name) }
@@ -149,7 +155,14 @@ func (f *simulateFlags) library(c *cobra.Command) (cfg simulate.Config, err erro
 func times(ds [schedule.NumClasses]time.Duration) string {
 	var parts []string
 	for c, d := range ds {
-		parts = append(parts, fmt.Sprintf("%v=%s", schedule.Class(c), strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")))
+		text := d.String() // without the zeros at its end: 2h, not 2h0m0s
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+		parts = append(parts, fmt.Sprintf("%v=%s", schedule.Class(c), text))
 	}
 	return strings.Join(parts, ",")
 }
