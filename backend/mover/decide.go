@@ -127,7 +127,7 @@ func (m *Mover) workLocked(d *drive, now time.Time, archiveHere bool) task {
 		}
 	}
 	d.wrote = false
-	k, _, _ := d.vol.queue.Next()
+	k, _, _ := d.vol.queue.Next(now)
 	r := m.recalls[k]
 	r.state = active
 	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy}}

@@ -12,17 +12,22 @@ import (
 	"pgregory.net/rapid"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 )
 
 // TestScripts runs the golden scripts in testdata: one drive, several volumes,
 // a clock that stands still until told.
 //
 //	policy max-wait=10m turn=3m
-//	add vol=A block=100 [off=0] [bytes=1048576] key...
+//	volume A goal=time [generation=LTO-9]    how requests of A are put in order; else nothing is known of a volume
+//	add                                      lines of volume, key, block, offset in the block, MiB
 //	advance 30s
-//	serve n=3        takes n requests of the mounted volume
-//	decide           stay, exchange or idle, and does it
-//	drop vol=A key
+//	serve n=3        takes n requests of the mounted volume; the clock goes on by what the model says that they take
+//	decide           stay, exchange or idle, and does it; an exchange is followed by replan
+//	replan           puts the mounted volume in order as a whole, if that pays
+//	recommend key... the drive's order
+//	plan             what the mounted volume's queue will do: wrap, metres, estimate
+//	drop vol=A key=f1
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		p := DefaultPolicy
@@ -55,11 +60,42 @@ func TestScripts(t *testing.T) {
 						td.Fatalf(t, "%q: %v", line, err)
 					}
 					if queues[vol] == nil {
-						queues[vol] = NewQueue[string]()
+						queues[vol] = NewQueue[string](Planner{MaxWait: p.MaxWait})
 					}
 					if !queues[vol].Add(key, place(block, off), mib<<20, now) {
 						fmt.Fprintf(&out, "%s is queued already\n", key)
 					}
+				}
+			case "volume":
+				vol, name, goal := td.CmdArgs[0].Key, "LTO-9", ""
+				td.ScanArgs(t, "goal", &goal)
+				td.MaybeScanArgs(t, "generation", &name)
+				lto, _ := geometry.ByName(name)
+				pl := Planner{Map: geometry.NewMap(geometry.Volume{Generation: lto, Partitions: 2}), MaxWait: p.MaxWait}
+				for _, pl.Goal = range []Goal{ByBlock, LeastTime, LeastWait} {
+					if pl.Goal.String() == goal {
+						break
+					}
+				}
+				queues[vol] = NewQueue[string](pl)
+			case "replan":
+				fmt.Fprintf(&out, "%v\n", queues[mounted].Stale(now))
+				queues[mounted].Replan(now)
+			case "recommend":
+				var keys []string
+				for _, a := range td.CmdArgs {
+					keys = append(keys, a.Key)
+				}
+				queues[mounted].Recommend(now, keys)
+			case "plan":
+				q := queues[mounted]
+				for k, left := range q.Estimates(now) {
+					e := q.items[k]
+					late := ""
+					if e.pass == q.next {
+						late = ", next pass"
+					}
+					fmt.Fprintf(&out, "%s: wrap %d, %.0f m, in %.0f s%s\n", k, e.from.Wrap, e.from.Metres, left.Seconds(), late)
 				}
 			case "drop":
 				var vol, key string
@@ -78,7 +114,10 @@ func TestScripts(t *testing.T) {
 				for range n {
 					k, at, ok := "", Place{}, false
 					if q := queues[mounted]; q != nil {
-						k, at, ok = q.Next()
+						k, at, ok = q.Next(now)
+						if ok && q.planner.Map != unknown {
+							now = q.doneAt
+						}
 					}
 					if !ok {
 						fmt.Fprintln(&out, "nothing")
@@ -100,6 +139,7 @@ func TestScripts(t *testing.T) {
 				default:
 					mounted, since = string(others[i].Volume), now
 					queues[mounted].Rewind()
+					queues[mounted].Replan(now)
 					fmt.Fprintf(&out, "exchange to %q\n", mounted)
 				}
 			default:
