@@ -45,7 +45,8 @@ var allowed = map[string][]string{
 	"tape/virtual":        {"tape", "tape/scsi", "tape/geometry"},
 	"tape/ltfs":           {"tape"},
 	"tape/ltfs/ltfscheck": {"tape"}, // shares nothing with the writer
-	"tape/schedule":       {"tape", "tape/geometry"},
+	"tape/schedule":       {"tape", "tape/geometry", "tape/schedule/order"},
+	"tape/schedule/order": {"tape/geometry"}, // the order of stops on one tape
 	"tape/simulate":       {"tape", "tape/geometry", "tape/schedule"},
 	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
 

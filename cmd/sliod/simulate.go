@@ -20,13 +20,13 @@ import (
 
 // simulateFlags are the flags of sliod simulate.
 type simulateFlags struct {
-	config, cartridge, capacity, blockSize, order string
-	drives, slots, maxWaiting                     int
-	maxWait, turn                                 string
-	linger                                        time.Duration
-	writeShare, readShare                         float64
-	compare, asJSON                               bool
-	plot                                          string
+	config, cartridge, capacity, blockSize, order, goal string
+	drives, slots, maxWaiting                           int
+	maxWait, turn                                       string
+	linger                                              time.Duration
+	writeShare, readShare                               float64
+	compare, asJSON                                     bool
+	plot                                                string
 }
 
 func (a *app) newSimulate() *cobra.Command {
@@ -57,6 +57,7 @@ a model that is good for comparing policies, and not for claims about hardware.`
 	s.StringVar(&f.capacity, "capacity", "0", "`SIZE` of a volume; 0: a real one's")
 	s.StringVar(&f.blockSize, "block-size", "512KiB", "`SIZE` of the records that block counts")
 	s.StringVar(&f.order, "order", "sliod", "order on a volume: sliod, or one to compare with: first-come, by-block, scan, nearest")
+	s.StringVar(&f.goal, "goal", "total", "what sliod's order is good for: total (least time for all) or wait (least mean wait)")
 	s.StringVar(&f.maxWait, "max-wait", times(schedule.DefaultPolicy.MaxWait), "how long a volume may be passed over for better ones, by `CLASS=TIME`; a TIME alone is for clients")
 	s.StringVar(&f.turn, "turn", times(schedule.DefaultPolicy.Turn), "how long a volume with work keeps its drive though another is to have it, by `CLASS=TIME` of that")
 	s.DurationVar(&f.linger, "linger", time.Minute, "how long a volume that nobody needs stays in its drive")
@@ -125,6 +126,9 @@ func (f *simulateFlags) library(c *cobra.Command) (cfg simulate.Config, err erro
 	var ok bool
 	if cfg.Order, ok = simulate.ParseOrder(f.order); !ok {
 		return cfg, &usageError{fmt.Sprintf("simulate: --order %q: give sliod, first-come, by-block, scan or nearest", f.order)}
+	}
+	if cfg.Goal, ok = map[string]schedule.Goal{"total": schedule.LeastTime, "wait": schedule.LeastWait}[f.goal]; !ok {
+		return cfg, &usageError{fmt.Sprintf("simulate: --goal %q: give total or wait", f.goal)}
 	}
 	if cfg.Order != simulate.Sliod {
 		cfg.Choice = simulate.Oldest

@@ -22,7 +22,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 		var floods [NumClasses][]tape.Barcode // which volumes are flooded with a class
 		for v := range 2 + rng.Intn(5) {
 			b := tape.Barcode(fmt.Sprintf("A%05dL9", v))
-			s.queues[b] = NewClasses[int]()
+			s.queues[b] = NewClasses[int](Planner{}, &p)
 			for c := range NumClasses {
 				if rng.Intn(2) == 0 {
 					floods[c] = append(floods[c], b)

@@ -33,6 +33,7 @@ type Config struct {
 	BlockSize  int    // of records, bytes; default 512 KiB
 
 	Order  Order
+	Goal   schedule.Goal // of the order Sliod: LeastTime or LeastWait; default LeastTime
 	Choice Choice
 	Policy schedule.Policy // default schedule.DefaultPolicy
 	// Linger is how long a volume that nobody needs stays in its drive. Default 1 min;
@@ -64,6 +65,7 @@ func (c *Config) check() (geometry.Generation, error) {
 	setDefault(&c.Slots, 16)
 	setDefault(&c.Generation, "LTO-9")
 	setDefault(&c.BlockSize, 512<<10)
+	setDefault(&c.Goal, schedule.LeastTime)
 	setDefault(&c.Policy, schedule.DefaultPolicy)
 	setDefault(&c.Linger, time.Minute)
 	setDefault(&c.ArchiveDrives, max(1, c.Drives/2))

@@ -223,7 +223,7 @@ func (s *Simulation) rest(d *drive) {
 }
 
 func recallDemand(v *volume) schedule.Demand {
-	return schedule.Demand{Volume: v.barcode, Slivers: v.slivers, Bytes: v.queue.bytes(), Oldest: v.queue.oldest()}
+	return schedule.Demand{Volume: v.barcode, Slivers: v.slivers, Bytes: v.bytes, Oldest: v.queue.oldest()}
 }
 
 func (s *Simulation) archiveDemand() schedule.Demand {

@@ -239,7 +239,7 @@ func (s *Simulation) load(d *drive) {
 
 // beginRead goes to p and reads it, or a piece of it.
 func (s *Simulation) beginRead(d *drive, p *pending) {
-	d.reading, d.bytes = p, min(p.left, piece)
+	d.reading, d.bytes = p, p.next()
 	s.result.Metres += abs(p.at.Metres-d.head.Metres) + s.metres(d.bytes)
 	move := seconds(s.gen.Travel(d.head, p.at))
 	end := p.at.Offset + geometry.Offset(d.bytes)

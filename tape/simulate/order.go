@@ -45,7 +45,6 @@ type queue interface {
 	next(now time.Time, head geometry.Spot) *pending
 	mounted(now time.Time) // the volume was mounted anew: the head is at the begin
 	len() int
-	bytes() int64
 	oldest() schedule.Times
 }
 
@@ -57,7 +56,7 @@ type planned struct {
 }
 
 func (q *planned) add(p *pending) {
-	q.q.Add(p, p.class, p.place(q.blockSize), int(p.left), p.since)
+	q.q.Add(p, p.class, p.place(q.blockSize), int(p.next()), p.since)
 }
 
 func (q *planned) raise(p *pending, c schedule.Class) {
@@ -67,25 +66,23 @@ func (q *planned) raise(p *pending, c schedule.Class) {
 }
 
 func (q *planned) next(now time.Time, _ geometry.Spot) *pending {
+	q.q.Replan(now, q.policy)
 	p, _, _, _ := q.q.Next(now, q.policy)
 	return p
 }
 
 func (q *planned) mounted(now time.Time)  { q.q.Mounted(now, q.policy) }
 func (q *planned) len() int               { return q.q.Len() }
-func (q *planned) bytes() int64           { return q.q.Bytes() }
 func (q *planned) oldest() schedule.Times { return q.q.Oldest() }
 
 // plain is what the other orders share: a list by arrival. They know no classes.
 type plain struct {
 	first, last *pending
 	n           int
-	sum         int64
 }
 
 func (q *plain) raise(p *pending, c schedule.Class) { p.class = c }
 func (q *plain) len() int                           { return q.n }
-func (q *plain) bytes() int64                       { return q.sum }
 
 func (q *plain) oldest() (t schedule.Times) {
 	if q.first != nil {
@@ -98,37 +95,35 @@ func (q *plain) oldest() (t schedule.Times) {
 func (q *plain) link(p *pending) {
 	after := q.last
 	for after != nil && p.since.Before(after.since) {
-		after = after.prev
+		after = after.older
 	}
-	p.prev = after
+	p.older = after
 	if after == nil {
-		p.next, q.first = q.first, p
+		p.newer, q.first = q.first, p
 	} else {
-		p.next, after.next = after.next, p
+		p.newer, after.newer = after.newer, p
 	}
-	if p.next == nil {
+	if p.newer == nil {
 		q.last = p
 	} else {
-		p.next.prev = p
+		p.newer.older = p
 	}
 	q.n++
-	q.sum += p.left
 }
 
 func (q *plain) unlink(p *pending) {
-	if p.prev == nil {
-		q.first = p.next
+	if p.older == nil {
+		q.first = p.newer
 	} else {
-		p.prev.next = p.next
+		p.older.newer = p.newer
 	}
-	if p.next == nil {
-		q.last = p.prev
+	if p.newer == nil {
+		q.last = p.older
 	} else {
-		p.next.prev = p.prev
+		p.newer.older = p.older
 	}
-	p.prev, p.next = nil, nil
+	p.older, p.newer = nil, nil
 	q.n--
-	q.sum -= p.left
 }
 
 type firstCome struct{ plain }
@@ -155,7 +150,7 @@ func (q *nearest) mounted(time.Time) {}
 func (q *nearest) next(_ time.Time, head geometry.Spot) *pending {
 	var best *pending
 	var least float64
-	for p := q.first; p != nil; p = p.next {
+	for p := q.first; p != nil; p = p.newer {
 		if t := q.gen.Travel(head, p.at); best == nil || t < least {
 			best, least = p, t
 		}

@@ -22,11 +22,12 @@ const (
 // Simulation is a library at work. It lives in the time of its trace: there is no clock, and there are
 // no goroutines. It must not be used by two at once.
 type Simulation struct {
-	cfg   Config
-	gen   geometry.Generation
-	data  geometry.Offset // where the data partition begins
-	room  int64           // bytes of a volume's data partition
-	label struct {        // what is read of a volume when it is mounted
+	cfg    Config
+	gen    geometry.Generation
+	data   geometry.Offset // where the data partition begins
+	room   int64           // bytes of a volume's data partition
+	places *geometry.Map   // of all volumes, which are alike
+	label  struct {        // what is read of a volume when it is mounted
 		took   time.Duration
 		back   time.Duration // from behind labels and index to the begin
 		metres float64
@@ -67,9 +68,12 @@ type pending struct {
 	since  time.Time
 	joined []arrival // who asked first, and who asked for the same meanwhile
 
-	prev, next *pending // by age, in orders that need it
-	key        float64  // in a sweep
+	older, newer *pending // in orders that need it
+	key          float64  // in a sweep
 }
+
+// next is how much of p is read before the drive decides anew.
+func (p *pending) next() int64 { return min(p.left, piece) }
 
 type arrival struct {
 	kind Kind
@@ -93,6 +97,7 @@ type volume struct {
 	drive   *drive // that has claimed it
 	queue   queue
 	slivers int                 // in the queue
+	bytes   int64               // of these
 	same    map[extent]*pending // in the queue and whole: more requests for the same join
 	index   int                 // in wanted, -1: nothing waits
 
@@ -119,6 +124,7 @@ func New(cfg Config) (*Simulation, error) {
 	}
 	s := &Simulation{cfg: cfg, gen: g, volumes: make(map[tape.Barcode]*volume)}
 	s.data, s.room = g.SecondPartition(g.FirstPartition(cfg.Capacity)), dataBytes(&g, cfg.Capacity)
+	s.places = geometry.NewMap(geometry.Volume{Generation: g, Partitions: 2, CapacityBytes: cfg.Capacity, BlockBytes: cfg.BlockSize})
 	s.measureLabels()
 	for i := range cfg.Drives {
 		s.drives = append(s.drives, &drive{index: i})
@@ -220,13 +226,15 @@ func (s *Simulation) newQueue() queue {
 	case Nearest:
 		return &nearest{gen: &s.gen}
 	}
-	return &planned{q: schedule.NewClasses[*pending](), policy: &s.cfg.Policy, blockSize: s.cfg.BlockSize}
+	plan := schedule.Planner{Map: s.places, Goal: s.cfg.Goal}
+	return &planned{q: schedule.NewClasses[*pending](plan, &s.cfg.Policy), policy: &s.cfg.Policy, blockSize: s.cfg.BlockSize}
 }
 
 func (s *Simulation) enqueue(p *pending) {
 	v := p.volume
 	v.queue.add(p)
 	v.slivers += slivers(p.left)
+	v.bytes += p.left
 	if v.index < 0 {
 		v.index = len(s.wanted)
 		s.wanted = append(s.wanted, v)
@@ -238,6 +246,7 @@ func (s *Simulation) dequeue(d *drive) *pending {
 	v := d.vol
 	p := v.queue.next(s.clock(), d.head)
 	v.slivers -= slivers(p.left)
+	v.bytes -= p.left
 	delete(v.same, extent{p.block, p.length})
 	if v.queue.len() == 0 {
 		last := s.wanted[len(s.wanted)-1]
