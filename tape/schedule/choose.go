@@ -132,7 +132,8 @@ func (p *Policy) better(now time.Time, ac Class, a *Demand, bc Class, b *Demand)
 // urgent demand, and after its Turn
 //
 //   - if another demand has work of a more urgent class,
-//   - if one of the same class is overdue, or wants recalls and this one only archive work,
+//   - if one of the same class is overdue and has waited longer than this one, or wants recalls and
+//     this one only archive work,
 //   - if a less urgent class starves.
 func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others []Demand) bool {
 	i, c := p.Choose(now, served, others)
@@ -156,5 +157,6 @@ func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others
 	case mine.Archive && !others[i].Archive:
 		return false // somebody waits there, nobody here
 	}
-	return !p.Overdue(now, c, others[i].Oldest[c])
+	// Who waits here longer still would have the drive fetch this volume again at once.
+	return !p.Overdue(now, c, others[i].Oldest[c]) || !others[i].Oldest[c].Before(mine.Oldest[c])
 }
