@@ -41,10 +41,13 @@ var allowed = map[string][]string{
 	"tape/scsi":           {"tape"},
 	"tape/sg":             {"tape", "tape/scsi"},
 	"tape/scsi/scsitest":  {"tape/scsi"}, // the contract suite of transports
-	"tape/virtual":        {"tape", "tape/scsi"},
+	"tape/geometry":       {"tape"},      // where data lie on a tape, and the time that it takes
+	"tape/virtual":        {"tape", "tape/scsi", "tape/geometry"},
 	"tape/ltfs":           {"tape"},
 	"tape/ltfs/ltfscheck": {"tape"}, // shares nothing with the writer
-	"tape/schedule":       {"tape"},
+	"tape/schedule":       {"tape", "tape/geometry", "tape/schedule/order"},
+	"tape/schedule/order": {"tape/geometry"}, // the order of stops on one tape
+	"tape/simulate":       {"tape", "tape/geometry", "tape/schedule"},
 	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
 
 	"server/wire": {},

@@ -10,6 +10,7 @@ type events struct{ fs *FS }
 
 func (e events) Fault(k sliver.Key, seq uint64)    { e.fs.mover.Recall(k, seq) }
 func (e events) Unwanted(k sliver.Key, seq uint64) { e.fs.mover.Unwanted(k, seq) }
+func (e events) Reclass(k sliver.Key, seq uint64)  { e.fs.mover.Reclass(k, seq) }
 
 // Merged is called under the cache's lock, so that no truncate comes between the
 // data and the size.

@@ -11,6 +11,7 @@ import (
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 // files is the archive as the mover sees it.
@@ -52,7 +53,7 @@ func (f files) Locate(k sliver.Key) (mover.Located, error) {
 }
 
 // Next implements mover.Files: read-ahead goes on while the cache has room.
-func (f files) Next(k sliver.Key, limit int) []mover.Want {
+func (f files) Next(k sliver.Key, limit int, class vfs.Class) []mover.Want {
 	fs := f.fs
 	if s := fs.cache.Stats(); float64(s.UsedBytes) > fs.opts.HighWater*float64(s.SizeBytes) {
 		return nil
@@ -71,7 +72,7 @@ func (f files) Next(k sliver.Key, limit int) []mover.Want {
 		if err != nil || b.State != sliver.Absent {
 			continue
 		}
-		if seq, started := fs.cache.Want(k, b); started {
+		if seq, started := fs.cache.Want(k, b, class); started {
 			wants = append(wants, mover.Want{Key: k, Seq: seq})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 func BenchmarkRead(b *testing.B) {
@@ -48,7 +49,7 @@ func BenchmarkDeliver(b *testing.B) {
 	b.SetBytes(sliver.Size)
 	for i := 0; b.Loop(); i++ {
 		k := sliver.Key{File: 2, No: sliver.No(i)}
-		seq, _ := c.Want(k, absent(sliver.Size))
+		seq, _ := c.Want(k, absent(sliver.Size), vfs.Client)
 		if err := c.Deliver(k, seq, p, 1, sum); err != nil {
 			b.Fatal(err)
 		}

@@ -38,6 +38,9 @@ type Events interface {
 	Fault(k sliver.Key, seq uint64)
 	// Unwanted says that nobody waits for fault seq any longer, or that it is over.
 	Unwanted(k sliver.Key, seq uint64)
+	// Reclass says that the class of the most urgent request that waits for fault seq
+	// has changed; FaultWanted tells it.
+	Reclass(k sliver.Key, seq uint64)
 	// Merged says that a parked write of n bytes is now in the sliver, which is
 	// Dirty; it ended at byte end of the sliver. It comes before w is woken, and in
 	// the same critical section as the change of the sliver: the cache's lock is
@@ -52,6 +55,7 @@ type noEvents struct{}
 
 func (noEvents) Fault(sliver.Key, uint64)                 {}
 func (noEvents) Unwanted(sliver.Key, uint64)              {}
+func (noEvents) Reclass(sliver.Key, uint64)               {}
 func (noEvents) Merged(sliver.Key, int, *vfs.Waiter, int) {}
 func (noEvents) Pressure()                                {}
 

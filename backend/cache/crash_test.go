@@ -88,6 +88,7 @@ type crasher struct {
 
 func (x *crasher) Fault(k sliver.Key, seq uint64)           { x.faults[k] = seq }
 func (x *crasher) Unwanted(sliver.Key, uint64)              {}
+func (x *crasher) Reclass(sliver.Key, uint64)               {}
 func (x *crasher) Merged(sliver.Key, int, *vfs.Waiter, int) {}
 func (x *crasher) Pressure()                                {}
 func (x *crasher) catSync()                                 { x.durable = maps.Clone(x.cat) }

@@ -37,15 +37,17 @@ type entry struct {
 	verify    bool           // Clean, found after an unclean shutdown, sum not checked yet
 
 	// of a faulting sliver
-	seq      uint64  // names the fault; 0: none runs
-	validLen int     // bytes that the fault brings
-	wanted   bool    // by Want, without a waiter
-	ranges   []*span // staged writes, by offset
-	copying  int     // staged writes whose bytes are being copied
-	filling  bool    // bytes are being put around the staged ones: no staging, no cancelling
-	filled   bool    // that is done, only copies are awaited
-	dropped  bool    // became a hole under the staged writes
-	endErr   error   // what the fault ended with, for writes that are being copied
+	seq      uint64 // names the fault; 0: none runs
+	validLen int    // bytes that the fault brings
+	wanted   bool   // by Want, without a waiter
+	class    vfs.Class
+	waiting  [vfs.NumClasses]int32 // waiters, by class
+	ranges   []*span               // staged writes, by offset
+	copying  int                   // staged writes whose bytes are being copied
+	filling  bool                  // bytes are being put around the staged ones: no staging, no cancelling
+	filled   bool                  // that is done, only copies are awaited
+	dropped  bool                  // became a hole under the staged writes
+	endErr   error                 // what the fault ended with, for writes that are being copied
 	tapeVer  sliver.Version
 	tapeSum  uint64
 	waiters  vfs.WaitList

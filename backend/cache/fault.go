@@ -6,30 +6,33 @@ import (
 	"github.com/pkg/errors"
 
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 // startFault makes an absent sliver faulting and tells the mover.
-func (c *Cache) startFault(p *post, k sliver.Key, b Behind) *entry {
+func (c *Cache) startFault(p *post, k sliver.Key, b Behind, class vfs.Class) *entry {
 	e := c.insert(k, sliver.Absent, sliver.Faulting)
-	e.validLen = b.Len
+	e.validLen, e.class = b.Len, class
 	e.seq = c.next()
 	c.stats.Faults++
 	p.fault(k, e.seq)
 	return e
 }
 
-// Want starts a fault without a waiter. If one runs already its seq is returned
-// with started false; seq 0 means that there is nothing to bring.
-func (c *Cache) Want(k sliver.Key, b Behind) (seq uint64, started bool) {
+// Want starts a fault without a waiter, of a class. If one runs already its seq is
+// returned with started false; seq 0 means that there is nothing to bring.
+func (c *Cache) Want(k sliver.Key, b Behind, class vfs.Class) (seq uint64, started bool) {
 	var p post
 	c.mu.Lock()
 	e := c.lookup(k)
 	switch {
 	case e == nil && b.State == sliver.Absent && b.Len > 0 && c.stopErr == nil:
-		e = c.startFault(&p, k, b)
+		e = c.startFault(&p, k, b, class)
 		e.wanted, started, seq = true, true, e.seq
 	case e != nil && e.state == sliver.Faulting:
-		e.wanted = true
+		before := e.best()
+		e.wanted, e.class = true, min(class, before)
+		c.reclassed(&p, e, before)
 		seq = e.seq
 	}
 	c.mu.Unlock()
@@ -46,15 +49,54 @@ func (c *Cache) fault(k sliver.Key, seq uint64) *entry {
 	return e
 }
 
-// FaultWanted says whether the fault still runs and how many requests wait for it.
-func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int) {
+// FaultWanted says whether the fault still runs, how many requests wait for it, and
+// how urgent the most urgent of them is. Without any it is the class that the fault
+// was begun with.
+func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int, class vfs.Class) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.fault(k, seq)
 	if e == nil {
-		return false, 0
+		return false, 0, 0
 	}
-	return true, e.waiters.Len() + e.copying
+	return true, e.waiters.Len() + e.copying, e.best()
+}
+
+// best is the class of a fault.
+func (e *entry) best() vfs.Class {
+	for class, n := range e.waiting {
+		if n > 0 {
+			if e.wanted {
+				return min(vfs.Class(class), e.class)
+			}
+			return vfs.Class(class)
+		}
+	}
+	return e.class
+}
+
+// wait parks w on a faulting sliver. If that changes the class of a fault that the
+// mover has, it is told.
+func (c *Cache) wait(p *post, e *entry, w *vfs.Waiter) {
+	before := e.best()
+	e.waiters.Push(w)
+	e.waiting[min(w.Class, vfs.NumClasses-1)]++
+	c.reclassed(p, e, before)
+}
+
+// unwait takes w off the sliver that it is parked on.
+func (c *Cache) unwait(p *post, e *entry, w *vfs.Waiter) {
+	before := e.best()
+	if e.waiters.Remove(w) {
+		e.waiting[min(w.Class, vfs.NumClasses-1)]--
+	}
+	c.reclassed(p, e, before)
+}
+
+func (c *Cache) reclassed(p *post, e *entry, before vfs.Class) {
+	if e.seq != 0 && e.best() != before && (e.waiters.Len() > 0 || e.wanted) {
+		p.reclass(e.key, e.seq)
+	}
 }
 
 // Reserve gives the fault its slot before the tape is read: ErrFull if there is

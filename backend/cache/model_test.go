@@ -51,6 +51,7 @@ type archived struct {
 
 func (m *model) Fault(k sliver.Key, seq uint64) { m.faults[k] = seq }
 func (m *model) Unwanted(sliver.Key, uint64)    {}
+func (m *model) Reclass(sliver.Key, uint64)     {}
 func (m *model) Pressure()                      {}
 func (m *model) Merged(k sliver.Key, end int, w *vfs.Waiter, n int) {
 	for _, r := range m.reqs {
@@ -235,7 +236,7 @@ func newModel(t interface{ Fatalf(string, ...any) }, c *Cache) *model {
 func (m *model) deliver(k sliver.Key) error {
 	seq := m.faults[k]
 	t := m.tape[k]
-	if alive, _ := m.c.FaultWanted(k, seq); !alive {
+	if alive, _, _ := m.c.FaultWanted(k, seq); !alive {
 		if err := m.c.Deliver(k, seq, bytes.Repeat([]byte{0xEE}, sliver.Size), 1, 1); err != ErrStale {
 			m.t.Fatalf("delivery of an old fault: %v", err)
 		}
@@ -308,7 +309,7 @@ func TestModel(t *testing.T) {
 				p := bytes.Repeat([]byte{0x80 + byte(f)<<2 + byte(no)}, n)
 				m.tape[k], m.cur[k] = p, p
 				if rapid.Bool().Draw(rt, "cached") {
-					if _, ok := c.Want(k, m.behind(k)); ok {
+					if _, ok := c.Want(k, m.behind(k), vfs.Client); ok {
 						m.deliver(k)
 					}
 				}
@@ -334,7 +335,7 @@ func TestModel(t *testing.T) {
 			},
 			"write":  func(rt *rapid.T) { k, off := key.Draw(rt, "k"), place.Draw(rt, "off"); m.write(k, off, data(rt, off)) },
 			"write2": func(rt *rapid.T) { k, off := key.Draw(rt, "k"), place.Draw(rt, "off"); m.write(k, off, data(rt, off)) },
-			"want":   func(rt *rapid.T) { k := key.Draw(rt, "k"); c.Want(k, m.behind(k)) },
+			"want":   func(rt *rapid.T) { k := key.Draw(rt, "k"); c.Want(k, m.behind(k), vfs.Client) },
 			"deliver": func(rt *rapid.T) {
 				k := key.Draw(rt, "k")
 				if m.faults[k] != 0 {
@@ -345,7 +346,7 @@ func TestModel(t *testing.T) {
 			"fail": func(rt *rapid.T) {
 				k := key.Draw(rt, "k")
 				seq := m.faults[k]
-				alive, _ := c.FaultWanted(k, seq)
+				alive, _, _ := c.FaultWanted(k, seq)
 				c.Fail(k, seq, linux.EIO)
 				for _, r := range m.reqs {
 					if alive && r.k == k && r.done && r.err != linux.EIO {

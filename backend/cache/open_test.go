@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 func reopen(t *testing.T, dir string, size int64) *Cache {
@@ -109,7 +110,7 @@ func TestWarmRestartGrowAndShrink(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := sliver.Key{File: 3, No: sliver.No(i)}
-		seq, _ := c.Want(k, absent(n))
+		seq, _ := c.Want(k, absent(n), vfs.Client)
 		deliver(t, c, k, seq, pattern(byte(i+101), n))
 	}
 	v := c.NextVersion()
@@ -185,10 +186,10 @@ func TestCloseWithoutRecover(t *testing.T) {
 func TestDamagedCleanSlotIsDropped(t *testing.T) {
 	dir := t.TempDir()
 	c := reopen(t, dir, MinSizeBytes)
-	seq, _ := c.Want(k0, absent(5000))
+	seq, _ := c.Want(k0, absent(5000), vfs.Client)
 	deliver(t, c, k0, seq, pattern(1, 5000))
 	k1 := sliver.Key{File: 5, No: 1}
-	seq, _ = c.Want(k1, absent(5000))
+	seq, _ = c.Want(k1, absent(5000), vfs.Client)
 	deliver(t, c, k1, seq, pattern(2, 5000))
 	off := c.lookup(k0).slot.off()
 	c.st.arena.close(false) // as kill -9 would

@@ -42,6 +42,7 @@ const (
 	actWake actionKind = iota
 	actFault
 	actUnwanted
+	actReclass
 	actRecord
 	actRetry
 )
@@ -73,6 +74,10 @@ func (p *post) fault(k sliver.Key, seq uint64) {
 
 func (p *post) unwanted(k sliver.Key, seq uint64) {
 	p.acts = append(p.acts, action{kind: actUnwanted, k: k, seq: seq})
+}
+
+func (p *post) reclass(k sliver.Key, seq uint64) {
+	p.acts = append(p.acts, action{kind: actReclass, k: k, seq: seq})
 }
 
 // record has the slot's record written. Until it is, the place is not given out again.
@@ -116,6 +121,8 @@ func (c *Cache) act(p *post, a *action) {
 		c.ev.Fault(a.k, a.seq)
 	case actUnwanted:
 		c.ev.Unwanted(a.k, a.seq)
+	case actReclass:
+		c.ev.Reclass(a.k, a.seq)
 	case actRecord:
 		if err := c.writeRecord(a.s); err != nil {
 			// The content is good; only a warm restart is lost.
@@ -278,7 +285,7 @@ func (c *Cache) cancel(p *post, w *vfs.Waiter) bool {
 	case e.filling:
 		return false
 	}
-	e.waiters.Remove(w)
+	c.unwait(p, e, w)
 	delete(c.parked, w)
 	c.dropRange(e, w)
 	if len(e.ranges) == 0 && !e.reserved && e.slot != nil {

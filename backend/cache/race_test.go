@@ -18,12 +18,13 @@ import (
 
 // rec is an Events and a Waker that keeps what it is told.
 type rec struct {
-	mu       sync.Mutex
-	faults   []uint64
-	unwanted []uint64
-	merged   []mergeNote
-	pressure atomic.Int64
-	onFault  func(k sliver.Key, seq uint64)
+	mu        sync.Mutex
+	faults    []uint64
+	unwanted  []uint64
+	reclassed []uint64
+	merged    []mergeNote
+	pressure  atomic.Int64
+	onFault   func(k sliver.Key, seq uint64)
 }
 
 type mergeNote struct {
@@ -45,6 +46,11 @@ func (r *rec) Fault(k sliver.Key, seq uint64) {
 func (r *rec) Unwanted(k sliver.Key, seq uint64) {
 	r.mu.Lock()
 	r.unwanted = append(r.unwanted, seq)
+	r.mu.Unlock()
+}
+func (r *rec) Reclass(_ sliver.Key, seq uint64) {
+	r.mu.Lock()
+	r.reclassed = append(r.reclassed, seq)
 	r.mu.Unlock()
 }
 func (r *rec) Merged(k sliver.Key, end int, w *vfs.Waiter, n int) {
@@ -175,9 +181,9 @@ func TestSlash2CompletionBeforeWaiterIsRegistered(t *testing.T) {
 	c.st.arena.fail = func(op string, off, n int64) error {
 		if n == 77 && !inCopy {
 			inCopy = true
-			seq, _ := c.Want(k, Behind{})
+			seq, _ := c.Want(k, Behind{}, vfs.Client)
 			deliver(t, c, k, seq, tape)
-			if alive, _ := c.FaultWanted(k, seq); alive {
+			if alive, _, _ := c.FaultWanted(k, seq); alive {
 				t.Error("a delivered fault is still wanted")
 			}
 			if err := c.Deliver(k, seq, tape, 1, 1); err != ErrStale {
@@ -594,7 +600,7 @@ func TestSlash2DeliveredSliverWaitsForItsReader(t *testing.T) {
 	a.got(t)
 	for i := range 15 { // clean slivers that nobody waits for
 		k := sliver.Key{File: 6, No: sliver.No(i)}
-		seq, _ := c.Want(k, absent(sliver.Size))
+		seq, _ := c.Want(k, absent(sliver.Size), vfs.Client)
 		deliver(t, c, k, seq, pattern(2, sliver.Size))
 	}
 	for i := range 8 {

@@ -60,13 +60,13 @@ func (c *Cache) parkRead(p *post, k sliver.Key, e *entry, b Behind, w *vfs.Waite
 		return c.stopErr
 	}
 	if e == nil {
-		e = c.startFault(p, k, b)
+		e = c.startFault(p, k, b, w.Class)
 	}
 	if err := c.hook(w, &place{k: k, e: e}); err != nil {
 		return err
 	}
 	w.Kind = kindRead
-	e.waiters.Push(w)
+	c.wait(p, e, w)
 	return vfs.ErrParked
 }
 

@@ -37,19 +37,19 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 		e.validLen = b.Len
 		c.setSlot(e, s)
 	case e == nil:
-		e = c.startFault(p, k, b)
+		e = c.startFault(p, k, b, w.Class)
 	}
 	if !e.stageable(off, end) {
-		return c.parkPrefix(k, e, off, data, w)
+		return c.parkPrefix(p, k, e, off, data, w)
 	}
 	if e.slot == nil {
 		if s = get(max(e.validLen, end)); s == nil {
-			return c.parkPrefix(k, e, off, data, w)
+			return c.parkPrefix(p, k, e, off, data, w)
 		}
 		c.setSlot(e, s)
 	}
 	if end > e.slot.class.size() {
-		return c.parkPrefix(k, e, off, data, w)
+		return c.parkPrefix(p, k, e, off, data, w)
 	}
 
 	r := &span{off: off, end: end}
@@ -95,7 +95,7 @@ func (c *Cache) stage(p *post, k sliver.Key, e *entry, b Behind, off int, data [
 		if err == nil {
 			r.w = w
 			w.Kind, w.Off, w.N = kindStaged, off, len(data)
-			e.waiters.Push(w)
+			c.wait(p, e, w)
 			if e.copying == 0 && !e.filling {
 				c.needFault(p, e)
 			}
@@ -140,14 +140,14 @@ func (c *Cache) needFault(p *post, e *entry) {
 
 // parkPrefix lets a write wait for the fault with its first bytes. mu is held, and
 // released.
-func (c *Cache) parkPrefix(k sliver.Key, e *entry, off int, data []byte, w *vfs.Waiter) (int, error) {
+func (c *Cache) parkPrefix(p *post, k sliver.Key, e *entry, off int, data []byte, w *vfs.Waiter) (int, error) {
 	defer c.mu.Unlock()
 	if err := c.hook(w, &place{k: k, e: e}); err != nil {
 		return 0, err
 	}
 	c.keepPrefix(w, off, data)
 	w.Kind = kindPrefix
-	e.waiters.Push(w)
+	c.wait(p, e, w)
 	return w.N, vfs.ErrParked
 }
 
@@ -272,6 +272,7 @@ func (c *Cache) settle(p *post, e *entry) {
 		return
 	}
 	e.seq, e.filling, e.filled, e.reserved, e.wanted = 0, false, false, false, false
+	e.waiting = [vfs.NumClasses]int32{}
 	n := e.validLen
 	for _, r := range e.ranges {
 		n = max(n, r.end)

@@ -19,6 +19,7 @@ type Config struct {
 	Recall  Recall
 	Index   Index
 	Mount   Mount
+	Drives  Drives
 	Import  Import
 	Library Library
 	TLS     TLS
@@ -81,6 +82,13 @@ type Index struct {
 type Mount struct {
 	// Linger is how long a volume that nobody needs stays in its drive.
 	Linger time.Duration
+}
+
+// Drives is section [drives]: how reading and writing share the drives.
+type Drives struct {
+	// WriteShare and ReadShare are the shares of the drives, from 0 to 1, that may
+	// archive and recall at the same time.
+	WriteShare, ReadShare float64
 }
 
 // Import is section [import]: what an imported volume says nothing about.

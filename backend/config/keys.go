@@ -159,6 +159,17 @@ var keys = []Key{
 		value: func(c *Config) value { return &duration{&c.Mount.Linger, 0, 24 * time.Hour} },
 	},
 	{
+		Section: "drives", Field: "write_share", Default: "0.5", Unit: "share of the drives",
+		Meaning: "At most this share of the drives, and at least one drive, archives at the same time, so that recalls find a drive.",
+		value:   func(c *Config) value { return &share{&c.Drives.WriteShare, 0, 1} },
+	},
+	{
+		Section: "drives", Field: "read_share", Default: "1", Unit: "share of the drives",
+		Meaning: "While there is archive work that a drive could do, at most this share of the drives, and at least one drive, recalls at the same time. " +
+			"With 0.75 and four drives, one of them is left to writing as long as there is something to write.",
+		value: func(c *Config) value { return &share{&c.Drives.ReadShare, 0, 1} },
+	},
+	{
 		Section: "import", Field: "uid", Default: "-1", Unit: "user",
 		Meaning: "The owner of imported files whose volume names none. -1 is the user who runs the server. LTFS has no owners: only volumes of " +
 			"another SLIOD archive name them.",
@@ -292,6 +303,7 @@ var sections = []struct{ name, about string }{
 	{"recall", "what comes from tape beside what was asked for"},
 	{"index", "how often a volume gets a new LTFS index"},
 	{"mount", "volumes in drives"},
+	{"drives", "how reading and writing share the drives"},
 	{"import", "owner and mode of what an imported volume says nothing about"},
 	{"library", "the tape library"},
 	{"tls", "the server's certificate"},

@@ -52,9 +52,12 @@ type Config struct {
 
 	// BlockSize is the record size of newly formatted volumes. Default 512 KiB.
 	BlockSize int
-	// ArchiveDrives is how many drives may archive at the same time. Default: half
-	// of the drives, at least 1.
-	ArchiveDrives int
+	// WriteShare and ReadShare are the shares of the drives, from 0 to 1, that may
+	// archive and recall at the same time; see shares.go. Defaults 0.5 and 1.
+	WriteShare, ReadShare float64
+	// ArchiveDrives and RecallDrives are the same as numbers. Default: what the shares
+	// say, at least 1.
+	ArchiveDrives, RecallDrives int
 	// Schedule is the choice between volumes. Default schedule.DefaultPolicy.
 	Schedule schedule.Policy
 }
@@ -81,7 +84,10 @@ func (c Config) withDefaults(drives int) Config {
 		c.Pools = noPools{}
 	}
 	setDefault(&c.BlockSize, 512<<10)
-	setDefault(&c.ArchiveDrives, max(1, drives/2))
+	setDefault(&c.WriteShare, 0.5)
+	setDefault(&c.ReadShare, 1)
+	setDefault(&c.ArchiveDrives, schedule.Share(c.WriteShare, drives))
+	setDefault(&c.RecallDrives, schedule.Share(c.ReadShare, drives))
 	setDefault(&c.Schedule, schedule.DefaultPolicy)
 	return c
 }

@@ -38,11 +38,11 @@ func (m *Mover) next(d *drive) task {
 	defer m.mu.Unlock()
 	now := time.Now()
 	d.idle = false
-	if d.archiving {
-		d.archiving = false
+	if archived, recalled := d.archiving, d.recalling; archived || recalled {
+		d.archiving, d.recalling = false, false
 		defer func() {
-			if !d.archiving {
-				m.wakeLocked() // another drive may archive now
+			if archived && !d.archiving || recalled && !d.recalling && len(m.archive) > 0 {
+				m.wakeLocked() // another drive may take that part now
 			}
 		}()
 	}
@@ -68,22 +68,28 @@ func (m *Mover) next(d *drive) task {
 
 	mayArchive := m.mayArchiveLocked(d)
 	archiveHere := mayArchive && d.vol != nil && d.vol.hasRoom()
+	mayRecall := m.mayRecallLocked(d)
 	mine := schedule.Demand{}
 	if d.vol != nil {
-		mine = recallDemand(d.vol)
+		if mayRecall {
+			mine = recallDemand(d.vol)
+		}
 		if d.vol.useReady() && (!d.used || mine.Slivers == 0 && !archiveHere) {
 			return m.takeUseLocked(d, d.vol)
 		}
 	}
 	d.used = false
 	if archiveHere {
-		mine = join(mine, m.archiveDemandLocked())
+		mine = mine.Join(m.archiveDemandLocked())
 	}
-	other, target := m.elsewhereLocked(d, now, mayArchive && !archiveHere)
-	if mine.Slivers > 0 && m.cfg.Schedule.Stay(now, d.mountedAt, mine, other) {
-		return m.workLocked(d, now, archiveHere)
-	}
-	if target != nil {
+	others, volumes := m.elsewhereLocked(d, mayArchive && !archiveHere, mayRecall)
+	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine}, others,
+		func(i int) bool { return m.betterDriveLocked(d, volumes[i], others[i].Archive) })
+	switch step {
+	case schedule.Work:
+		return m.workLocked(d, now, archiveHere, mayRecall)
+	case schedule.Exchange:
+		target, archive := volumes[i], others[i].Archive
 		if d.vol != nil && m.locating+len(m.inbox) > 0 {
 			// What the clerk has in hand may be for this volume.
 			d.idle = true
@@ -94,11 +100,11 @@ func (m *Mover) next(d *drive) task {
 				return t
 			}
 		}
-		target.drive = d
+		target.drive, d.class = d, class
 		if target.useReady() {
 			return m.takeUseLocked(d, target)
 		}
-		d.archiving = other[0].Archive
+		d.archiving, d.recalling = archive, !archive
 		return task{kind: doExchange, target: target}
 	}
 	return m.restLocked(d, now)
@@ -115,36 +121,38 @@ func (m *Mover) cleanLocked(d *drive) (task, bool) {
 }
 
 // workLocked chooses between reading and archiving on the volume that d has.
-// Recalls go first, as somebody waits for them, unless they wait for archiving
-// themselves. The two take turns when both cannot wait.
-func (m *Mover) workLocked(d *drive, now time.Time, archiveHere bool) task {
-	reads := d.vol.queue.Len() > 0
+func (m *Mover) workLocked(d *drive, now time.Time, archiveHere, mayRecall bool) task {
+	reads := mayRecall && d.vol.queue.Len() > 0
 	if archiveHere {
 		a := m.archiveDemandLocked()
-		if !reads || !d.wrote && (a.Urgent || m.cfg.Schedule.Overdue(now, &a)) {
+		if m.cfg.Schedule.Archives(now, reads, d.wrote, &a) {
 			d.archiving, d.wrote = true, true
+			m.served[schedule.ArchiveClass] = now
 			return task{kind: doArchive}
 		}
 	}
-	d.wrote = false
-	k, _, _ := d.vol.queue.Next()
+	d.wrote, d.recalling = false, true
+	k, class, _, _ := d.vol.queue.Next(now, &m.cfg.Schedule)
+	if class == d.class {
+		m.served[class] = now
+	}
 	r := m.recalls[k]
 	r.state = active
 	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy}}
 }
 
-// elsewhereLocked returns the best demand that needs an exchange in d, as a list
-// of one or none, and its volume. There is none if another drive is better for it.
-func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedule.Demand, *volume) {
-	var ds []schedule.Demand
-	var vs []*volume
+// elsewhereLocked returns the demands that d could serve after an exchange, and their volumes.
+func (m *Mover) elsewhereLocked(d *drive, archive, recall bool) (ds []schedule.Demand, vs []*volume) {
 	for _, v := range m.volumes {
 		if v.claimed() || v.away || v.queue.Len()+len(v.uses) == 0 || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
 			continue
 		}
-		demand := recallDemand(v)
+		demand := schedule.Demand{Volume: v.barcode()}
+		if recall {
+			demand = recallDemand(v)
+		}
 		if len(v.uses) > 0 {
-			demand = join(demand, useDemand(v))
+			demand = demand.Join(useDemand(v))
 		}
 		ds, vs = append(ds, demand), append(vs, v)
 	}
@@ -153,11 +161,7 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedu
 			ds, vs = append(ds, m.archiveDemandLocked()), append(vs, v)
 		}
 	}
-	i := m.cfg.Schedule.Choose(now, ds)
-	if i < 0 || m.betterDriveLocked(d, vs[i], ds[i].Archive) {
-		return nil, nil
-	}
-	return ds[i : i+1], vs[i]
+	return ds, vs
 }
 
 // betterDriveLocked says whether a drive that is idle, and so has been woken too,
@@ -167,10 +171,9 @@ func (m *Mover) betterDriveLocked(d *drive, v *volume, archive bool) bool {
 		if e == d || e.out() || !e.idle {
 			continue
 		}
-		if archive && e.vol != nil && e.vol.hasRoom() && m.mayArchiveLocked(e) {
-			return true
-		}
-		if d.vol != nil && e.vol == nil && m.mayMountLocked(e, v) && (!archive || m.mayArchiveLocked(e)) {
+		may := !archive || m.mayArchiveLocked(e)
+		r := schedule.Rival{Ready: archive && may && e.vol != nil && e.vol.hasRoom(), Loaded: e.vol != nil, May: may && m.mayMountLocked(e, v)}
+		if r.Better(d.vol != nil) {
 			return true
 		}
 	}
@@ -226,21 +229,6 @@ func betterTarget(v, w *volume) bool {
 		return v.rec.Used > w.rec.Used
 	}
 	return v.rec.Barcode < w.rec.Barcode
-}
-
-// mayArchiveLocked says whether there is archive work that d may take: at most
-// ArchiveDrives drives do so at a time.
-func (m *Mover) mayArchiveLocked(d *drive) bool {
-	if len(m.archive) == 0 {
-		return false
-	}
-	n := 0
-	for _, e := range m.drives {
-		if e != d && e.archiving {
-			n++
-		}
-	}
-	return n < m.cfg.ArchiveDrives
 }
 
 // archiveStuckLocked returns an error if there is archive work and no drive and
@@ -307,23 +295,7 @@ func recallDemand(v *volume) schedule.Demand {
 }
 
 func (m *Mover) archiveDemandLocked() schedule.Demand {
-	return schedule.Demand{
-		Archive: true, Slivers: len(m.archive), Oldest: m.archive[0].since,
-		Urgent: m.pressure || m.asideN > 0,
-	}
-}
-
-// join adds the demand b to a, for the same volume.
-func join(a, b schedule.Demand) schedule.Demand {
-	if a.Slivers == 0 {
-		return b
-	}
-	a.Slivers += b.Slivers
-	a.Bytes += b.Bytes
-	a.Urgent = a.Urgent || b.Urgent
-	a.Archive = a.Archive && b.Archive
-	if b.Oldest.Before(a.Oldest) {
-		a.Oldest = b.Oldest
-	}
-	return a
+	d := schedule.Demand{Archive: true, Slivers: len(m.archive), Urgent: m.pressure || m.asideN > 0}
+	d.Oldest[schedule.ArchiveClass] = m.archive[0].since
+	return d
 }

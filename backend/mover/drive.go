@@ -9,6 +9,7 @@ import (
 	"sliod/backend/sliver"
 	"sliod/tape"
 	"sliod/tape/ltfs"
+	"sliod/tape/schedule"
 )
 
 type driveState uint8
@@ -49,9 +50,11 @@ type drive struct {
 	blocked   string // why the library cannot use it, while nothing of ours is in it
 	idle      bool   // waits, and would take work
 	archiving bool
-	cleanNow  bool // it asks to be cleaned, and refuses to work
-	cleanSoon bool // it asks to be cleaned
-	cleaned   int  // how often it was cleaned since it last worked
+	recalling bool
+	cleanNow  bool           // it asks to be cleaned, and refuses to work
+	cleanSoon bool           // it asks to be cleaned
+	cleaned   int            // how often it was cleaned since it last worked
+	class     schedule.Class // for whose sake it was given its volume
 	mountedAt time.Time
 	idleSince time.Time
 	strikes   map[catalog.VolumeNo]bool // volumes that failed in it

@@ -255,7 +255,7 @@ func TestStopCutShort(t *testing.T) {
 	release := r.lib.Hang(0)
 	defer release()
 	k := keyOf(f, 0)
-	r.cache.Want(k, r.behind(k))
+	r.cache.Want(k, r.behind(k), vfs.Client)
 	r.eventually("the drive reads", func(s Status) bool { return s.Drives[0].State == "reading" })
 	r.crash()
 	if err := r.archiveErr(f); !stderrors.Is(err, errClosed) {
@@ -462,7 +462,7 @@ func TestCoalesce(t *testing.T) {
 	r.evict(f)
 	release := r.lib.Hang(0)
 	k := keyOf(f, 0)
-	seq, started := r.cache.Want(k, r.behind(k))
+	seq, started := r.cache.Want(k, r.behind(k), vfs.Client)
 	if !started {
 		t.Fatal("no fault was started")
 	}

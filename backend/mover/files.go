@@ -3,6 +3,7 @@ package mover
 import (
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 	"sliod/tape/ltfs"
 )
 
@@ -14,8 +15,9 @@ type Files interface {
 	// fault.
 	Locate(k sliver.Key) (Located, error)
 	// Next starts faults, through the cache, for at most limit absent slivers
-	// that follow k in its file. Somebody waits for k, and its drive stands there.
-	Next(k sliver.Key, limit int) []Want
+	// that follow k in its file, of a class. Somebody of that class waits for k, and its
+	// drive stands there.
+	Next(k sliver.Key, limit int, class vfs.Class) []Want
 	// Plan says what there is to archive of a file; nil if the file is gone.
 	Plan(f sliver.FileID) (*Plan, error)
 	// Archived is called when the content named by done is on the medium. It

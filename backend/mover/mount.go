@@ -47,7 +47,7 @@ func (d *drive) mounted(v *volume) error {
 	m := d.m
 	m.mu.Lock()
 	d.vol, d.mountedAt = v, time.Now()
-	v.queue.Rewind()
+	v.queue.Mounted(time.Now(), &m.cfg.Schedule)
 	m.stats.Mounts++
 	m.wakeLocked()
 	m.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 	"sliod/tape"
+	"sliod/tape/schedule"
 )
 
 // Mover archives and recalls. Its methods are safe for concurrent use.
@@ -53,6 +54,7 @@ type Mover struct {
 	looked   bool              // there was an inventory
 	lookedAt time.Time         // when the last one began
 	recalls  map[sliver.Key]*recall
+	served   schedule.Times // when a drive last worked for each class
 	inbox    []*recall
 	locating int       // recalls of the inbox that are looked at just now
 	aside    []*recall // oldest first; entries that are in another state are stale

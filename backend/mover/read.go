@@ -20,7 +20,7 @@ const suspectAfter = 3
 // read serves one recall from the mounted volume.
 func (d *drive) read(j job) {
 	m := d.m
-	alive, waiters := m.cache.FaultWanted(j.key, j.seq)
+	alive, waiters, class := m.cache.FaultWanted(j.key, j.seq)
 	if !alive {
 		m.forget(j)
 		return
@@ -36,7 +36,7 @@ func (d *drive) read(j job) {
 	m.retryAsideLocked(asideStep)
 	m.mu.Unlock()
 	if waiters > 0 && m.cfg.ReadAhead > 0 {
-		for _, w := range m.files.Next(j.key, m.cfg.ReadAhead) {
+		for _, w := range m.files.Next(j.key, m.cfg.ReadAhead, class) {
 			m.Recall(w.Key, w.Seq)
 			m.locateNow(w.Key)
 		}

@@ -34,6 +34,8 @@ type recall struct {
 	since    time.Time
 	state    recallState
 	unwanted bool // nobody waited when last heard
+	reclass  bool // the class has changed while it was being located
+	class    schedule.Class
 
 	loc      Located // of seq
 	copy     catalog.Copy
@@ -89,6 +91,17 @@ func (m *Mover) Unwanted(k sliver.Key, seq uint64) {
 	defer m.mu.Unlock()
 	if r := m.recalls[k]; r != nil && r.seq == seq {
 		r.unwanted = true
+		m.unqueueLocked(r)
+	}
+}
+
+// Reclass says that the class of those who wait for fault seq of sliver k has
+// changed. It never blocks.
+func (m *Mover) Reclass(k sliver.Key, seq uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.recalls[k]; r != nil && r.seq == seq {
+		r.reclass = true
 		m.unqueueLocked(r)
 	}
 }
@@ -256,7 +269,7 @@ func (m *Mover) beginLocateLocked(r *recall) {
 	}
 	r.state = locating
 	seq, unwanted := r.seq, r.unwanted
-	r.unwanted = false
+	r.unwanted, r.reclass = false, false
 	m.locating++
 	m.mu.Unlock()
 	m.locate(r, seq, unwanted)
@@ -273,7 +286,7 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 		m.mu.Unlock()
 		return
 	}
-	alive, waiters := m.cache.FaultWanted(r.key, seq)
+	alive, waiters, class := m.cache.FaultWanted(r.key, seq)
 	if !alive {
 		m.mu.Lock()
 		m.forgetLocked(r, seq)
@@ -289,19 +302,19 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 		return
 	}
 	m.mu.Lock()
-	if r.seq != seq || r.unwanted || m.closing {
+	if r.seq != seq || r.unwanted || r.reclass || m.closing {
 		m.toInboxLocked(r)
 		m.mu.Unlock()
 		return
 	}
-	r.loc, r.waiters = loc, waiters
+	r.loc, r.waiters, r.class = loc, waiters, schedule.Class(class)
 	v, c, err := m.pickCopyLocked(r)
 	var away *awayVolume
 	if stderrors.As(err, &away) && time.Since(m.lookedAt) > m.cfg.LookAgain {
 		m.mu.Unlock()
 		m.lookAgain(nil) // it may have come back by hand
 		m.mu.Lock()
-		if r.seq != seq || r.unwanted || m.closing {
+		if r.seq != seq || r.unwanted || r.reclass || m.closing {
 			m.toInboxLocked(r)
 			m.mu.Unlock()
 			return
@@ -310,7 +323,7 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 	}
 	if err == nil {
 		r.vol, r.copy, r.state = v, c, queued
-		v.queue.Add(r.key, placeOf(c), loc.ArchLen, r.since)
+		v.queue.Add(r.key, r.class, placeOf(c), loc.ArchLen, r.since)
 		m.wakeLocked()
 	}
 	m.mu.Unlock()

@@ -156,6 +156,7 @@ type quiet struct{}
 
 func (quiet) Fault(sliver.Key, uint64)                 {}
 func (quiet) Unwanted(sliver.Key, uint64)              {}
+func (quiet) Reclass(sliver.Key, uint64)               {}
 func (quiet) Merged(sliver.Key, int, *vfs.Waiter, int) {}
 func (quiet) Pressure()                                {}
 

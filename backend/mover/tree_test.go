@@ -49,6 +49,7 @@ func newTree(t testing.TB, cat *catalog.Catalog, c *cache.Cache) *tree {
 
 func (tr *tree) Fault(k sliver.Key, seq uint64)    { tr.m.Recall(k, seq) }
 func (tr *tree) Unwanted(k sliver.Key, seq uint64) { tr.m.Unwanted(k, seq) }
+func (tr *tree) Reclass(k sliver.Key, seq uint64)  { tr.m.Reclass(k, seq) }
 
 // Pressure has what is dirty archived, as package backend does.
 func (tr *tree) Pressure() {
@@ -99,13 +100,13 @@ func (tr *tree) Locate(k sliver.Key) (Located, error) {
 	}, nil
 }
 
-func (tr *tree) Next(k sliver.Key, limit int) (ws []Want) {
+func (tr *tree) Next(k sliver.Key, limit int, class vfs.Class) (ws []Want) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	for i := 1; i <= min(limit, tr.ahead); i++ {
 		next := keyOf(k.File, k.No+sliver.No(i))
 		if b := tr.behind(next); b.State == sliver.Absent {
-			if seq, started := tr.cache.Want(next, b); started {
+			if seq, started := tr.cache.Want(next, b, class); started {
 				ws = append(ws, Want{next, seq})
 			}
 		}

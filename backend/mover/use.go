@@ -8,6 +8,7 @@ import (
 	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
+	"sliod/backend/vfs"
 	"sliod/tape"
 	"sliod/tape/ltfs"
 	"sliod/tape/schedule"
@@ -31,6 +32,9 @@ type UseOptions struct {
 	// volume's index lacked is written before, and what the function has changed in the
 	// index afterwards.
 	Write bool
+	// Class is how urgent it is. The zero value is that of a command which somebody
+	// waits for.
+	Class vfs.Class
 }
 
 // use is a volume that somebody wants to have. Guarded by Mover.mu, but for
@@ -163,7 +167,13 @@ func (m *Mover) failUsesLocked(v *volume, err error) {
 }
 
 func useDemand(v *volume) schedule.Demand {
-	return schedule.Demand{Volume: v.barcode(), Slivers: len(v.uses), Oldest: v.uses[0].since}
+	d := schedule.Demand{Volume: v.barcode(), Slivers: len(v.uses)}
+	for _, u := range v.uses {
+		var t schedule.Times
+		t[u.o.Class] = u.since
+		d.Oldest.Join(t)
+	}
+	return d
 }
 
 // useReady says whether a use of v can begin. An export waits for the recalls that were there
@@ -177,6 +187,7 @@ func (m *Mover) takeUseLocked(d *drive, v *volume) task {
 	u := v.uses[0]
 	m.dropUseLocked(u)
 	u.begun = true
+	m.served[u.o.Class] = time.Now()
 	d.used = true
 	return task{kind: doUse, use: u}
 }

@@ -30,7 +30,7 @@ type volume struct {
 	recorded        uint64 // Mover.recorded when its record was changed last
 	missed          bool   // that it is away was said when somebody wanted it
 
-	queue      *schedule.Queue[sliver.Key]
+	queue      *schedule.Classes[sliver.Key]
 	uses       []*use // that wait, oldest first
 	readErrors int
 	indexTried bool   // its index was to be brought up to date since it is suspect

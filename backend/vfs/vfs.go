@@ -73,6 +73,8 @@ type Waiter struct {
 	// Kind is the tree's own note of why this waits, Owner of what for.
 	Kind  uint8
 	Owner any
+	// Class is how urgent the request is. It is set before the call that may park it.
+	Class Class
 
 	list       *WaitList
 	prev, next *Waiter

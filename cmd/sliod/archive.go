@@ -50,7 +50,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 			Log: log, BatchBytes: cfg.Archive.BatchBytes, BatchTime: cfg.Archive.BatchTime,
 			SHA256:    cfg.Archive.SHA256 == "on",
 			ReadAhead: orNone(cfg.Recall.Ahead), IndexBytes: cfg.Index.Bytes, IndexInterval: cfg.Index.Interval,
-			Linger: orNone(cfg.Mount.Linger), Cleaning: cfg.Library.Cleaning, Pools: pools,
+			Linger: orNone(cfg.Mount.Linger), WriteShare: max(cfg.Drives.WriteShare, 1e-9), ReadShare: max(cfg.Drives.ReadShare, 1e-9), Cleaning: cfg.Library.Cleaning, Pools: pools,
 		},
 		Import: backend.ImportDefaults{
 			UID: idOr(cfg.Import.UID, os.Getuid()), GID: idOr(cfg.Import.GID, os.Getgid()), Mode: cfg.Import.Mode, DirMode: cfg.Import.DirMode,

@@ -20,7 +20,7 @@ PATH is a path in the archive, with or without a leading slash.`,
 		SilenceErrors: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			a.began = true
-			if a.serverAddr != "" && (c.Name() == "serve" || c.Name() == "version" || c.Name() == "discover" || c.Name() == "rebuild" || c.Name() == "mount" || c.Name() == "virtiofs" || c.HasParent() && c.Parent().Name() == "cert") {
+			if a.serverAddr != "" && (c.Name() == "serve" || c.Name() == "version" || c.Name() == "discover" || c.Name() == "rebuild" || c.Name() == "mount" || c.Name() == "virtiofs" || c.Name() == "simulate" || c.Name() == "generate" || c.HasParent() && c.Parent().Name() == "cert") {
 				return &usageError{"--server is for the commands that talk to a server; " + c.CommandPath() + " does not"}
 			}
 			return nil
@@ -33,7 +33,7 @@ PATH is a path in the archive, with or without a leading slash.`,
 	a.tlsFlags(f)
 	root.AddCommand(a.newServe(), a.newMount(), a.newVirtiofs(), a.newStatus(), a.newList(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newDiscover(), a.newRebuild(), a.newVersion())
 	root.AddCommand(a.newJobs()...)
-	root.AddCommand(a.newFormat(), a.newLabel(), a.newImport(), a.newVerify(), a.newCert())
+	root.AddCommand(a.newFormat(), a.newLabel(), a.newImport(), a.newVerify(), a.newCert(), a.newSimulate())
 	return root
 }
 

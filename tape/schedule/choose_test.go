@@ -12,22 +12,32 @@ import (
 	"pgregory.net/rapid"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 )
 
 // TestScripts runs the golden scripts in testdata: one drive, several volumes,
 // a clock that stands still until told.
 //
-//	policy max-wait=10m turn=3m
-//	add vol=A block=100 [off=0] [bytes=1048576] key...
+//	policy max-wait=10m turn=3m [class=bulk]
+//	volume A goal=time [generation=LTO-9]    how requests of A are put in order; else nothing is known of a volume
+//	add                                      lines of: volume key block offset MiB [class]
 //	advance 30s
-//	serve n=3        takes n requests of the mounted volume
-//	decide           stay, exchange or idle, and does it
-//	drop vol=A key
+//	serve n=3        takes n requests of the mounted volume; the clock goes on by what the model says that they take
+//	decide           stay, exchange or idle, and does it; an exchange is followed by replan
+//	replan           puts the clients' requests of the mounted volume in order as a whole, if that pays
+//	recommend key... the drive's order of these
+//	plan             what the mounted volume's queue will do for clients: wrap, metres, estimate
+//	drop vol=A key=f1
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if strings.Contains(path, "decide/") {
+			return // of TestDecideScripts
+		}
 		p := DefaultPolicy
 		now := time.Unix(1000, 0)
-		queues := map[string]*Queue[string]{}
+		queues := map[string]*Classes[string]{}
+		var served Times
+		mountedFor := NumClasses
 		mounted, since := "", now
 		demand := func(v string) Demand {
 			q := queues[v]
@@ -43,23 +53,66 @@ func TestScripts(t *testing.T) {
 				var mw, turn string
 				td.ScanArgs(t, "max-wait", &mw)
 				td.ScanArgs(t, "turn", &turn)
-				p.MaxWait, _ = time.ParseDuration(mw)
-				p.Turn, _ = time.ParseDuration(turn)
+				class := "client"
+				td.MaybeScanArgs(t, "class", &class)
+				c, ok := ParseClass(class)
+				if !ok {
+					td.Fatalf(t, "no class %s", class)
+				}
+				p.MaxWait[c], _ = time.ParseDuration(mw)
+				p.Turn[c], _ = time.ParseDuration(turn)
 			case "add":
 				for line := range strings.Lines(td.Input) {
 					var vol, key string
 					var block uint64
 					var off uint32
 					var mib int
-					if _, err := fmt.Sscan(line, &vol, &key, &block, &off, &mib); err != nil {
+					class := "client"
+					if n, err := fmt.Sscan(line, &vol, &key, &block, &off, &mib, &class); n < 5 {
 						td.Fatalf(t, "%q: %v", line, err)
 					}
-					if queues[vol] == nil {
-						queues[vol] = NewQueue[string]()
+					c, ok := ParseClass(class)
+					if !ok {
+						td.Fatalf(t, "no class %s", class)
 					}
-					if !queues[vol].Add(key, place(block, off), mib<<20, now) {
+					if queues[vol] == nil {
+						queues[vol] = NewClasses[string](Planner{}, &p)
+					}
+					if !queues[vol].Add(key, c, place(block, off), mib<<20, now) {
 						fmt.Fprintf(&out, "%s is queued already\n", key)
 					}
+				}
+			case "volume":
+				vol, name, goal := td.CmdArgs[0].Key, "LTO-9", ""
+				td.ScanArgs(t, "goal", &goal)
+				td.MaybeScanArgs(t, "generation", &name)
+				lto, _ := geometry.ByName(name)
+				pl := Planner{Map: geometry.NewMap(geometry.Volume{Generation: lto, Partitions: 2})}
+				for _, pl.Goal = range []Goal{ByBlock, LeastTime, LeastWait} {
+					if pl.Goal.String() == goal {
+						break
+					}
+				}
+				queues[vol] = NewClasses[string](pl, &p)
+			case "replan":
+				q := queues[mounted].queues[Client]
+				fmt.Fprintf(&out, "%v\n", q.Stale(now))
+				q.Replan(now)
+			case "recommend":
+				var keys []string
+				for _, a := range td.CmdArgs {
+					keys = append(keys, a.Key)
+				}
+				queues[mounted].queues[Client].Recommend(now, keys)
+			case "plan":
+				q := queues[mounted].queues[Client]
+				for k, left := range q.Estimates(now) {
+					e := q.items[k]
+					late := ""
+					if e.pass == q.next {
+						late = ", next pass"
+					}
+					fmt.Fprintf(&out, "%s: wrap %d, %.0f m, in %.0f s%s\n", k, e.from.Wrap, e.from.Metres, left.Seconds(), late)
 				}
 			case "drop":
 				var vol, key string
@@ -76,13 +129,19 @@ func TestScripts(t *testing.T) {
 				n := 1
 				td.MaybeScanArgs(t, "n", &n)
 				for range n {
-					k, at, ok := "", Place{}, false
+					k, class, at, ok := "", NumClasses, Place{}, false
 					if q := queues[mounted]; q != nil {
-						k, at, ok = q.Next()
+						k, class, at, ok = q.Next(now, &p)
+						if ok && q.queues[class].planner.Map != unknown {
+							now = q.queues[class].doneAt
+						}
 					}
 					if !ok {
 						fmt.Fprintln(&out, "nothing")
 						break
+					}
+					if class == mountedFor {
+						served[class] = now
 					}
 					fmt.Fprintf(&out, "%s at %v+%d\n", k, at.Position, at.Offset)
 				}
@@ -93,14 +152,20 @@ func TestScripts(t *testing.T) {
 						others = append(others, demand(v))
 					}
 				}
-				i := p.Choose(now, others)
+				i, class := p.Choose(now, &served, others)
 				switch {
-				case p.Stay(now, since, demand(mounted), others):
+				case p.Stay(now, since, &served, demand(mounted), others):
 					fmt.Fprintf(&out, "stay on %q\n", mounted)
 				default:
+					mountedFor = class
 					mounted, since = string(others[i].Volume), now
-					queues[mounted].Rewind()
-					fmt.Fprintf(&out, "exchange to %q\n", mounted)
+					queues[mounted].Mounted(now, &p)
+					queues[mounted].Replan(now, &p)
+					fmt.Fprintf(&out, "exchange to %q", mounted)
+					if class != Client {
+						fmt.Fprintf(&out, " for %v", class)
+					}
+					out.WriteByte('\n')
 				}
 			default:
 				td.Fatalf(t, "unknown command %s", td.Cmd)
@@ -114,18 +179,24 @@ func TestChooseDoesNotDependOnOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Unix(10_000, 0)
 		ds := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Demand {
-			return Demand{
+			d := Demand{
 				Slivers: rapid.IntRange(0, 3).Draw(t, "slivers"),
 				Bytes:   rapid.Int64Range(0, 1<<32).Draw(t, "bytes"),
-				Oldest:  now.Add(-time.Duration(rapid.IntRange(0, 2000).Draw(t, "age")) * time.Second),
 				Urgent:  rapid.IntRange(0, 5).Draw(t, "urgent") == 0,
 			}
+			for c := range d.Oldest {
+				if rapid.Bool().Draw(t, "has") || c == int(Bulk) {
+					d.Oldest[c] = now.Add(-time.Duration(rapid.IntRange(0, 9000).Draw(t, "age")) * time.Second)
+				}
+			}
+			return d
 		}), 0, 8).Draw(t, "demands")
 		for i := range ds {
 			ds[i].Volume = tape.Barcode(fmt.Sprintf("A%05dL9", i))
 		}
 		p := DefaultPolicy
-		i := p.Choose(now, ds)
+		served := Times{now, now.Add(-time.Duration(rapid.IntRange(0, 9000).Draw(t, "bulk")) * time.Second)}
+		i, class := p.Choose(now, &served, ds)
 		if i < 0 {
 			if slices.ContainsFunc(ds, func(d Demand) bool { return d.Slivers > 0 }) {
 				t.Fatal("work was not seen")
@@ -137,37 +208,28 @@ func TestChooseDoesNotDependOnOrder(t *testing.T) {
 			t.Fatal("a demand without work was chosen")
 		}
 		for _, d := range ds {
-			if d.Slivers > 0 && !want.Urgent && !d.Urgent && p.Overdue(now, &d) && d.Oldest.Before(want.Oldest) {
+			at := d.Oldest[class]
+			if d.Slivers > 0 && !want.Urgent && !d.Urgent && p.Overdue(now, class, at) && at.Before(want.Oldest[class]) {
 				t.Fatalf("%v is overdue and older than %v", d, want)
 			}
 		}
 		shuffled := slices.Clone(ds)
 		rand.New(rand.NewSource(1)).Shuffle(len(shuffled), func(a, b int) { shuffled[a], shuffled[b] = shuffled[b], shuffled[a] })
-		if got := shuffled[p.Choose(now, shuffled)]; got != want {
+		j, _ := p.Choose(now, &served, shuffled)
+		if got := shuffled[j]; got != want {
 			t.Fatalf("chose %v, in another order %v", want, got)
 		}
 	})
 }
 
-// TestStarvation simulates one drive, a volume with endless work and another
-// with one request: that one is served within MaxWait, a Turn and an exchange.
-func TestStarvation(t *testing.T) {
-	p := DefaultPolicy
-	start := time.Unix(0, 0)
-	lone := Demand{Volume: "B", Slivers: 1, Bytes: 1 << 20, Oldest: start}
-	for now := start; ; now = now.Add(time.Second) {
-		busy := Demand{Volume: "A", Slivers: 5000, Bytes: 5000 << 20, Oldest: now.Add(-time.Second)}
-		if !p.Stay(now, start, busy, []Demand{lone}) {
-			break
-		}
-		if now.Sub(start) > p.MaxWait+p.Turn {
-			t.Fatal("the lone request waits for ever")
-		}
-	}
-	if !p.Stay(start, start, Demand{Volume: "A"}, nil) {
+// TestStay has what no script reaches.
+func TestStay(t *testing.T) {
+	p, start, served := DefaultPolicy, time.Unix(5000, 0), Times{}
+	if !p.Stay(start, start, &served, Demand{Volume: "A"}, nil) {
 		t.Error("a volume without work leaves though nothing else is wanted")
 	}
-	if p.Stay(start, start, Demand{Volume: "A", Slivers: 1}, []Demand{{Slivers: 1, Archive: true, Urgent: true, Oldest: start}}) {
+	archive := Demand{Slivers: 1, Archive: true, Urgent: true, Oldest: Times{Bulk: start}}
+	if p.Stay(start, start, &served, Demand{Volume: "A", Slivers: 1, Oldest: Times{Client: start}}, []Demand{archive}) {
 		t.Error("urgent archive work waits for a recall")
 	}
 }

@@ -1,0 +1,116 @@
+package mover
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"sliod/backend/sliver"
+	"sliod/backend/vfs"
+	"sliod/tape/schedule"
+)
+
+// parkAs parks a reader of a class on a sliver. Its waker tells done the key.
+func (r *rig) parkAs(k sliver.Key, class vfs.Class, done func(sliver.Key)) *vfs.Waiter {
+	r.t.Helper()
+	w := &vfs.Waiter{Class: class, Waker: wakeFunc(func(error) { done(k) })}
+	r.tree.mu.Lock()
+	defer r.tree.mu.Unlock()
+	if _, err := r.cache.Read(k, r.behind(k), 0, 1, w); err != vfs.ErrParked {
+		r.t.Fatalf("read of sliver %v: %v", k, err)
+	}
+	return w
+}
+
+type wakeFunc func(error)
+
+func (f wakeFunc) Wake(_ int, err error) { f(err) }
+
+// TestClientGoesBeforeABulkJob: on one volume, a sliver that a client comes to want is
+// read before the rest of a job that wants it as well, and no longer when the client has gone.
+func TestClientGoesBeforeABulkJob(t *testing.T) {
+	r := newRig(t, setup{cfg: Config{ReadAhead: -1}})
+	f := r.fill(1, 8*mib)[0]
+	r.archive(f)
+	r.evict(f)
+	release := r.lib.Hang(0)
+	var mu sync.Mutex
+	var order []sliver.No
+	var all sync.WaitGroup
+	done := func(k sliver.Key) {
+		mu.Lock()
+		order = append(order, k.No)
+		mu.Unlock()
+		all.Done()
+	}
+	all.Add(8)
+	r.parkAs(keyOf(f, 0), vfs.Bulk, done)
+	r.eventually("the drive reads", func(s Status) bool { return s.Drives[0].State == "reading" })
+	for no := sliver.No(1); no < 8; no++ {
+		r.parkAs(keyOf(f, no), vfs.Bulk, done)
+	}
+	classOf := func(no sliver.No, class schedule.Class) func(Status) bool {
+		return func(Status) bool {
+			r.m.mu.Lock()
+			defer r.m.mu.Unlock()
+			rc := r.m.recalls[keyOf(f, no)]
+			return rc != nil && rc.state == queued && rc.class == class
+		}
+	}
+	for no := sliver.No(1); no < 8; no++ {
+		r.eventually("all are queued", classOf(no, schedule.Bulk))
+	}
+	all.Add(2)
+	r.parkAs(keyOf(f, 6), vfs.Client, func(sliver.Key) { all.Done() })
+	gone := r.parkAs(keyOf(f, 5), vfs.Client, done)
+	r.eventually("the client's sliver is raised", classOf(6, schedule.Client))
+	r.eventually("the client's sliver is raised", classOf(5, schedule.Client))
+	if !r.cache.Cancel(gone) {
+		t.Fatal("it was not parked")
+	}
+	all.Done()
+	r.eventually("it is lowered again", classOf(5, schedule.Bulk))
+	release()
+	all.Wait()
+	if want := []sliver.No{0, 6, 1, 2, 3, 4, 5, 7}; !slices.Equal(order, want) {
+		t.Errorf("read in the order %v, want %v", order, want)
+	}
+}
+
+// TestShares: how many drives may do what is a share of them, of at least one.
+func TestShares(t *testing.T) {
+	for _, x := range []struct {
+		of      float64
+		n, want int
+	}{{0.5, 1, 1}, {0.5, 2, 1}, {0.5, 3, 1}, {0.5, 4, 2}, {1, 3, 3}, {0.1, 4, 1}, {0.75, 4, 3}, {0.7, 10, 7}} {
+		if got := schedule.Share(x.of, x.n); got != x.want {
+			t.Errorf("%v of %d drives: %d, want %d", x.of, x.n, got, x.want)
+		}
+	}
+}
+
+// TestReadShareLeavesADriveToWriting: with two drives that are wanted for recalls and
+// for archiving, and a read share of one, both kinds of work are under way at once; without
+// archive work both drives recall.
+func TestReadShareLeavesADriveToWriting(t *testing.T) {
+	r := newRig(t, setup{drives: 2, slots: 6, cfg: Config{RecallDrives: 1, ArchiveDrives: 1}})
+	m := r.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, b := m.drives[0], m.drives[1]
+	if !m.mayRecallLocked(a) || !m.mayRecallLocked(b) {
+		t.Error("without archive work a drive may not recall")
+	}
+	m.archive = append(m.archive, &archiveItem{})
+	defer func() { m.archive = nil }()
+	b.recalling = true
+	defer func() { b.recalling = false }()
+	if m.mayRecallLocked(a) || !m.mayRecallLocked(b) {
+		t.Error("both drives may recall while there is archive work")
+	}
+	b.recalling, b.archiving = false, true
+	defer func() { b.archiving = false }()
+	if !m.mayRecallLocked(a) {
+		t.Error("a drive may not recall though the other one archives")
+	}
+}
