@@ -79,15 +79,21 @@ func judge(t *testing.T, output string, status int) {
 	t.Logf("%d tests passed", strings.Count(output, "    --- PASS"))
 }
 
-// haveFUSE says whether this machine can mount by FUSE: tests do so here in addition to
-// the guest, where they always run.
-func haveFUSE(t *testing.T) bool {
+// requireFUSE skips a test that mounts by FUSE on this machine, with the reason, where that
+// cannot be done, and fails it under SLIOD_REQUIRE_ALL=1.
+func requireFUSE(t *testing.T) {
 	t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
-		t.Log("no FUSE, or not root: it is done in the guest only")
-		return false
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		guest.SkipOrFail(t, "no FUSE on this machine: load the module fuse, or give the container /dev/fuse: "+err.Error())
 	}
-	return true
+	_ = f.Close() // nothing was done with it
+	if os.Geteuid() != 0 {
+		guest.SkipOrFail(t, "mounting for several users needs root")
+	}
+	if out, err := exec.CommandContext(t.Context(), "unshare", "-m", "true").CombinedOutput(); err != nil {
+		guest.SkipOrFail(t, "mounting needs the capability CAP_SYS_ADMIN: "+string(out))
+	}
 }
 
 // publicDir is a temporary directory that other users can reach.
@@ -124,9 +130,7 @@ func mountBridge(t *testing.T, s *server, options string) (dir string) {
 // TestBridgePosixHere is TestBridgePosix on this machine, where it is fast: with more
 // names, and the race detector if the tests have it.
 func TestBridgePosixHere(t *testing.T) {
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	suite := guest.BuildTest(t, "sliod/posix", "")
 	local := filepath.Join(publicDir(t), "mnt")
 	s := start(t, stateDir(t), settings{cache: "256MiB", mount: local})
