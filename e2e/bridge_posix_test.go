@@ -16,7 +16,7 @@ import (
 const (
 	lacksLocal  = "separate-flock,Tmpfile"
 	lacksRemote = lacksLocal + ",nlink0,NlinkZero,FstatDeleted,unknown-groups"
-	lacksV9fs   = "separate-flock,nlink0,nanoseconds,btime,no-acl,mmap-shared,mmap-append,ofd,killpriv,empty-xattr,unknown-groups,client-groups," +
+	lacksV9fs   = "separate-flock,nlink0,nanoseconds,btime,mmap-shared,mmap-append,ofd,killpriv,empty-xattr,unknown-groups,client-groups," +
 		"flock-of-copies,NlinkZero,FstatDeleted,Fallocate,FallocateKeepSize,LseekHoleSeeksToEOF,LseekEnxioCheck,Tmpfile"
 	// inGuest is what FUSE of the guest's kernel does not have, older than Linux 6.6, and what
 	// takes minutes where a processor is emulated: TestBridgePosixHere has that.
@@ -40,7 +40,7 @@ END
 sliod serve --state /tmp/state --config c.toml --listen unix:/tmp/s --mount /mnt/a >serve.log 2>&1 &
 n=0; until grep -q 'mount it by FUSE' serve.log; do n=$((n+1)); if [ $n = 600 ]; then cat serve.log; exit 1; fi; usleep 100000; done
 sliod mount -o log=/tmp/mount.log unix:/tmp/s /mnt/b
-mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,cache=none,uname=root /tmp/s /mnt/c
+mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,posixacl,cache=none,uname=root /tmp/s /mnt/c
 `
 
 // TestBridgePosix runs the suite of package posix in a guest: on the archive mounted in the
