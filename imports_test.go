@@ -21,13 +21,14 @@ const module = "sliod"
 var allowed = map[string][]string{
 	"backend/sliver": {}, // the words: a leaf
 	"backend/vfs":    {}, // the contract between server and trees: a leaf
+	"backend/acl":    {}, // access control lists: a leaf
 	"netaddr":        {}, // addresses, and sockets that package net does not know: a leaf
 	"export":         {}, // the rules of exports: a leaf
 	"cert":           {}, // certificates: a leaf
 
 	"backend/config": {"netaddr", "export"}, // the configuration file
 
-	"backend/catalog": {"backend/sliver"},
+	"backend/catalog": {"backend/sliver", "backend/acl"},
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
 	"backend/mover": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache",
 		"tape", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/schedule"},
@@ -35,7 +36,7 @@ var allowed = map[string][]string{
 	"backend/ltfsimport": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	"backend/rebuild":    {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	// The archive passes the library on to the mover; it never talks to a drive.
-	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "backend/ltfsimport", "tape"},
+	"backend": {"backend/sliver", "backend/vfs", "backend/acl", "backend/catalog", "backend/cache", "backend/mover", "backend/ltfsimport", "tape"},
 
 	"tape":                {},
 	"tape/scsi":           {"tape"},

@@ -26,7 +26,7 @@ const (
 const maxTarget = 4095
 
 func (n *node) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (vfs.Node, vfs.File, error) {
-	child, err := n.make(c, name, catalog.Inode{Mode: modeFile | uint32(mode)&modePerm, GID: gid})
+	child, err := n.make(c, name, catalog.Inode{Mode: modeFile | uint32(mode)&modePerm, GID: gid}, vfs.Umask(mode))
 	if stderrors.Is(err, linux.EEXIST) && flags&openExcl == 0 {
 		old, err := n.Walk(c, name)
 		if err != nil {
@@ -47,7 +47,7 @@ func (n *node) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.File
 }
 
 func (n *node) Mkdir(c *vfs.Cred, name string, mode p9.FileMode, gid uint32) (p9.QID, error) {
-	return n.makeQID(c, name, catalog.Inode{Mode: modeDir | uint32(mode)&modePerm, GID: gid})
+	return n.makeQID(c, name, catalog.Inode{Mode: modeDir | uint32(mode)&modePerm, GID: gid}, vfs.Umask(mode))
 }
 
 func (n *node) Symlink(c *vfs.Cred, name, target string, gid uint32) (p9.QID, error) {
@@ -57,7 +57,7 @@ func (n *node) Symlink(c *vfs.Cred, name, target string, gid uint32) (p9.QID, er
 	if len(target) > maxTarget {
 		return p9.QID{}, linux.ENAMETOOLONG
 	}
-	return n.makeQID(c, name, catalog.Inode{Mode: modeLink | 0o777, GID: gid, Target: target})
+	return n.makeQID(c, name, catalog.Inode{Mode: modeLink | 0o777, GID: gid, Target: target}, 0)
 }
 
 func (n *node) Mknod(c *vfs.Cred, name string, mode p9.FileMode, major, minor, gid uint32) (p9.QID, error) {
@@ -75,11 +75,11 @@ func (n *node) Mknod(c *vfs.Cred, name string, mode p9.FileMode, major, minor, g
 	default:
 		return p9.QID{}, linux.EINVAL
 	}
-	return n.makeQID(c, name, catalog.Inode{Mode: m, GID: gid, Major: major, Minor: minor})
+	return n.makeQID(c, name, catalog.Inode{Mode: m, GID: gid, Major: major, Minor: minor}, vfs.Umask(mode))
 }
 
-func (n *node) makeQID(c *vfs.Cred, name string, r catalog.Inode) (p9.QID, error) {
-	child, err := n.make(c, name, r)
+func (n *node) makeQID(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (p9.QID, error) {
+	child, err := n.make(c, name, r, umask)
 	if err != nil {
 		return p9.QID{}, err
 	}
@@ -88,8 +88,8 @@ func (n *node) makeQID(c *vfs.Cred, name string, r catalog.Inode) (p9.QID, error
 }
 
 // make adds a new file with the given mode, group, device and target to the
-// directory n.
-func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
+// directory n. umask is what its maker lets no file have, where the directory does not say.
+func (n *node) make(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (*node, error) {
 	fs, dir := n.ino.fs, n.ino
 	fs.ns.Lock()
 	defer fs.ns.Unlock()
@@ -111,6 +111,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 	}
 	now := fs.now()
 	r.Mode, r.GID = inherit(c, &d, r.Mode, r.GID)
+	inheritACL(&d, &r, umask)
 	r.UID, r.NLink, r.Generation, r.DataVersion, r.Parent = c.UID, 1, 1, 1, dir.id
 	r.Atime, r.Mtime, r.Ctime, r.Btime = now, now, now, now
 	r.Flags = catalog.FlagMetaDirty

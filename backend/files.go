@@ -96,6 +96,7 @@ func (f files) Plan(id sliver.FileID) (*mover.Plan, error) {
 		return nil, nil
 	}
 	p.Target = p.Inode.Target
+	p.Inode.ListXattrs(func(name string, value []byte) { p.Xattrs[name] = value })
 	p.Slivers = func(v catalog.VolumeNo, fn func(mover.OnTape) bool) error { return fs.slivers(id, v, fn) }
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Xattrs(id, func(name string, value []byte) bool {

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"sliod/backend/acl"
 	"sliod/backend/catalog"
 	"sliod/backend/ltfsimport"
 	"sliod/backend/sliver"
@@ -428,6 +429,11 @@ func TestImportOtherArchive(t *testing.T) {
 	if err := n.SetXattr(rootCred, "trusted.t", []byte("tt"), 0); err != nil {
 		t.Fatal(err)
 	}
+	list := "\x02\x00\x00\x00" + "\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\x41\x00\x00\x00" +
+		"\x04\x00\x04\x00\xff\xff\xff\xff" + "\x10\x00\x04\x00\xff\xff\xff\xff" + "\x20\x00\x04\x00\xff\xff\xff\xff"
+	if err := n.SetXattr(rootCred, acl.Access, []byte(list), 0); err != nil {
+		t.Fatal(err)
+	}
 	n.Release()
 	other.job(JobArchive, "/")
 	w := other
@@ -460,8 +466,8 @@ func TestImportOtherArchive(t *testing.T) {
 	if a := w.stat("in/f"); a.NLink != 2 || a.Mode != 0o100644 {
 		t.Errorf("%+v", a)
 	}
-	if w.stat("in/hard").NLink != 2 || w.xattrOf("in/f", "trusted.t") != "tt" {
-		t.Error("the hard link or the xattr is gone")
+	if w.stat("in/hard").NLink != 2 || w.xattrOf("in/f", "trusted.t") != "tt" || w.xattrOf("in/f", acl.Access) != list {
+		t.Error("the hard link, the xattr or the access list is gone")
 	}
 	if !bytes.Equal(w.content("in/both"), pattern(6, 2<<20)) || !bytes.Equal(w.content("in/hard"), pattern(7, 100_000)) {
 		t.Error("content differs")

@@ -33,7 +33,8 @@ const (
 func isDir(r *catalog.Inode) bool  { return r.Mode&modeType == modeDir }
 func isFile(r *catalog.Inode) bool { return r.Mode&modeType == modeFile }
 
-// access checks the mode bits of r for c: EACCES if they do not allow want.
+// access checks the mode bits of r for c, and its access control list: EACCES if they do
+// not allow want.
 // uid 0 may do all, but execute a file that nobody may execute.
 func access(c *vfs.Cred, r *catalog.Inode, want uint32) error {
 	if c.UID == 0 {
@@ -46,6 +47,11 @@ func access(c *vfs.Cred, r *catalog.Inode, want uint32) error {
 	switch {
 	case c.UID == r.UID:
 		bits >>= 6
+	case r.ACL != "" && r.Mode&0o070 != 0: // Linux takes a mask of nothing for no list
+		if !r.ACL.Permits(c.UID, c.InGroup, r.UID, r.GID, want) {
+			return linux.EACCES
+		}
+		return nil
 	case c.InGroup(r.GID):
 		bits >>= 3
 	}
@@ -89,4 +95,20 @@ func inherit(c *vfs.Cred, dir *catalog.Inode, mode, gid uint32) (newMode, newGID
 		mode &^= modeSGID
 	}
 	return mode, gid
+}
+
+// inheritACL sets the access control lists of a new file in dir, and its permission
+// bits: the default list of the directory says what the mode leaves, or else the maker's
+// umask.
+func inheritACL(dir, r *catalog.Inode, umask uint32) {
+	switch {
+	case r.Mode&modeType == modeLink:
+	case dir.DefaultACL == "":
+		r.Mode &^= umask
+	default:
+		r.ACL, r.Mode = dir.DefaultACL.Inherit(r.Mode)
+		if isDir(r) {
+			r.DefaultACL = dir.DefaultACL
+		}
+	}
 }

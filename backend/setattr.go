@@ -24,7 +24,7 @@ func (n *node) Setattr(c *vfs.Cred, mask p9.SetAttrMask, attr p9.SetAttr, writab
 			if c.UID != 0 && !c.InGroup(r.GID) {
 				m &^= modeSGID
 			}
-			r.Mode = r.Mode&modeType | m
+			r.Mode, r.ACL = r.Mode&modeType|m, r.ACL.Chmod(m)
 		}
 		if (mask.UID && uint32(attr.UID) != r.UID || mask.GID && uint32(attr.GID) != r.GID) && isFile(r) && !mask.Permissions {
 			clearSetID(r)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hugelgupf/p9/linux"
 
+	"sliod/backend/acl"
 	"sliod/backend/catalog"
 	"sliod/backend/vfs"
 )
@@ -31,6 +32,9 @@ func (n *node) Xattr(c *vfs.Cred, name string) ([]byte, error) {
 	if strings.HasPrefix(name, ownXattr) {
 		return n.ino.residencyXattr(name)
 	}
+	if acl.IsName(name) {
+		return aclXattr(&r, name)
+	}
 	var v []byte
 	err := n.ino.fs.cat.View(func(tx *catalog.Tx) (err error) {
 		v, err = tx.Xattr(n.ino.id, name)
@@ -44,6 +48,8 @@ func (n *node) Xattr(c *vfs.Cred, name string) ([]byte, error) {
 
 func (n *node) XattrList(c *vfs.Cred) ([]byte, error) {
 	var list []byte
+	r := n.ino.attr()
+	r.ListXattrs(func(name string, _ []byte) { list = append(append(list, name...), 0) })
 	err := n.ino.fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Xattrs(n.ino.id, func(name string, _ []byte) bool {
 			if c.UID == 0 || !strings.HasPrefix(name, "trusted.") {
@@ -74,6 +80,9 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 	}
 	if err := xattrAccess(c, &r, name, mayWrite); err != nil {
 		return err
+	}
+	if acl.IsName(name) {
+		return ino.setACLLocked(c, name, value)
 	}
 	now := ino.fs.now()
 	change := func(r *catalog.Inode) {
@@ -148,7 +157,7 @@ func xattrAccess(c *vfs.Cred, r *catalog.Inode, name string, want uint32) error 
 		}
 		return nil
 	case "system":
-		if name != "system.posix_acl_access" && name != "system.posix_acl_default" {
+		if !acl.IsName(name) || r.Mode&modeType == modeLink {
 			return linux.EOPNOTSUPP
 		}
 		if want == mayWrite && !owns(c, r) {

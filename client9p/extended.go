@@ -8,6 +8,10 @@ import (
 	"sliod/server/wire"
 )
 
+// UmaskShift is where the modes of Create, Mkdir and Mknod may have a umask in them, if
+// the server has agreed on the extension.
+const UmaskShift = wire.UmaskShift
+
 // Extended says whether the server has agreed on the extension (docs/protocol.md).
 // Without it the calls below are EOPNOTSUPP, and nothing is sent.
 func (c *Client) Extended() bool { return c.extended }

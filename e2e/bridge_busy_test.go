@@ -15,9 +15,7 @@ import (
 // mount is gone, and who has the file open is told. Where the control files of FUSE
 // (fusectl) are not mounted, this needs another way than where they are.
 func TestBridgeBusyHere(t *testing.T) {
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	mnt := filepath.Join(publicDir(t), "mnt")
 	s := start(t, stateDir(t), settings{mount: mnt})
 	name := filepath.Join(mnt, "open")

@@ -24,9 +24,7 @@ const bridgeReads = 1000
 // it, by read(2) and by faults of mapped files; what needs no tape is done meanwhile;
 // programs that wait can be ended; then every read gets its bytes.
 func TestBridgeParked(t *testing.T) {
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	a := newArchive(t, 2)
 	fs, err := bridge.New(t.Context(), local.New(a.fs), uint32(os.Getuid()), bridge.Options{})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 const (
 	lacksLocal  = "separate-flock,Tmpfile"
 	lacksRemote = lacksLocal + ",nlink0,NlinkZero,FstatDeleted,unknown-groups"
-	lacksV9fs   = "separate-flock,nlink0,nanoseconds,btime,no-acl,mmap-shared,mmap-append,ofd,killpriv,empty-xattr,unknown-groups,client-groups," +
+	lacksV9fs   = "separate-flock,nlink0,nanoseconds,btime,mmap-shared,mmap-append,ofd,killpriv,empty-xattr,unknown-groups,client-groups," +
 		"flock-of-copies,NlinkZero,FstatDeleted,Fallocate,FallocateKeepSize,LseekHoleSeeksToEOF,LseekEnxioCheck,Tmpfile"
 	// inGuest is what FUSE of the guest's kernel does not have, older than Linux 6.6, and what
 	// takes minutes where a processor is emulated: TestBridgePosixHere has that.
@@ -40,7 +40,7 @@ END
 sliod serve --state /tmp/state --config c.toml --listen unix:/tmp/s --mount /mnt/a >serve.log 2>&1 &
 n=0; until grep -q 'mount it by FUSE' serve.log; do n=$((n+1)); if [ $n = 600 ]; then cat serve.log; exit 1; fi; usleep 100000; done
 sliod mount -o log=/tmp/mount.log unix:/tmp/s /mnt/b
-mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,cache=none,uname=root /tmp/s /mnt/c
+mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,posixacl,cache=none,uname=root /tmp/s /mnt/c
 `
 
 // TestBridgePosix runs the suite of package posix in a guest: on the archive mounted in the
@@ -79,15 +79,21 @@ func judge(t *testing.T, output string, status int) {
 	t.Logf("%d tests passed", strings.Count(output, "    --- PASS"))
 }
 
-// haveFUSE says whether this machine can mount by FUSE: tests do so here in addition to
-// the guest, where they always run.
-func haveFUSE(t *testing.T) bool {
+// requireFUSE skips a test that mounts by FUSE on this machine, with the reason, where that
+// cannot be done, and fails it under SLIOD_REQUIRE_ALL=1.
+func requireFUSE(t *testing.T) {
 	t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
-		t.Log("no FUSE, or not root: it is done in the guest only")
-		return false
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		guest.SkipOrFail(t, "no FUSE on this machine: load the module fuse, or give the container /dev/fuse: "+err.Error())
 	}
-	return true
+	_ = f.Close() // nothing was done with it
+	if os.Geteuid() != 0 {
+		guest.SkipOrFail(t, "mounting for several users needs root")
+	}
+	if out, err := exec.CommandContext(t.Context(), "unshare", "-m", "true").CombinedOutput(); err != nil {
+		guest.SkipOrFail(t, "mounting needs the capability CAP_SYS_ADMIN: "+string(out))
+	}
 }
 
 // publicDir is a temporary directory that other users can reach.
@@ -124,9 +130,7 @@ func mountBridge(t *testing.T, s *server, options string) (dir string) {
 // TestBridgePosixHere is TestBridgePosix on this machine, where it is fast: with more
 // names, and the race detector if the tests have it.
 func TestBridgePosixHere(t *testing.T) {
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	suite := guest.BuildTest(t, "sliod/posix", "")
 	local := filepath.Join(publicDir(t), "mnt")
 	s := start(t, stateDir(t), settings{cache: "256MiB", mount: local})

@@ -86,9 +86,7 @@ func (w *slotWriter) check(t *testing.T, name string) {
 // TestBridgeServerKilled kills and stops a server under a bridge that is in use. The bridge
 // connects again; what was confirmed is there; who reads waits, and reads nothing wrong.
 func TestBridgeServerKilled(t *testing.T) {
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	dir := stateDir(t)
 	s := start(t, dir, settings{})
 	mnt := mountBridge(t, s, "")

@@ -64,9 +64,7 @@ func TestFio(t *testing.T) {
 // TestFioHere is TestFio on this machine's bridges, where it has FUSE.
 func TestFioHere(t *testing.T) {
 	fio := fioProgram(t)
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	local := filepath.Join(t.TempDir(), "mnt")
 	s := start(t, stateDir(t), settings{mount: local})
 	dir := mountBridge(t, s, "")

@@ -91,9 +91,7 @@ func TestFsx(t *testing.T) {
 
 // TestFsxHere runs the random operations on this machine's bridges, where it has FUSE.
 func TestFsxHere(t *testing.T) {
-	if !haveFUSE(t) {
-		return
-	}
+	requireFUSE(t)
 	ops := *fsxHere
 	if ops == 0 {
 		if ops = 100_000; len(raceArgs) > 0 {

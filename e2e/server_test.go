@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	stderrors "errors"
@@ -95,6 +96,8 @@ type settings struct {
 	speed string // of the library; "" is "instant"
 	cache string // size; "" is "64MiB"
 	mount string // directory to mount on by FUSE; "": none
+	// library are lines of the section [library]; "": capacity = "8GiB".
+	library string
 }
 
 func (o settings) toml() string {
@@ -106,8 +109,9 @@ func (o settings) toml() string {
 	if cache == "" {
 		cache = "64MiB"
 	}
+	library := cmp.Or(o.library, "capacity = \"8GiB\"\n")
 	// Nothing goes to tape but by a command.
-	return fmt.Sprintf("[cache]\nsize = %q\n[archive]\nidle = \"10h\"\ndirty = 0.9\n[library]\nspeed = %s\ncapacity = \"8GiB\"\n", cache, speed)
+	return fmt.Sprintf("[cache]\nsize = %q\n[archive]\nidle = \"10h\"\ndirty = 0.9\n[library]\nspeed = %s\n%s", cache, speed, library)
 }
 
 // server is a running sliod.

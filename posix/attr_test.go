@@ -239,16 +239,6 @@ func xattrEmpty(e *env) {
 	}
 }
 
-// Where there are no ACLs, nobody is made to believe so.
-func noACL(e *env) {
-	f := e.put("f", []byte("f"))
-	acl := []byte{2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255}
-	e.errno("set an ACL", unix.Setxattr(f, "system.posix_acl_access", acl, 0), unix.EOPNOTSUPP)
-	e.errno("default ACL", unix.Setxattr(e.dir, "system.posix_acl_default", acl, 0), unix.EOPNOTSUPP)
-	_, err := unix.Getxattr(f, "system.posix_acl_access", make([]byte, 100))
-	e.errno("get an ACL", err, unix.EOPNOTSUPP, unix.ENODATA)
-}
-
 func statfs(e *env) {
 	var st unix.Statfs_t
 	check(e, unix.Statfs(e.dir, &st))

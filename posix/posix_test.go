@@ -53,7 +53,6 @@ var suite = []struct {
 	{"Sockets", "", sockets},
 	{"XattrLimits", "", xattrLimits},
 	{"XattrEmpty", "empty-xattr", xattrEmpty},
-	{"NoACL", "no-acl", noACL},
 	{"Statfs", "", statfs},
 
 	{"Sparse", "", sparse},
@@ -79,6 +78,11 @@ var suite = []struct {
 	{"SetgidDirectory", "", setgidDirectory},
 	{"SetuidIsCleared", "killpriv", setuidCleared},
 	{"Umask", "", umask},
+	{"ACL", "acl", aclSet},
+	{"ACLChmod", "acl", aclChmod},
+	{"ACLErrors", "acl", aclErrors},
+	{"ACLPermits", "acl", aclPermits},
+	{"ACLInherit", "acl", aclInherit},
 }
 
 func TestMain(m *testing.M) {
@@ -101,7 +105,10 @@ func TestSuite(t *testing.T) {
 	if base == "" {
 		base = t.TempDir()
 		chmodUp(t, base)
-		lacks = append(lacks, "no-acl", "large-xattr")
+		lacks = append(lacks, "large-xattr")
+		if unix.Setxattr(base, aclAccess, aclValue("u::rwx,g::rwx,o::r-x"), 0) == unix.EOPNOTSUPP {
+			lacks = append(lacks, "acl") // a mount option of some file systems
+		}
 	}
 	known := map[string]bool{"": true, "large-xattr": true, "unknown-groups": true, "client-groups": true, "flock-of-copies": true}
 	for _, tc := range suite {

@@ -5,8 +5,11 @@ import (
 	"sliod/server/wire"
 )
 
-// permissionBits are the bits of a mode but its type: setuid, setgid and sticky too.
-const permissionBits = 0o7777
+// The bits of a mode: its type, and the others: setuid, setgid and sticky too.
+const (
+	typeBits       = 0o170000
+	permissionBits = 0o7777
+)
 
 // getattr serves Tgetattr. All attributes are kept, so all are valid.
 func (c *conn) getattr(q *wire.MsgTgetattr) (wire.Message, error) {

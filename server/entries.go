@@ -16,7 +16,7 @@ func (c *conn) mkdir(q *wire.MsgTmkdir) (wire.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	qid, err := f.node.Mkdir(f.cred, string(q.Name), q.Mode&permissionBits, q.GID)
+	qid, err := f.node.Mkdir(f.cred, string(q.Name), c.newMode(q.Mode)&^typeBits, q.GID)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (c *conn) mknod(q *wire.MsgTmknod) (wire.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	qid, err := f.node.Mknod(f.cred, string(q.Name), q.Mode, q.Major, q.Minor, q.GID)
+	qid, err := f.node.Mknod(f.cred, string(q.Name), c.newMode(q.Mode), q.Major, q.Minor, q.GID)
 	if err != nil {
 		return nil, err
 	}

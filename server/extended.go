@@ -2,10 +2,23 @@ package server
 
 import (
 	"github.com/hugelgupf/p9/linux"
+	"github.com/hugelgupf/p9/p9"
 
 	"sliod/backend/vfs"
 	"sliod/server/wire"
 )
+
+// newMode returns the mode that a client asks for. Those of the extension say their umask
+// in it.
+func (c *conn) newMode(mode p9.FileMode) p9.FileMode {
+	const plain = typeBits | permissionBits
+	if c.extended {
+		return mode & (plain | vfs.UmaskBits)
+	}
+	return mode & plain
+}
+
+var _ = [1]struct{}{}[wire.UmaskShift-vfs.UmaskShift] // they are the same bits
 
 // extended returns the open file of f as one that serves the extension.
 func (f *fid) extended() (vfs.Extended, error) {

@@ -135,3 +135,25 @@ func TestExtensionWaits(t *testing.T) {
 		t.Error(a)
 	}
 }
+
+// Those who speak the extension say the umask in the mode; of others these bits are
+// nothing, as before.
+func TestUmask(t *testing.T) {
+	e := newEnv(t)
+	const mode = 0o640 | 0o027<<wire.UmaskShift
+	for _, tc := range []struct {
+		c    *client
+		name string
+		want p9.FileMode
+	}{{e.dial(), "plain", 0o640}, {e.extended(), "extended", mode}} {
+		tc.c.ok(1, &wire.MsgTmkdir{Name: []byte(tc.name + "dir"), Mode: mode | 0o7<<28})
+		tc.c.ok(1, &wire.MsgTmknod{Name: []byte(tc.name + "node"), Mode: p9.ModeNamedPipe | mode})
+		tc.c.ok(1, &wire.MsgTwalk{Fid: 0, NewFid: 9})
+		tc.c.ok(1, &wire.MsgTlcreate{Fid: 9, Name: []byte(tc.name + "file"), Mode: mode})
+		for _, kind := range []string{"dir", "node", "file"} {
+			if got := e.fs.asked[tc.name+kind]; got&^0o170000 != tc.want {
+				t.Errorf("%s %s: the tree is asked for mode %o, want %o", tc.name, kind, got, tc.want)
+			}
+		}
+	}
+}

@@ -15,7 +15,8 @@ type memFS struct {
 	mu    sync.Mutex
 	root  *memFile
 	next  uint64
-	files map[string]*memFile // by name, for tests
+	files map[string]*memFile    // by name, for tests
+	asked map[string]p9.FileMode // modes of what was made, by name
 
 	nodes int // references that have not been released
 	opens int // open files
@@ -57,7 +58,7 @@ const (
 )
 
 func newMemFS() *memFS {
-	fs := &memFS{files: make(map[string]*memFile)}
+	fs := &memFS{files: make(map[string]*memFile), asked: make(map[string]p9.FileMode)}
 	fs.root = fs.newFile(nil, "", p9.ModeDirectory|0o777)
 	fs.root.parent = fs.root
 	return fs
@@ -297,11 +298,12 @@ func (n *memNode) make(name string, mode p9.FileMode) (*memFile, error) {
 	if n.f.children[name] != nil {
 		return nil, linux.EEXIST
 	}
-	return n.f.fs.newFile(n.f, name, mode), nil
+	n.f.fs.asked[name] = mode
+	return n.f.fs.newFile(n.f, name, mode&0o177777), nil
 }
 func (n *memNode) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (vfs.Node, vfs.File, error) {
 	defer n.lock()()
-	f, err := n.make(name, p9.ModeRegular|mode&0o7777)
+	f, err := n.make(name, p9.ModeRegular|mode)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -311,7 +313,7 @@ func (n *memNode) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.F
 }
 func (n *memNode) Mkdir(_ *vfs.Cred, name string, mode p9.FileMode, _ uint32) (p9.QID, error) {
 	defer n.lock()()
-	f, err := n.make(name, p9.ModeDirectory|mode&0o7777)
+	f, err := n.make(name, p9.ModeDirectory|mode)
 	if err != nil {
 		return p9.QID{}, err
 	}

@@ -62,7 +62,7 @@ func (c *conn) lcreate(q *wire.MsgTlcreate) (wire.Message, error) {
 	case f.node.QID().Type&p9.TypeDir == 0:
 		return nil, linux.ENOTDIR
 	}
-	n, file, err := f.node.Create(f.cred, string(q.Name), q.Flags, q.Mode&permissionBits, q.GID)
+	n, file, err := f.node.Create(f.cred, string(q.Name), q.Flags, c.newMode(q.Mode)&^typeBits, q.GID)
 	if err != nil {
 		return nil, err
 	}

@@ -37,13 +37,15 @@ func FuzzBmap(f *testing.F) {
 
 func FuzzInode(f *testing.F) {
 	seed, _ := encodeInode(nil, &Inode{Generation: 1, Mode: 0o120777, Size: 9, Mtime: Time{Sec: -5, Nsec: 999999999}, Target: "a/b", NextCookie: 3})
+	lists, _ := encodeInode(nil, &Inode{Generation: 1, Mode: 0o40755, DefaultACL: "\x02\x00\x00\x00" +
+		"\x01\x00\x07\x00\xff\xff\xff\xff" + "\x04\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff"})
 	fuzzRecord(f, func(b []byte) ([]byte, error) {
 		n, err := decodeInode(7, b)
 		if err != nil {
 			return nil, err
 		}
 		return encodeInode(nil, &n)
-	}, seed)
+	}, seed, lists)
 }
 
 func FuzzDirent(f *testing.F) {

@@ -40,7 +40,11 @@ func encodeInode(b []byte, n *Inode) ([]byte, error) {
 	b = appendUint(b, n.NextCookie)
 	b = appendString(b, n.Target)
 	b = appendUint(b, uint64(n.Flags))
-	return appendTime(b, n.Archived), nil
+	b = appendTime(b, n.Archived)
+	if n.ACL != "" || n.DefaultACL != "" {
+		b = appendString(appendString(b, string(n.ACL)), string(n.DefaultACL))
+	}
+	return b, nil
 }
 
 func decodeInode(id sliver.FileID, b []byte) (n Inode, err error) {
@@ -65,6 +69,12 @@ func decodeInode(id sliver.FileID, b []byte) (n Inode, err error) {
 	n.Target = d.string()
 	n.Flags = d.uint32()
 	n.Archived = d.time()
+	if len(d.b) > 0 {
+		n.ACL, n.DefaultACL = d.acl(), d.acl()
+		if n.ACL == "" && n.DefaultACL == "" {
+			d.fail("empty access lists are not written")
+		}
+	}
 	if err := d.end("inode"); err != nil {
 		return Inode{}, errors.WithMessagef(err, "file %d", id)
 	}

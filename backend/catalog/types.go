@@ -1,6 +1,9 @@
 package catalog
 
-import "sliod/backend/sliver"
+import (
+	"sliod/backend/acl"
+	"sliod/backend/sliver"
+)
 
 // VolumeNo is the catalog's short number of a volume. It is never used again.
 type VolumeNo uint32
@@ -103,7 +106,9 @@ type Inode struct {
 	NextCookie   uint64        // directories: the cookie for the next entry; the first is FirstCookie
 	Target       string        // of a symbolic link
 	Flags        uint32
-	Archived     Time // when it was last archived; zero: never
+	Archived     Time    // when it was last archived; zero: never
+	ACL          acl.ACL // who else may do what; Mode goes with it
+	DefaultACL   acl.ACL // of a directory: what new files inherit
 }
 
 // FirstCookie is the cookie of a directory's first entry: 1 and 2 stand for "."

@@ -112,6 +112,7 @@ func (a *adopter) entry(e ltfs.Entry, id, dir sliver.FileID, path string) error 
 		if r, err = tx.Inode(id); err != nil {
 			return err
 		}
+		r.ListXattrs(func(name string, value []byte) { m.Xattrs[name] = value })
 		err = tx.Xattrs(id, func(name string, value []byte) bool {
 			m.Xattrs[name] = slices.Clone(value)
 			return true

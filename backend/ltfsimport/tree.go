@@ -227,7 +227,12 @@ func (b *builder) xattrs(it *item) map[string][]byte {
 	}
 	if it.meta != nil {
 		for name, value := range it.meta.Xattrs {
-			add(name, value)
+			switch isACL, ok := it.inode.TakeXattr(name, value); {
+			case !ok:
+				b.note("%s: its access control list is bad and left out", it.path)
+			case !isACL:
+				add(name, value)
+			}
 		}
 	}
 	for i := range it.node.Xattrs {

@@ -153,10 +153,7 @@ func (t *tree) adopt(vol catalog.VolumeNo, no uint64, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := t.tx.PutInode(n); err != nil {
-		return err
-	}
-	if err := putXattrs(t.tx, t.s, n.ID, e.xattrs); err != nil {
+	if err := putInode(t.tx, t.s, n, e.xattrs); err != nil {
 		return err
 	}
 	// It is not pending: as long as nobody changes it, the volume's own entry tells all.

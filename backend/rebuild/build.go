@@ -176,10 +176,7 @@ func (b *builder) file(list []staged) error {
 		b.s.Files++
 		b.s.Bytes += int64(ino.Size)
 	}
-	if err := b.tx.PutInode(ino); err != nil {
-		return err
-	}
-	if err := putXattrs(b.tx, b.s, id, best.xattrs); err != nil {
+	if err := putInode(b.tx, b.s, ino, best.xattrs); err != nil {
 		return err
 	}
 	for i, n := range best.names {
@@ -194,18 +191,22 @@ func (b *builder) file(list []staged) error {
 	return nil
 }
 
-// putXattrs stores the attributes that the archive can hold.
-func putXattrs(tx *catalog.Tx, s *state, id sliver.FileID, list []xattr) error {
+// putInode stores a file, with the extended attributes that the archive can hold.
+func putInode(tx *catalog.Tx, s *state, n *catalog.Inode, list []xattr) error {
 	for _, x := range list {
-		if len(x.name) > catalog.MaxName || slices.Contains([]byte(x.name), 0) || x.name == "" {
+		isACL, ok := n.TakeXattr(x.name, x.value)
+		if !ok || len(x.name) > catalog.MaxName || slices.Contains([]byte(x.name), 0) || x.name == "" {
 			s.Dropped++
 			continue
 		}
-		if err := tx.PutXattr(id, x.name, x.value); err != nil {
+		if isACL {
+			continue
+		}
+		if err := tx.PutXattr(n.ID, x.name, x.value); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tx.PutInode(n)
 }
 
 // newer compares two entries of one file.

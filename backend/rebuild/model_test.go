@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sliod/backend"
+	"sliod/backend/acl"
 	"sliod/backend/catalog"
 	"sliod/backend/vfs"
 	"sliod/tape/virtual"
@@ -77,7 +79,7 @@ func (m *model) size(what string) uint64 {
 // step does one random change.
 func (m *model) step() {
 	m.n++
-	switch rapid.SampledFrom([]string{"create", "create", "create", "mkdir", "write", "write", "truncate", "rename", "rename", "remove", "remove", "link", "symlink", "xattr", "attr", "evict", "root"}).Draw(m.rt, "op") {
+	switch rapid.SampledFrom([]string{"create", "create", "create", "mkdir", "write", "write", "truncate", "rename", "rename", "remove", "remove", "link", "symlink", "xattr", "acl", "attr", "evict", "root"}).Draw(m.rt, "op") {
 	case "create":
 		p := m.free("file")
 		m.write(p, m.size("at")/3, content(m.n, int(m.size("bytes"))))
@@ -134,6 +136,12 @@ func (m *model) step() {
 			defer n.Release()
 			m.ok(n.SetXattr(root, "trusted.x", content(m.n, 20), 0))
 		}
+	case "acl":
+		if p, ok := m.pick("access list of", anything); ok {
+			n := m.node(p)
+			defer n.Release()
+			m.setACL(n)
+		}
 	case "attr":
 		if p, ok := m.pick("attributes of", anything); ok {
 			n := m.node(p)
@@ -149,6 +157,26 @@ func (m *model) step() {
 		defer n.Release()
 		m.ok(n.SetXattr(root, "user.n", content(m.n, 5), 0))
 	}
+}
+
+// setACL sets an access control list, with a user of its own.
+func (m *model) setACL(n vfs.Node) {
+	a, err := n.Getattr(root)
+	m.ok(err)
+	name := acl.Access
+	if a.Mode&p9.FileMode(modeType) == p9.ModeDirectory && m.n%2 == 0 {
+		name = acl.Default
+	}
+	if a.Mode&p9.FileMode(modeType) == p9.ModeSymlink {
+		return
+	}
+	v := []byte{2, 0, 0, 0}
+	for _, e := range [][3]uint32{{1, 7, 1<<32 - 1}, {2, 5, uint32(m.n)}, {4, 0, 1<<32 - 1}, {16, 7, 1<<32 - 1}, {32, 1, 1<<32 - 1}} { // tag, permissions, id
+		v = binary.LittleEndian.AppendUint16(v, uint16(e[0]))
+		v = binary.LittleEndian.AppendUint16(v, uint16(e[1]))
+		v = binary.LittleEndian.AppendUint32(v, e[2])
+	}
+	m.ok(n.SetXattr(root, name, v, 0))
 }
 
 // choose says which of the volumes in use are written from now on: the others count

@@ -185,6 +185,17 @@ type Finder interface {
 	Find(c *Cred, top, path uint64) (Node, error)
 }
 
+// The mode of what is to be made may have its maker's umask in the bits from UmaskShift
+// on: bits that the new file does not get, unless its directory has a default access
+// control list, which then decides.
+const (
+	UmaskShift = 16
+	UmaskBits  = 0o777 << UmaskShift
+)
+
+// Umask returns the umask in a mode.
+func Umask(mode p9.FileMode) uint32 { return uint32(mode&UmaskBits) >> UmaskShift }
+
 // Node is what a fid holds: a reference to a file of the tree. It stays usable
 // after the file is unlinked. Methods are safe for concurrent use; none waits
 // for tape. Names have been checked by the server: not empty, at most 255
@@ -211,7 +222,8 @@ type Node interface {
 	Open(c *Cred, flags p9.OpenFlags) (File, error)
 	// Create makes and opens a regular file in a directory. With O_EXCL, or
 	// without O_CREAT semantics in the client, an existing name is EEXIST unless
-	// O_EXCL is clear, in which case it is opened (and truncated by O_TRUNC).
+	// O_EXCL is clear, in which case it is opened (and truncated by O_TRUNC). mode may have
+	// a umask in it, as that of Mkdir and Mknod.
 	Create(c *Cred, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (Node, File, error)
 	Mkdir(c *Cred, name string, mode p9.FileMode, gid uint32) (p9.QID, error)
 	Symlink(c *Cred, name, target string, gid uint32) (p9.QID, error)

@@ -27,17 +27,22 @@ func (fs *FS) make(op string, cancel <-chan struct{}, in *fuse.InHeader, out *fu
 	return fuse.OK
 }
 
+// newMode is the mode of what a program makes, with its umask in it.
+func newMode(mode, umask uint32) p9.FileMode {
+	return p9.FileMode(mode | umask&0o777<<umaskShift)
+}
+
 // Mkdir serves mkdir(2).
 func (fs *FS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	return fs.make("mkdir", cancel, &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
-		return dir.Mkdir(ctx, name, p9.FileMode(in.Mode&0o7777), in.Gid)
+		return dir.Mkdir(ctx, name, newMode(in.Mode&0o7777, in.Umask), in.Gid)
 	})
 }
 
 // Mknod serves mknod(2), for regular files too.
 func (fs *FS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	return fs.make("mknod", cancel, &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
-		return dir.Mknod(ctx, name, p9.FileMode(in.Mode), major(in.Rdev), minor(in.Rdev), in.Gid)
+		return dir.Mknod(ctx, name, newMode(in.Mode, in.Umask), major(in.Rdev), minor(in.Rdev), in.Gid)
 	})
 }
 

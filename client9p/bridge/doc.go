@@ -9,6 +9,14 @@
 // (default_permissions), and the calls run as the user who mounted. What makes a
 // new file runs as the user who asks, so that the file is theirs.
 //
+// # Access control lists
+//
+// The kernel goes by a file's list (FUSE_POSIX_ACL), which it reads as an extended attribute, and
+// leaves the rest to the file system. The server does that rest, so that all clients
+// see the same: the mode follows a list that is set and the list a chmod, and a new file
+// inherits from its directory. Whether the maker's umask counts depends on that too, so
+// the kernel does not apply it (FUSE_DONT_MASK): it goes to the server in the mode (newMode).
+//
 // # Waiting for tape
 //
 // go-fuse gives each request a goroutine. A read or write of archived content

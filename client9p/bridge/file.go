@@ -7,7 +7,6 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"github.com/hugelgupf/p9/p9"
 )
 
 // handle is an open file or directory.
@@ -119,7 +118,7 @@ func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out
 	if err != nil {
 		return fs.status("create", err)
 	}
-	e, h, err := dir.Create(ctx, name, toOpenFlags(in.Flags), p9.FileMode(in.Mode&0o7777), in.Gid)
+	e, h, err := dir.Create(ctx, name, toOpenFlags(in.Flags), newMode(in.Mode&0o7777, in.Umask), in.Gid)
 	if err != nil {
 		return fs.status("create", err)
 	}

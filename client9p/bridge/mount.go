@@ -29,10 +29,12 @@ func (o MountOptions) Fuse() *fuse.MountOptions {
 		AllowOther: o.AllowOther, FsName: o.Source, Name: "sliod", Debug: o.Debug,
 		Options:       append([]string{"default_permissions"}, o.Options...),
 		MaxBackground: maxBackground, MaxWrite: maxWrite, MaxReadAhead: maxWrite,
-		EnableLocks:       true,
-		DirectMount:       true, // as root without fusermount; it is used else
-		DirectMountFlags:  o.Flags,
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
+		EnableLocks:      true,
+		EnableAcl:        true,
+		DirectMount:      true, // as root without fusermount; it is used else
+		DirectMountFlags: o.Flags,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP |
+			fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT, // for access control lists, see doc.go
 	}
 }
 

@@ -254,7 +254,7 @@ func (f *remoteFile) RemoveXattr(ctx context.Context, name string) error {
 }
 
 func (f *remoteFile) Mkdir(ctx context.Context, name string, mode p9.FileMode, gid uint32) (Entry, error) {
-	err := f.change(ctx, "mkdir", linux.EEXIST, func(fid *client9p.Fid) error { _, err := fid.Mkdir(ctx, name, mode, gid); return err })
+	err := f.change(ctx, "mkdir", linux.EEXIST, func(fid *client9p.Fid) error { _, err := fid.Mkdir(ctx, name, modeFor(fid, mode), gid); return err })
 	return f.made(ctx, name, err)
 }
 
@@ -265,10 +265,19 @@ func (f *remoteFile) Symlink(ctx context.Context, name, target string, gid uint3
 
 func (f *remoteFile) Mknod(ctx context.Context, name string, mode p9.FileMode, major, minor, gid uint32) (Entry, error) {
 	err := f.change(ctx, "mknod", linux.EEXIST, func(fid *client9p.Fid) error {
-		_, err := fid.Mknod(ctx, name, mode, major, minor, gid)
+		_, err := fid.Mknod(ctx, name, modeFor(fid, mode), major, minor, gid)
 		return err
 	})
 	return f.made(ctx, name, err)
+}
+
+// modeFor is the mode of a new file as the server understands it: one without the
+// extension is told what the umask leaves.
+func modeFor(fid *client9p.Fid, mode p9.FileMode) p9.FileMode {
+	if fid.Client().Extended() {
+		return mode
+	}
+	return mode & (1<<umaskShift - 1) &^ (mode >> umaskShift)
 }
 
 // made walks to what was made.
@@ -333,7 +342,7 @@ func (f *remoteFile) Create(ctx context.Context, name string, flags p9.OpenFlags
 	err := f.change(ctx, "create", linux.EEXIST, func(fid *client9p.Fid) error {
 		// An open fid cannot be walked from by every server's rules: the file's own comes by
 		// its name.
-		g, own, a, err := fid.CreateLookup(ctx, name, flags, mode, gid)
+		g, own, a, err := fid.CreateLookup(ctx, name, flags, modeFor(fid, mode), gid)
 		if err != nil {
 			return err
 		}

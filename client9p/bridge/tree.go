@@ -8,6 +8,9 @@ import (
 	"sliod/client9p"
 )
 
+// umaskShift is that of the extension (docs/protocol.md).
+const umaskShift = client9p.UmaskShift
+
 // Tree is the archive that is mounted: over a connection (Remote), or in the same
 // process.
 type Tree interface {
@@ -49,7 +52,9 @@ type File interface {
 	// Open opens the file; the File stays as it is.
 	Open(ctx context.Context, flags p9.OpenFlags) (Handle, error)
 	// Create makes a regular file in a directory and opens it; without O_EXCL an
-	// existing one is opened.
+	// existing one is opened. The modes of Create, Mkdir and Mknod have the maker's umask in
+	// the bits from umaskShift on, which counts unless the directory has a default
+	// access control list.
 	Create(ctx context.Context, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (Entry, Handle, error)
 	Mkdir(ctx context.Context, name string, mode p9.FileMode, gid uint32) (Entry, error)
 	Symlink(ctx context.Context, name, target string, gid uint32) (Entry, error)

@@ -1,37 +1,31 @@
 package bridge
 
 import (
-	"bytes"
+	"context"
+	"strings"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/p9"
+
+	"sliod/client9p"
 )
-
-// isACL says whether an attribute is a POSIX ACL. The kernel would store them here but
-// not go by them, so there are none on the bridge.
-func isACL(name []byte) bool { return bytes.HasPrefix(name, []byte("system.posix_acl_")) }
-
-const errNoACL = fuse.Status(syscall.EOPNOTSUPP)
 
 // GetXAttr serves getxattr(2).
 func (fs *FS) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
-	if isACL([]byte(name)) {
-		return 0, errNoACL
-	}
 	v, err := fs.node(in.NodeId).file.Xattr(fs.interruptible(cancel, in.Pid), name)
-	return fs.copyOut("getxattr", v, dest, err)
+	n, s := fs.copyOut("getxattr", v, dest, err)
+	if s == fuse.Status(syscall.EOPNOTSUPP) && strings.HasPrefix(name, "system.posix_acl_") {
+		// The kernel asks for the list before it permits anything, and would fail with that.
+		s = fuse.ENODATA
+	}
+	return n, s
 }
 
 // ListXAttr serves listxattr(2).
 func (fs *FS) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	v, err := fs.node(in.NodeId).file.Xattr(fs.interruptible(cancel, in.Pid), "")
-	shown := v[:0]
-	for name := range bytes.SplitAfterSeq(v, []byte{0}) {
-		if !isACL(name) {
-			shown = append(shown, name...)
-		}
-	}
-	return fs.copyOut("listxattr", shown, dest, err)
+	return fs.copyOut("listxattr", v, dest, err)
 }
 
 // copyOut tells the size of v, and v itself if there is room.
@@ -50,19 +44,29 @@ func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string,
 	if fs.ro {
 		return fuse.EROFS
 	}
-	if isACL([]byte(name)) {
-		return errNoACL
+	ctx := fs.interruptible(cancel, in.Pid)
+	file := fs.node(in.NodeId).file
+	err := file.SetXattr(ctx, name, data, in.Flags)
+	if err == nil && in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0 {
+		err = killSetgid(ctx, file)
 	}
-	return fs.status("setxattr", fs.node(in.NodeId).file.SetXattr(fs.interruptible(cancel, in.Pid), name, data, in.Flags))
+	return fs.status("setxattr", err)
+}
+
+// killSetgid takes the setgid bit away, after an access control list was set by somebody who is not
+// in the file's group. Only the kernel knows all groups of a process.
+func killSetgid(ctx context.Context, file File) error {
+	a, err := file.Getattr(ctx)
+	if err != nil || a.Mode&syscall.S_ISGID == 0 {
+		return err
+	}
+	return file.Setattr(ctx, client9p.SetMode, p9.SetAttr{Permissions: a.Mode & 0o7777 &^ syscall.S_ISGID})
 }
 
 // RemoveXAttr serves removexattr(2).
 func (fs *FS) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
 	if fs.ro {
 		return fuse.EROFS
-	}
-	if isACL([]byte(name)) {
-		return errNoACL
 	}
 	return fs.status("removexattr", fs.node(in.NodeId).file.RemoveXattr(fs.interruptible(cancel, in.Pid), name))
 }

@@ -269,7 +269,12 @@ func detach(dir string) error {
 // checkMountpoint looks at the directory before anything is done. A mount whose
 // program has died is taken away: nothing is lost with it.
 func checkMountpoint(dir string, log *logrus.Entry) error {
-	st, err := os.Stat(dir)
+	// Attributes may come from the kernel's cache, also those of a dead mount.
+	err := unix.Statfs(dir, new(unix.Statfs_t))
+	var st os.FileInfo
+	if err == nil {
+		st, err = os.Stat(dir)
+	}
 	switch {
 	case stderrors.Is(err, syscall.ENOTCONN):
 		if err := detach(dir); err != nil {

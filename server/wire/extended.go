@@ -15,6 +15,10 @@ const (
 // ExtendedVersion is 9P2000.L with the messages above.
 const ExtendedVersion = Version + ".sliod"
 
+// UmaskShift is where Tlcreate, Tmkdir and Tmknod have the umask of who makes the file in
+// their mode: its nine bits begin at this one.
+const UmaskShift = 16
+
 // Extended says whether t belongs to the extension.
 func (t Type) Extended() bool { return t >= Tseek && t <= Rcopy }
 
