@@ -71,7 +71,7 @@ func (m *Mover) next(d *drive) task {
 	mine := schedule.Demand{}
 	if d.vol != nil {
 		mine = recallDemand(d.vol)
-		if d.vol.useReady() && (!d.used || mine.Slivers == 0 && !archiveHere) {
+		if d.vol.useReady(now) && (!d.used || mine.Slivers == 0 && !archiveHere) {
 			return m.takeUseLocked(d, d.vol)
 		}
 	}
@@ -95,7 +95,7 @@ func (m *Mover) next(d *drive) task {
 			}
 		}
 		target.drive = d
-		if target.useReady() {
+		if target.useReady(now) {
 			return m.takeUseLocked(d, target)
 		}
 		d.archiving = other[0].Archive
@@ -139,11 +139,11 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedu
 	var ds []schedule.Demand
 	var vs []*volume
 	for _, v := range m.volumes {
-		if v.claimed() || v.away || v.queue.Len()+len(v.uses) == 0 || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
+		if v.claimed() || v.away || v.queue.Len() == 0 && !v.useReady(now) || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
 			continue
 		}
 		demand := recallDemand(v)
-		if len(v.uses) > 0 {
+		if v.useReady(now) {
 			demand = join(demand, useDemand(v))
 		}
 		ds, vs = append(ds, demand), append(vs, v)
@@ -280,6 +280,9 @@ func (m *Mover) archiveStuckLocked() error {
 
 // restLocked is for a drive without work: it keeps its volume for a while.
 func (m *Mover) restLocked(d *drive, now time.Time) task {
+	if t, ok := m.backgroundLocked(d, now); ok {
+		return t
+	}
 	d.idle = true
 	if d.vol == nil {
 		return task{kind: doWait}

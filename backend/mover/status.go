@@ -13,13 +13,15 @@ import (
 
 // Stats counts what the mover has done since Start.
 type Stats struct {
-	Recalled     int64 // slivers delivered
-	Failed       int64 // faults that no copy could serve
-	Batches      int64
-	Mounts       int64
-	Cleanings    int64
-	ReadBytes    int64
-	WrittenBytes int64 // committed
+	Recalled      int64 // slivers delivered
+	Failed        int64 // faults that no copy could serve
+	Batches       int64
+	Mounts        int64
+	Cleanings     int64
+	ReadBytes     int64
+	WrittenBytes  int64 // committed
+	Verified      int64 // copies that were read and are good
+	VerifiedBytes int64
 }
 
 // States of cartridges that are never used for data.
