@@ -170,6 +170,7 @@ func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
 			addDead(tx, dead),
 			tx.DeleteBmaps(id, 0),
 			tx.DeleteXattrs(id),
+			tx.DeleteVerified(id),
 			tx.DeleteInode(id),
 			tx.DeleteOrphan(id),
 			putPendingIf(tx, id, onTape),

@@ -38,11 +38,12 @@ type Bad struct {
 }
 
 // Verified says that every copy of a file's slivers was read at a time or later, if
-// their versions are not above Version.
+// their versions are not above Version and there are not more than Copies.
 type Verified struct {
 	File    sliver.FileID
 	At      Time
 	Version sliver.Version
+	Copies  uint64
 }
 
 func passKey(dst []byte, no VolumeNo) []byte {
@@ -202,13 +203,14 @@ func encodeVerified(b []byte, v *Verified) ([]byte, error) {
 	if err := v.At.check(); err != nil {
 		return nil, err
 	}
-	return appendUint(appendTime(append(b, recordFormat), v.At), uint64(v.Version)), nil
+	b = appendUint(appendTime(append(b, recordFormat), v.At), uint64(v.Version))
+	return appendUint(b, v.Copies), nil
 }
 
 func decodeVerified(id sliver.FileID, b []byte) (Verified, error) {
 	d := decoder{b: b}
 	d.format(recordFormat)
-	v := Verified{File: id, At: d.time(), Version: sliver.Version(d.uint())}
+	v := Verified{File: id, At: d.time(), Version: sliver.Version(d.uint()), Copies: d.uint()}
 	if err := d.end("verified file"); err != nil {
 		return Verified{}, errors.WithMessagef(err, "file %d", id)
 	}

@@ -10,7 +10,7 @@ import (
 var (
 	somePass = Pass{Volume: 7, UUID: "u", Verified: Time{5, 6}, Through: VolPos{1, 1 << 40}, Begun: Time{Sec: 9}, At: VolPos{1, 300}}
 	someBad  = Bad{Volume: 7, Key: sliver.Key{File: 1 << 40, No: 3}, Version: 300, Found: Time{Sec: 1}, Why: "medium error"}
-	someFile = Verified{File: 9, At: Time{Sec: 3}, Version: 300}
+	someFile = Verified{File: 9, At: Time{Sec: 3}, Version: 300, Copies: 2}
 )
 
 func FuzzPass(f *testing.F) {

@@ -19,6 +19,7 @@ type Config struct {
 	Recall  Recall
 	Index   Index
 	Mount   Mount
+	Verify  Verify
 	Import  Import
 	Library Library
 	TLS     TLS
@@ -81,6 +82,12 @@ type Index struct {
 type Mount struct {
 	// Linger is how long a volume that nobody needs stays in its drive.
 	Linger time.Duration
+}
+
+// Verify is section [verify]: reading what is on tape, to find what cannot be read any longer.
+type Verify struct {
+	// Every is how long after its last verification a volume is verified again. 0: only by command.
+	Every time.Duration
 }
 
 // Import is section [import]: what an imported volume says nothing about.

@@ -159,6 +159,13 @@ var keys = []Key{
 		value: func(c *Config) value { return &duration{&c.Mount.Linger, 0, 24 * time.Hour} },
 	},
 	{
+		Section: "verify", Field: "every", Default: "180d", Unit: "time",
+		Meaning: "A volume is verified when that was last done this long ago, or when it is this old and never was: all copies on it are read and compared with their checksums, one volume at a " +
+			"time, by a drive that has nothing else to do. What cannot be read any longer is found while there may be another copy, and a cartridge is read end to end twice a year by it. " +
+			"0 turns this off: then volumes are verified by `sliod verify` alone.",
+		value: func(c *Config) value { return &duration{&c.Verify.Every, 0, 10 * 365 * 24 * time.Hour} },
+	},
+	{
 		Section: "import", Field: "uid", Default: "-1", Unit: "user",
 		Meaning: "The owner of imported files whose volume names none. -1 is the user who runs the server. LTFS has no owners: only volumes of " +
 			"another SLIOD archive name them.",
@@ -292,6 +299,7 @@ var sections = []struct{ name, about string }{
 	{"recall", "what comes from tape beside what was asked for"},
 	{"index", "how often a volume gets a new LTFS index"},
 	{"mount", "volumes in drives"},
+	{"verify", "reading what is on tape, to find what cannot be read any longer"},
 	{"import", "owner and mode of what an imported volume says nothing about"},
 	{"library", "the tape library"},
 	{"tls", "the server's certificate"},

@@ -42,6 +42,7 @@ type VolumeStatus struct {
 	Used     int64
 	Dead     int64
 	Room     bool // more can be archived to it
+	Readable bool // it may hold data of this archive, and can be fetched
 	Pool     string
 	KeyID    string // of the key that it is encrypted with; "": it is in clear, or not formatted
 }
@@ -112,7 +113,7 @@ func (m *Mover) Status() Status {
 func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
 	vs := VolumeStatus{
 		Barcode: v.barcode(), UUID: v.rec.UUID, Imported: v.rec.Flags&catalog.VolImported != 0, State: v.rec.State.String(), Where: m.whereLocked(v), Reason: v.why,
-		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(), Pool: v.rec.Pool, KeyID: v.rec.KeyID,
+		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(), Readable: v.readable(), Pool: v.rec.Pool, KeyID: v.rec.KeyID,
 	}
 	if foreign(&v.rec) {
 		vs.State = "foreign"

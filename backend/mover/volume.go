@@ -58,6 +58,11 @@ func (v *volume) readRank() int {
 	return rank
 }
 
+// readable says whether it may hold data of ours and can be fetched.
+func (v *volume) readable() bool {
+	return !v.away && !v.leaving && !v.cleaner && v.rec.UUID != "" && v.rec.State != catalog.VolScratch
+}
+
 func (v *volume) hasRoom() bool {
 	return v.rec.State == catalog.VolAppend && !v.leaving
 }
