@@ -39,6 +39,8 @@ type Options struct {
 	// VerifyEvery is how long after its last verification a volume is verified again; 0: only
 	// by command.
 	VerifyEvery time.Duration
+	// CacheScrub is in what time all of the cache is compared with its checksums once; 0: never.
+	CacheScrub time.Duration
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
 	Mover        mover.Config
@@ -184,6 +186,9 @@ func Open(o Options) (_ *FS, err error) {
 		defer fs.wg.Done()
 		fs.syncer(ctx)
 	}()
+	if o.CacheScrub > 0 {
+		fs.wg.Go(func() { fs.scrubCache(ctx, o.CacheScrub) })
+	}
 	if o.VerifyEvery > 0 {
 		fs.wg.Go(func() { fs.scrubber(ctx) })
 	}

@@ -47,6 +47,8 @@ type Cache struct {
 	HighWater, LowWater float64
 	// Sync is how often data is written back that no fsync asked for.
 	Sync time.Duration
+	// Scrub is in what time all of the cache is compared with its checksums once. 0: never.
+	Scrub time.Duration
 }
 
 // Archive is section [archive]: when dirty slivers go to tape.

@@ -110,6 +110,12 @@ var keys = []Key{
 		value:   func(c *Config) value { return &duration{&c.Cache.Sync, 100 * time.Millisecond, time.Hour} },
 	},
 	{
+		Section: "cache", Field: "scrub", Default: "30d", Unit: "time",
+		Meaning: "In what time all that is in the cache and on tape is compared with its checksums once, slowly: 10 TB in 30 days are 4 MB a second. What the disk has " +
+			"changed is dropped and read from tape again when it is needed. 0 turns this off.",
+		value: func(c *Config) value { return &duration{&c.Cache.Scrub, 0, 10 * 365 * 24 * time.Hour} },
+	},
+	{
 		Section: "archive", Field: "idle", Default: "30s", Unit: "time",
 		Meaning: "A file is archived when nothing has been written to it for this long.",
 		value:   func(c *Config) value { return &duration{&c.Archive.Idle, 0, 30 * 24 * time.Hour} },
