@@ -191,7 +191,9 @@ func putPendingIf(tx *catalog.Tx, id sliver.FileID, pending bool) error {
 func countDead(dead map[catalog.VolumeNo]int64, r *catalog.SliverRec) {
 	for _, c := range r.Copies {
 		for _, p := range c.Pieces {
-			dead[c.Volume] += int64(p.Len)
+			if !p.IsZeros() {
+				dead[c.Volume] += int64(p.Len)
+			}
 		}
 	}
 }

@@ -65,13 +65,13 @@ func (s *Session) Wanted() bool {
 
 // otherWorkLocked says whether d, which has lent its volume, has anything else to do.
 func (m *Mover) otherWorkLocked(d *drive, now time.Time) bool {
-	mayArchive, archiveHere := m.mayArchiveLocked(d), false
+	mayArchive := m.mayArchiveLocked(d)
 	if d.vol != nil {
-		archiveHere = mayArchive && d.vol.hasRoom()
+		archiveHere := mayArchive && d.vol.hasRoom() && m.archiveDemandLocked(m.lanesFor(d.vol)).Slivers > 0
 		if archiveHere || d.vol.queue.Len() > 0 || d.indexDue(now) || len(d.vol.uses) > 0 && !d.vol.uses[0].o.Background {
 			return true
 		}
 	}
-	others, _ := m.elsewhereLocked(d, now, mayArchive)
+	others, _, _ := m.elsewhereLocked(d, now, mayArchive)
 	return len(others) > 0
 }

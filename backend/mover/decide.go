@@ -28,8 +28,8 @@ type task struct {
 	job    job           // doRead
 	target *volume       // doExchange, doClean
 	use    *use          // doUse
+	pool   string        // doExchange: of which the volume is to be, "" if no batch goes to it
 	wait   time.Duration // doWait; 0: until woken
-	err    error         // doFailArchive
 }
 
 // next decides what d does next. Only d's owner calls it.
@@ -49,8 +49,8 @@ func (m *Mover) next(d *drive) task {
 	if m.closing || m.ctx.Err() != nil {
 		return task{kind: doStop}
 	}
-	if err := m.archiveStuckLocked(); err != nil {
-		return task{kind: doFailArchive, err: err}
+	if len(m.stuckLocked()) > 0 {
+		return task{kind: doFailArchive}
 	}
 	m.failStuckUsesLocked()
 	if d.out() {
@@ -67,7 +67,11 @@ func (m *Mover) next(d *drive) task {
 	}
 
 	mayArchive := m.mayArchiveLocked(d)
-	archiveHere := mayArchive && d.vol != nil && d.vol.hasRoom()
+	var here schedule.Demand // archive work for the volume in d
+	if mayArchive && d.vol != nil && d.vol.hasRoom() {
+		here = m.archiveDemandLocked(m.lanesFor(d.vol))
+	}
+	archiveHere := here.Slivers > 0
 	mine := schedule.Demand{}
 	if d.vol != nil {
 		mine = recallDemand(d.vol)
@@ -77,11 +81,11 @@ func (m *Mover) next(d *drive) task {
 	}
 	d.used = false
 	if archiveHere {
-		mine = join(mine, m.archiveDemandLocked())
+		mine = join(mine, here)
 	}
-	other, target := m.elsewhereLocked(d, now, mayArchive && !archiveHere)
+	other, target, pool := m.elsewhereLocked(d, now, mayArchive)
 	if mine.Slivers > 0 && m.cfg.Schedule.Stay(now, d.mountedAt, mine, other) {
-		return m.workLocked(d, now, archiveHere)
+		return m.workLocked(d, now, here)
 	}
 	if target != nil {
 		if d.vol != nil && m.locating+len(m.inbox) > 0 {
@@ -99,7 +103,7 @@ func (m *Mover) next(d *drive) task {
 			return m.takeUseLocked(d, target)
 		}
 		d.archiving = other[0].Archive
-		return task{kind: doExchange, target: target}
+		return task{kind: doExchange, target: target, pool: pool}
 	}
 	return m.restLocked(d, now)
 }
@@ -117,10 +121,9 @@ func (m *Mover) cleanLocked(d *drive) (task, bool) {
 // workLocked chooses between reading and archiving on the volume that d has.
 // Recalls go first, as somebody waits for them, unless they wait for archiving
 // themselves. The two take turns when both cannot wait.
-func (m *Mover) workLocked(d *drive, now time.Time, archiveHere bool) task {
+func (m *Mover) workLocked(d *drive, now time.Time, a schedule.Demand) task {
 	reads := d.vol.queue.Len() > 0
-	if archiveHere {
-		a := m.archiveDemandLocked()
+	if a.Slivers > 0 {
 		if !reads || !d.wrote && (a.Urgent || m.cfg.Schedule.Overdue(now, &a)) {
 			d.archiving, d.wrote = true, true
 			return task{kind: doArchive}
@@ -134,8 +137,9 @@ func (m *Mover) workLocked(d *drive, now time.Time, archiveHere bool) task {
 }
 
 // elsewhereLocked returns the best demand that needs an exchange in d, as a list
-// of one or none, and its volume. There is none if another drive is better for it.
-func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedule.Demand, *volume) {
+// of one or none, its volume, and the pool that a batch for it is of. There is none if
+// another drive is better for it.
+func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedule.Demand, *volume, string) {
 	var ds []schedule.Demand
 	var vs []*volume
 	for _, v := range m.volumes {
@@ -148,29 +152,47 @@ func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive bool) ([]schedu
 		}
 		ds, vs = append(ds, demand), append(vs, v)
 	}
+	recalls := len(ds)
+	var lanes []*lane // of the demands behind those
 	if archive {
-		if v := m.targetLocked(d); v != nil {
-			ds, vs = append(ds, m.archiveDemandLocked()), append(vs, v)
+		for _, l := range m.lines {
+			for _, a := range l.lanes {
+				if d.vol != nil && d.vol.takes(a) {
+					continue
+				}
+				if v := m.targetLocked(d, a); v != nil {
+					ds, vs, lanes = append(ds, m.archiveDemandLocked([]*lane{a})), append(vs, v), append(lanes, a)
+				}
+			}
 		}
 	}
 	i := m.cfg.Schedule.Choose(now, ds)
-	if i < 0 || m.betterDriveLocked(d, vs[i], ds[i].Archive) {
-		return nil, nil
+	if i < 0 {
+		return nil, nil, ""
 	}
-	return ds[i : i+1], vs[i]
+	var a *lane
+	pool := ""
+	if i >= recalls {
+		a = lanes[i-recalls]
+		pool = a.pool
+	}
+	if m.betterDriveLocked(d, vs[i], a) {
+		return nil, nil, ""
+	}
+	return ds[i : i+1], vs[i], pool
 }
 
 // betterDriveLocked says whether a drive that is idle, and so has been woken too,
-// can serve v with less effort than d.
-func (m *Mover) betterDriveLocked(d *drive, v *volume, archive bool) bool {
+// can serve v, or a lane that v is for, with less effort than d.
+func (m *Mover) betterDriveLocked(d *drive, v *volume, a *lane) bool {
 	for _, e := range m.drives {
 		if e == d || e.out() || !e.idle {
 			continue
 		}
-		if archive && e.vol != nil && e.vol.hasRoom() && m.mayArchiveLocked(e) {
+		if a != nil && e.vol != nil && e.vol.takes(a) && m.mayArchiveLocked(e) {
 			return true
 		}
-		if d.vol != nil && e.vol == nil && m.mayMountLocked(e, v) && (!archive || m.mayArchiveLocked(e)) {
+		if d.vol != nil && e.vol == nil && m.mayMountLocked(e, v) && (a == nil || m.mayArchiveLocked(e)) {
 			return true
 		}
 	}
@@ -203,24 +225,28 @@ func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 	return false
 }
 
-// targetLocked returns the volume that d would fetch to append to: the fullest
-// with room, else a scratch volume; nil if there is none.
-func (m *Mover) targetLocked(d *drive) *volume {
+// targetLocked returns the volume that d would fetch to append what is in a lane: the
+// fullest with room, else a scratch volume, of the pool or of the pool "scratch"; nil if
+// there is none.
+func (m *Mover) targetLocked(d *drive, a *lane) *volume {
 	var best *volume
 	for _, v := range m.volumes {
-		if v.claimed() || !v.isTarget() || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
+		if v.claimed() || !v.isTargetOf(a) || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
 			continue
 		}
-		if best == nil || betterTarget(v, best) {
+		if best == nil || betterTarget(a, v, best) {
 			best = v
 		}
 	}
 	return best
 }
 
-func betterTarget(v, w *volume) bool {
+func betterTarget(a *lane, v, w *volume) bool {
 	if va, wa := v.rec.State == catalog.VolAppend, w.rec.State == catalog.VolAppend; va != wa {
 		return va
+	}
+	if vo, wo := v.pool() == a.pool, w.pool() == a.pool; vo != wo {
+		return vo
 	}
 	if v.rec.Used != w.rec.Used {
 		return v.rec.Used > w.rec.Used
@@ -231,7 +257,7 @@ func betterTarget(v, w *volume) bool {
 // mayArchiveLocked says whether there is archive work that d may take: at most
 // ArchiveDrives drives do so at a time.
 func (m *Mover) mayArchiveLocked(d *drive) bool {
-	if len(m.archive) == 0 {
+	if m.queued == 0 {
 		return false
 	}
 	n := 0
@@ -243,39 +269,60 @@ func (m *Mover) mayArchiveLocked(d *drive) bool {
 	return n < m.cfg.ArchiveDrives
 }
 
-// archiveStuckLocked returns an error if there is archive work and no drive and
-// volume will ever take it.
-func (m *Mover) archiveStuckLocked() error {
-	if len(m.archive) == 0 {
+// stuckLocked returns the lanes that no drive and volume will ever take, each with the
+// reason. It notes whether there is no tape space: that is so if new content waits and
+// none of it can go on.
+func (m *Mover) stuckLocked() map[*lane]error {
+	if m.queued == 0 {
 		return nil
 	}
-	if !m.anyDriveLocked() {
-		return errNoDrive
+	stuck := make(map[*lane]error)
+	anyDrive := m.anyDriveLocked()
+	goesOn, full := false, false
+	for _, l := range m.lines {
+		for _, a := range l.lanes {
+			err := error(errNoDrive)
+			room := true
+			if anyDrive {
+				room, err = m.whyStuckLocked(a)
+			}
+			if err != nil {
+				stuck[a] = err
+			}
+			goesOn = goesOn || !a.copies && err == nil
+			full = full || !a.copies && !room
+		}
 	}
-	targets := false
+	switch {
+	case goesOn:
+		m.noTape = false
+	case full:
+		m.noTape = true
+	}
+	return stuck
+}
+
+// whyStuckLocked says why no drive and volume will take a lane, nil if one does, and
+// whether there is a volume with room for it.
+func (m *Mover) whyStuckLocked(a *lane) (room bool, why error) {
 	for _, v := range m.volumes {
-		if !v.isTarget() {
+		if !v.isTargetOf(a) {
 			continue
 		}
-		targets = true
+		room = true
 		if v.drive != nil && !v.drive.out() {
-			m.noTape = false
-			return nil
+			return true, nil
 		}
 		for _, d := range m.drives {
 			if v.drive == nil && !d.out() && !d.blamed[v.rec.No] {
-				m.noTape = false
-				return nil
+				return true, nil
 			}
 		}
 	}
-	if last := m.archive[0].lastErr; targets && last != nil {
-		return last
+	if last := a.front().lastErr; room && last != nil {
+		return true, last
 	}
-	if !targets {
-		m.noTape = true
-	}
-	return errTapeSpace
+	return room, m.spaceError(a)
 }
 
 // restLocked is for a drive without work: it keeps its volume for a while.
@@ -295,7 +342,7 @@ func (m *Mover) restLocked(d *drive, now time.Time) task {
 		d.idle = false
 		return task{kind: doUnmount}
 	}
-	if at, ok := d.indexAt(len(m.archive) == 0); ok {
+	if at, ok := d.indexAt(m.queued == 0); ok {
 		left = min(left, at.Sub(now))
 		if left <= 0 {
 			d.idle = false
@@ -309,11 +356,13 @@ func recallDemand(v *volume) schedule.Demand {
 	return schedule.Demand{Volume: v.barcode(), Slivers: v.queue.Len(), Bytes: v.queue.Bytes(), Oldest: v.queue.Oldest()}
 }
 
-func (m *Mover) archiveDemandLocked() schedule.Demand {
-	return schedule.Demand{
-		Archive: true, Slivers: len(m.archive), Oldest: m.archive[0].since,
-		Urgent: m.pressure || m.asideN > 0,
+// archiveDemandLocked returns the demand of lanes: none if there are none.
+func (m *Mover) archiveDemandLocked(lanes []*lane) (d schedule.Demand) {
+	for _, a := range lanes {
+		b := schedule.Demand{Archive: true, Slivers: a.n, Oldest: a.oldest(), Urgent: !a.copies && (m.pressure || m.asideN > 0)}
+		d = join(d, b)
 	}
+	return d
 }
 
 // join adds the demand b to a, for the same volume.

@@ -25,6 +25,13 @@ type Files interface {
 	// says that done[i] still is the newest content. If it fails, nothing was
 	// committed, and the mover ends the archiving as failed.
 	Archived(f sliver.FileID, dataVersion uint64, done []Done) (kept []bool, err error)
+	// Lacking returns, sorted by their numbers, the slivers of a file that are archived in their
+	// newest content, and are on fewer volumes than they are to be. None if the file is gone.
+	Lacking(f sliver.FileID, o CopyOptions) ([]Lack, error)
+	// Copied is called when the further copies named by done are on the medium. It adds them to
+	// the records of the slivers that still have that version, and no copy on that volume, counts the others dead, and syncs the
+	// catalog. kept[i] says whether done[i] is in the catalog. If it fails, nothing was committed.
+	Copied(f sliver.FileID, done []Done) (kept []bool, err error)
 	// Removed is called when the removal of a file is on tape, for which Plan said that
 	// it is gone.
 	Removed(f sliver.FileID) error

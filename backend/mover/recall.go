@@ -205,6 +205,7 @@ func (m *Mover) clerk() {
 			m.publishTapeSpace()
 		case <-m.clerkWake:
 			m.clearInbox()
+			m.clearCopyInbox()
 		case reply := <-m.rescans:
 			reply <- m.inventory(m.ctx, nil)
 		}

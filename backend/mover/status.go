@@ -15,6 +15,7 @@ import (
 type Stats struct {
 	Recalled      int64 // slivers delivered
 	Failed        int64 // faults that no copy could serve
+	Copied        int64 // slivers that got a further copy
 	Batches       int64
 	Mounts        int64
 	Cleanings     int64
@@ -71,7 +72,7 @@ type Status struct {
 	Volumes     []VolumeStatus
 	Drives      []DriveStatus
 	Recalls     []QueueStatus
-	Archive     int // files that wait for archiving
+	Archive     int // files that wait for archiving, or for a further copy
 	NoTapeSpace bool
 	Errors      []TapeError // the last ones, oldest first
 	Stats       Stats
@@ -82,7 +83,7 @@ func (m *Mover) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := Status{
-		Library: m.lib.Name, Archive: len(m.archive), NoTapeSpace: m.noTape,
+		Library: m.lib.Name, Archive: m.queued + len(m.copyInbox), NoTapeSpace: m.noTape,
 		Errors: slices.Clone(m.errs), Stats: m.stats,
 	}
 	for _, v := range m.volumes {

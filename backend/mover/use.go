@@ -252,7 +252,7 @@ func (d *drive) readyFor(u *use, s *Session) error {
 	if u.o.Raw {
 		return nil
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
 	if err != nil && (m.ctx.Err() != nil || blameFor(err) != blameVolume) {
 		return d.mountFailed(v, err)
 	}

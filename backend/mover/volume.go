@@ -72,6 +72,23 @@ func (v *volume) isTarget() bool {
 	return !v.away && !v.leaving && !v.cleaner && (v.hasRoom() || v.rec.State == catalog.VolScratch)
 }
 
+// isTargetOf says whether a batch of what is in a lane could go to v. A scratch volume
+// of the pool "scratch" comes into the pool that needs one.
+func (v *volume) isTargetOf(a *lane) bool {
+	if !v.isTarget() || a.not[v.rec.No] {
+		return false
+	}
+	return v.pool() == a.pool || v.rec.State == catalog.VolScratch && (v.pool() == catalog.ScratchPool || v.rec.Flags&catalog.VolTaken != 0)
+}
+
+// takes says whether what is in a lane can be appended to v as it is.
+func (v *volume) takes(a *lane) bool {
+	return v.hasRoom() && v.pool() == a.pool && !a.not[v.rec.No]
+}
+
+// pool is the name of the volume's pool.
+func (v *volume) pool() string { return catalog.PoolName(v.rec.Pool) }
+
 func (m *Mover) haveTargetLocked() bool {
 	for _, v := range m.volumes {
 		if v.isTarget() {
