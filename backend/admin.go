@@ -20,6 +20,7 @@ const (
 	JobVolumesExport JobKind = "volumes-export" // BARCODE...: to the mail slots
 	JobVolumesSet    JobKind = "volumes-set"    // BARCODE STATE: what a volume may be used for
 	JobVerifyFormat  JobKind = "verify-format"  // BARCODE [data]: check a volume against the rules of LTFS
+	JobReclaim       JobKind = "reclaim"        // BARCODE...: move what is needed to other volumes, and make them scratch
 	JobVerify        JobKind = "verify"         // [volume=BARCODE...] [PATH...]: read copies on tape and compare them with their checksums
 	JobImport        JobKind = "import"         // BARCODE [PATH] [KEY=VALUE...]: show the tree of a foreign volume
 )

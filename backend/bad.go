@@ -138,3 +138,20 @@ func (fs *FS) verified(c *mover.Check, bad error) error {
 	_, err := fs.markBad(c.Copy.Volume, c.Key, c.Version, bad)
 	return err
 }
+
+// Bad implements mover.Files.
+func (f files) Bad(k sliver.Key, v sliver.Version, on catalog.VolumeNo, why error) {
+	if _, err := f.fs.markBad(on, k, v, why); err != nil {
+		f.fs.log.WithField("file", k.File).WithError(err).Warnf("that a copy of sliver %d is bad could not be recorded", k.No)
+	}
+}
+
+// badOf returns the volumes whose copy of a sliver is bad.
+func (fs *FS) badOf(k sliver.Key, r *catalog.SliverRec) (on []catalog.VolumeNo) {
+	for _, c := range r.Copies {
+		if b, bad := fs.bad.get(c.Volume, k); bad && b.Version == r.Version {
+			on = append(on, c.Volume)
+		}
+	}
+	return on
+}

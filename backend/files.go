@@ -48,6 +48,7 @@ func (f files) Locate(k sliver.Key) (mover.Located, error) {
 		Sum:      r.Sum,
 		HasSum:   r.HasSum,
 		Version:  r.Version,
+		Bad:      f.fs.badOf(k, r),
 	}, nil
 }
 

@@ -39,6 +39,9 @@ type Options struct {
 	// VerifyEvery is how long after its last verification a volume is verified again; 0: only
 	// by command.
 	VerifyEvery time.Duration
+	// ReclaimDead is the share of dead bytes above which a volume is emptied; what is good on suspect volumes
+	// is copied away, too. 0: only by command.
+	ReclaimDead float64
 	// CacheScrub is in what time all of the cache is compared with its checksums once; 0: never.
 	CacheScrub time.Duration
 	// SyncInterval is how often data is written back that no fsync asked for.
@@ -103,7 +106,8 @@ type FS struct {
 	pending  pendingSet
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
-	passes   passTurn
+	passes   passTurn // to verify a volume
+	reclaims passTurn // to empty a volume
 	bad      badCopies
 	space    struct { // the library's, for statfs
 		mu   sync.Mutex
@@ -130,7 +134,7 @@ var (
 // workers. Everything that the last run confirmed is there, however it ended.
 func Open(o Options) (_ *FS, err error) {
 	o = o.withDefaults()
-	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1), passes: newPassTurn()}
+	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1), passes: newPassTurn(), reclaims: newPassTurn()}
 	fs.itab.m = make(map[sliver.FileID]*inode)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
@@ -189,6 +193,7 @@ func Open(o Options) (_ *FS, err error) {
 	if o.CacheScrub > 0 {
 		fs.wg.Go(func() { fs.scrubCache(ctx, o.CacheScrub) })
 	}
+	fs.wg.Go(func() { fs.keeper(ctx) })
 	if o.VerifyEvery > 0 {
 		fs.wg.Go(func() { fs.scrubber(ctx) })
 	}

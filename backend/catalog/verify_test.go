@@ -107,3 +107,45 @@ func TestVerifyRecords(t *testing.T) {
 		t.Errorf("bad copies %+v after those of the volume were deleted", got)
 	}
 }
+
+func FuzzReclaim(f *testing.F) {
+	seed, _ := encodeReclaim(nil, &Reclaim{Begun: Time{Sec: 3}, Targets: []VolumeNo{4, 300}})
+	fuzzRecord(f, func(b []byte) ([]byte, error) {
+		r, err := decodeReclaim(1, b)
+		if err != nil {
+			return nil, err
+		}
+		return encodeReclaim(nil, &r)
+	}, seed)
+}
+
+func TestReclaimRecords(t *testing.T) {
+	c, err := openKV(newMemKV())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Reclaim{Volume: 7, Begun: Time{Sec: 3}, Targets: []VolumeNo{4, 300}}
+	if err := c.Update(func(tx *Tx) error { return tx.PutReclaim(&want) }); err != nil {
+		t.Fatal(err)
+	}
+	err = c.View(func(tx *Tx) error {
+		if r, err := tx.Reclaim(7); err != nil || !reflect.DeepEqual(r, want) {
+			t.Errorf("%+v, %v", r, err)
+		}
+		n := 0
+		err := tx.Reclaims(func(r Reclaim) bool { n++; return reflect.DeepEqual(r, want) })
+		if n != 1 {
+			t.Errorf("%d records", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Update(func(tx *Tx) error { return tx.DeleteReclaim(7) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.View(func(tx *Tx) error { _, err := tx.Reclaim(7); return err }); err != ErrNotFound {
+		t.Errorf("a deleted record: %v", err)
+	}
+}

@@ -35,6 +35,9 @@ type Files interface {
 	// Removed is called when the removal of a file is on tape, for which Plan said that
 	// it is gone.
 	Removed(f sliver.FileID) error
+	// Bad is called when the copy of version v of a sliver on a volume could not be read,
+	// through the volume's fault.
+	Bad(k sliver.Key, v sliver.Version, on catalog.VolumeNo, why error)
 	// Summed is called when a sliver was read whose record has no checksum: sum is
 	// the XXH64 of its archived bytes, and what a later recall is checked against.
 	Summed(k sliver.Key, v sliver.Version, sum uint64) error
@@ -54,6 +57,7 @@ type Located struct {
 	Sum      uint64 // XXH64, if HasSum
 	HasSum   bool
 	Version  sliver.Version
+	Bad      []catalog.VolumeNo // volumes whose copy was found to be bad: they are tried last
 }
 
 // Want is a fault that the cache has started.

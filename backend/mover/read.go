@@ -160,6 +160,7 @@ func (d *drive) readFailed(j job, err error) {
 	d.strike(v, b, err)
 	if b == blameVolume {
 		m.countReadError(v)
+		m.files.Bad(j.key, j.loc.Version, j.copy.Volume, err)
 	}
 	m.mu.Lock()
 	will := m.willCleanLocked(d)

@@ -36,6 +36,7 @@ type tree struct {
 	fail     error                    // for Archived
 
 	unarchived []sliver.FileID // calls of Unarchived
+	bad        []badCopy
 
 	fills   int
 	pressed chan struct{}
@@ -297,6 +298,18 @@ func (tr *tree) Unarchived(f sliver.FileID) error {
 	defer tr.mu.Unlock()
 	tr.unarchived = append(tr.unarchived, f)
 	return nil
+}
+
+func (tr *tree) Bad(k sliver.Key, _ sliver.Version, on catalog.VolumeNo, _ error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.bad = append(tr.bad, badCopy{k, on})
+}
+
+// badCopy is a call of Bad.
+type badCopy struct {
+	k  sliver.Key
+	on catalog.VolumeNo
 }
 
 func (tr *tree) Summed(k sliver.Key, v sliver.Version, sum uint64) error {

@@ -46,6 +46,9 @@ func foreign(rec *catalog.Volume) bool {
 
 func (v *volume) barcode() tape.Barcode { return tape.Barcode(v.rec.Barcode) }
 
+// badRank is behind every readRank: of a copy that is known to be bad.
+const badRank = 4
+
 // readRank orders copies: the lowest is read.
 func (v *volume) readRank() int {
 	rank := 0
@@ -73,12 +76,13 @@ func (v *volume) isTarget() bool {
 }
 
 // isTargetOf says whether a batch of what is in a lane could go to v. A scratch volume
-// of the pool "scratch" comes into the pool that needs one.
+// of the pool "scratch" comes into the pool that needs one, and so does one that was reclaimed, unless it holds
+// what only its last pool has the key of.
 func (v *volume) isTargetOf(a *lane) bool {
 	if !v.isTarget() || a.not[v.rec.No] {
 		return false
 	}
-	return v.pool() == a.pool || v.rec.State == catalog.VolScratch && (v.pool() == catalog.ScratchPool || v.rec.Flags&catalog.VolTaken != 0)
+	return v.pool() == a.pool || v.rec.State == catalog.VolScratch && (v.pool() == catalog.ScratchPool || v.rec.Flags&catalog.VolTaken != 0 && v.rec.KeyID == "")
 }
 
 // takes says whether what is in a lane can be appended to v as it is.
