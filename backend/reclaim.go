@@ -223,9 +223,7 @@ func (fs *FS) keeper(ctx context.Context) {
 		case <-tick.C:
 		}
 		fs.repairBad(ctx)
-		if fs.opts.ReclaimDead > 0 {
-			fs.reclaimDue(ctx, time.Now(), tried)
-		}
+		fs.reclaimDue(ctx, time.Now(), tried)
 	}
 }
 
@@ -277,7 +275,9 @@ func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) 
 			}
 			r := reclaimRank(v, fs.opts.ReclaimDead)
 			if _, err := tx.Reclaim(v.No); err == nil {
-				r = rankBegun
+				if v.State != catalog.VolAppend { // else the operator has called it off
+					r = rankBegun
+				}
 			} else if !stderrors.Is(err, catalog.ErrNotFound) {
 				return err
 			}
@@ -305,9 +305,10 @@ const (
 	rankSuspect = 2
 )
 
-// reclaimRank says how much a volume needs to be emptied, 0: not at all.
+// reclaimRank says how much a volume needs to be emptied, 0: not at all. With limit 0 none does.
 func reclaimRank(v *catalog.Volume, limit float64) float64 {
 	switch {
+	case limit <= 0:
 	case v.Flags&catalog.VolImported != 0 || v.UUID == "":
 	case v.State == catalog.VolSuspect && v.Used > v.Dead:
 		return rankSuspect

@@ -180,7 +180,7 @@ func TestReclaimCutOff(t *testing.T) {
 	}
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(o *Options, _ *virtual.Config) { o.ReclaimDead = 0.99 })
+			w := newWorld(t)
 			w.archiveMany("f", n, size)
 			v, err := w.fs.volume(w.ownVolume())
 			if err != nil {
@@ -201,6 +201,13 @@ func TestReclaimCutOff(t *testing.T) {
 			w.restart()
 			w.job(JobEvict, "/")
 			w.wantMany("f", n, size)
+			if name == "copied" { // it can be called off
+				w.job(JobVolumesSet, v.Barcode, "append")
+				if v, _, err := w.fs.wantsReclaim(time.Now(), nil); v != nil || err != nil {
+					t.Errorf("%+v is still to be emptied, %v", v, err)
+				}
+				w.job(JobVolumesSet, v.Barcode, "full")
+			}
 			tried := map[catalog.VolumeNo]time.Time{}
 			w.fs.reclaimDue(context.Background(), time.Now(), tried)
 			if i := w.volumeInfo(v.Barcode); i.State != "scratch" || len(tried) > 0 {
@@ -343,6 +350,9 @@ func TestReclaimRank(t *testing.T) {
 		if got := roomFor(from, []catalog.Volume{*from, w}); got != want {
 			t.Errorf("room on %+v: %v", w, got)
 		}
+	}
+	if reclaimRank(&catalog.Volume{State: catalog.VolSuspect, UUID: "u", Used: gib, Dead: gib / 2}, 0) != 0 {
+		t.Error("a volume is emptied though that is turned off")
 	}
 	if roomFor(from, []catalog.Volume{*from, {No: 2, Pool: "other", State: catalog.VolScratch}}) || !roomFor(from, []catalog.Volume{{No: 2, Pool: catalog.ScratchPool, State: catalog.VolScratch}}) {
 		t.Error("room in pools")

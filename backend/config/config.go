@@ -20,6 +20,7 @@ type Config struct {
 	Index   Index
 	Mount   Mount
 	Verify  Verify
+	Reclaim Reclaim
 	Import  Import
 	Library Library
 	TLS     TLS
@@ -90,6 +91,12 @@ type Mount struct {
 type Verify struct {
 	// Every is how long after its last verification a volume is verified again. 0: only by command.
 	Every time.Duration
+}
+
+// Reclaim is section [reclaim]: emptying volumes that hold little of use.
+type Reclaim struct {
+	// Dead is the share of dead bytes, from 0 to 1, above which a volume is emptied. 0: only by command.
+	Dead float64
 }
 
 // Import is section [import]: what an imported volume says nothing about.

@@ -172,6 +172,13 @@ var keys = []Key{
 		value: func(c *Config) value { return &duration{&c.Verify.Every, 0, 10 * 365 * 24 * time.Hour} },
 	},
 	{
+		Section: "reclaim", Field: "dead", Default: "0.5", Unit: "share of the volume",
+		Meaning: "A volume of which more than this share is of files that are gone or have changed is emptied in the background: what is needed is copied to other volumes of its pool and read back, " +
+			"and the volume is scratch again. The share is of what is on a full volume, and of the capacity of one that still has room. Volumes that gave errors (`suspect`) are emptied as well, " +
+			"whatever is dead, and stay suspect. 0 turns both off: then volumes are emptied by `sliod reclaim` alone.",
+		value: func(c *Config) value { return &share{&c.Reclaim.Dead, 0, 1} },
+	},
+	{
 		Section: "import", Field: "uid", Default: "-1", Unit: "user",
 		Meaning: "The owner of imported files whose volume names none. -1 is the user who runs the server. LTFS has no owners: only volumes of " +
 			"another SLIOD archive name them.",
@@ -306,6 +313,7 @@ var sections = []struct{ name, about string }{
 	{"index", "how often a volume gets a new LTFS index"},
 	{"mount", "volumes in drives"},
 	{"verify", "reading what is on tape, to find what cannot be read any longer"},
+	{"reclaim", "emptying volumes that hold little of use"},
 	{"import", "owner and mode of what an imported volume says nothing about"},
 	{"library", "the tape library"},
 	{"tls", "the server's certificate"},

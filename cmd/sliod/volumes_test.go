@@ -32,6 +32,8 @@ func TestVolumeCommands(t *testing.T) {
 		{[]string{"label", "A00001L9", "a name"}, 0, backend.JobLabel, []string{"A00001L9", "a name"}, ""},
 		{[]string{"label", "A00001L9", ""}, 0, backend.JobLabel, []string{"A00001L9", ""}, ""},
 		{[]string{"label", ""}, 2, "", nil, "no argument"},
+		{[]string{"reclaim", "A00001L9", "A00002L9"}, 0, backend.JobReclaim, []string{"A00001L9", "A00002L9"}, ""},
+		{[]string{"reclaim"}, 2, "", nil, "requires at least 1 arg"},
 		{[]string{"verify", "--volume", "A00001L9", "--format"}, 0, backend.JobVerifyFormat, []string{"A00001L9"}, ""},
 		{[]string{"verify", "--volume", "A00001L9", "--format", "--data", "--json"}, 0, backend.JobVerifyFormat, []string{"A00001L9", "data"}, ""},
 		{[]string{"verify", "--volume", "A00001L9"}, 0, backend.JobVerify, []string{"volume=A00001L9"}, ""},
