@@ -20,6 +20,8 @@ const (
 	JobVolumesExport JobKind = "volumes-export" // BARCODE...: to the mail slots
 	JobVolumesSet    JobKind = "volumes-set"    // BARCODE STATE: what a volume may be used for
 	JobVerifyFormat  JobKind = "verify-format"  // BARCODE [data]: check a volume against the rules of LTFS
+	JobReclaim       JobKind = "reclaim"        // BARCODE...: move what is needed to other volumes, and make them scratch
+	JobVerify        JobKind = "verify"         // [volume=BARCODE...] [PATH...]: read copies on tape and compare them with their checksums
 	JobImport        JobKind = "import"         // BARCODE [PATH] [KEY=VALUE...]: show the tree of a foreign volume
 )
 
@@ -102,6 +104,11 @@ type VolumeInfo struct {
 	Encryption    string `json:"encryption,omitempty"` // "on" or "off"; none: the volume is not formatted
 	KeyID         string `json:"key_id,omitempty"`     // of the key that it is encrypted with
 	Imported      bool   `json:"imported,omitempty"`   // another program or archive wrote it, and its tree was imported
+	// VerifiedAt: all that it held then was read at this time or later; none: never.
+	VerifiedAt time.Time `json:"verified_at,omitzero"`
+	// VerifyingSince: a pass over it was begun then and is not at its end.
+	VerifyingSince time.Time `json:"verifying_since,omitzero"`
+	BadCopies      int       `json:"bad_copies,omitempty"` // slivers whose copy on it could not be read, or is not what was written
 }
 
 // DriveInfo is one drive as `sliod drives --json` prints it.

@@ -49,6 +49,7 @@ func (f files) Locate(k sliver.Key) (mover.Located, error) {
 		Sum:      r.Sum,
 		HasSum:   r.HasSum,
 		Version:  r.Version,
+		Bad:      f.fs.badOf(k, r),
 	}, nil
 }
 
@@ -269,7 +270,7 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 	kept := make([]bool, len(done))
 	ino, err := fs.get(id)
 	if stderrors.Is(err, linux.ENOENT) {
-		return kept, nil // unlinked meanwhile
+		return kept, fs.wasted(done) // unlinked meanwhile
 	}
 	if err != nil {
 		return nil, err
@@ -312,16 +313,9 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 			continue
 		}
 		kept[i] = true
-		no, j := d.No.Bmap()
-		b := changed[no]
-		if b == nil {
-			old, _, err := ino.bmapLocked(d.No)
-			if err != nil {
-				return err
-			}
-			c := *old
-			b = &c
-			changed[no] = b
+		b, j, err := ino.changeBmapLocked(changed, d.No)
+		if err != nil {
+			return err
 		}
 		countDead(dead, &b.Slivers[j])
 		b.Slivers[j] = rec

@@ -36,6 +36,14 @@ type Options struct {
 	// dirty before everything is archived at once.
 	ArchiveIdle  time.Duration
 	ArchiveDirty float64
+	// VerifyEvery is how long after its last verification a volume is verified again; 0: only
+	// by command.
+	VerifyEvery time.Duration
+	// ReclaimDead is the share of dead bytes above which a volume is emptied; what is good on suspect volumes
+	// is copied away, too. 0: only by command.
+	ReclaimDead float64
+	// CacheScrub is in what time all of the cache is compared with its checksums once; 0: never.
+	CacheScrub time.Duration
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
 	Mover        mover.Config
@@ -98,6 +106,9 @@ type FS struct {
 	pending  pendingSet
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
+	passes   passTurn // to verify a volume
+	reclaims passTurn // to empty a volume
+	bad      badCopies
 	space    struct { // the library's, for statfs
 		mu   sync.Mutex
 		at   time.Time
@@ -123,7 +134,7 @@ var (
 // workers. Everything that the last run confirmed is there, however it ended.
 func Open(o Options) (_ *FS, err error) {
 	o = o.withDefaults()
-	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1)}
+	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1), passes: newPassTurn(), reclaims: newPassTurn()}
 	fs.itab.m = make(map[sliver.FileID]*inode)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
@@ -161,7 +172,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
 	fs.cache.SetEvents(events{fs})
 	fs.cache.OnSpaceFreed(fs.mover.SpaceFreed)
-	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.countFiles} {
+	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.loadBad, fs.countFiles} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -179,6 +190,13 @@ func Open(o Options) (_ *FS, err error) {
 		defer fs.wg.Done()
 		fs.syncer(ctx)
 	}()
+	if o.CacheScrub > 0 {
+		fs.wg.Go(func() { fs.scrubCache(ctx, o.CacheScrub) })
+	}
+	fs.wg.Go(func() { fs.keeper(ctx) })
+	if o.VerifyEvery > 0 {
+		fs.wg.Go(func() { fs.scrubber(ctx) })
+	}
 	return fs, nil
 }
 

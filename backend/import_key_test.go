@@ -18,7 +18,7 @@ type pooled struct {
 
 func (pooled) Of(tape.Barcode) string { return "vault" }
 
-func (p pooled) Source(tape.Barcode) ltfs.KeySource {
+func (p pooled) Source(string) ltfs.KeySource {
 	return func(id string) (*tape.EncryptionKey, error) {
 		switch {
 		case id == "":

@@ -10,6 +10,7 @@ import (
 	"github.com/hugelgupf/p9/linux"
 
 	"sliod/backend/catalog"
+	"sliod/backend/mover"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 )
@@ -238,7 +239,7 @@ func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 		// A directory is only attributes, which come to tape with the volume's next index:
 		// the job gives it to the mover, and neither counts it nor waits for it.
 		if fs.pending.has(ino.id) {
-			fs.mover.Archive([]sliver.FileID{ino.id}, fs.archiveFailed)
+			fs.mover.Archive(mover.Place{}, []sliver.FileID{ino.id}, fs.archiveFailed)
 		}
 		return
 	}
@@ -252,7 +253,7 @@ func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 	j.found(bytes)
 	wait.Add(1)
 	watch := fs.jobs.watchArchive(ino.id, j, bytes)
-	fs.mover.Archive([]sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
+	fs.mover.Archive(mover.Place{}, []sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
 		defer wait.Done()
 		fs.jobs.unwatchArchive(id, watch)
 		j.done(id, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sliod/backend/catalog"
+	"sliod/backend/mover"
 	"sliod/backend/sliver"
 )
 
@@ -96,7 +97,7 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 	if len(ids) == 0 {
 		return
 	}
-	fs.mover.Archive(ids, func(id sliver.FileID, err error) {
+	fs.mover.Archive(mover.Place{}, ids, func(id sliver.FileID, err error) {
 		fs.pending.unqueue(id)
 		fs.archiveFailed(id, err)
 	})

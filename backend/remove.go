@@ -170,6 +170,7 @@ func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
 			addDead(tx, dead),
 			tx.DeleteBmaps(id, 0),
 			tx.DeleteXattrs(id),
+			tx.DeleteVerified(id),
 			tx.DeleteInode(id),
 			tx.DeleteOrphan(id),
 			putPendingIf(tx, id, onTape),
@@ -190,7 +191,9 @@ func putPendingIf(tx *catalog.Tx, id sliver.FileID, pending bool) error {
 func countDead(dead map[catalog.VolumeNo]int64, r *catalog.SliverRec) {
 	for _, c := range r.Copies {
 		for _, p := range c.Pieces {
-			dead[c.Volume] += int64(p.Len)
+			if !p.IsZeros() {
+				dead[c.Volume] += int64(p.Len)
+			}
 		}
 	}
 }

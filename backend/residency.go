@@ -29,6 +29,7 @@ type census struct {
 	archived             bool // what a file without data has is on tape
 	volumes              map[catalog.VolumeNo]bool
 	checksums            []string
+	verified             verifiedSummary
 }
 
 func (c *census) residency() Residency {
@@ -74,6 +75,7 @@ func (ino *inode) census() (*census, error) {
 				for _, cp := range r.Copies {
 					c.volumes[cp.Volume] = true
 				}
+				c.verified.add(fs, tx, sliver.Key{File: ino.id, No: n}, r)
 				if r.HasSum && !r.Dirty {
 					c.checksums = append(c.checksums, fmt.Sprintf("%d:%016x", n, r.Sum))
 				}
@@ -81,6 +83,13 @@ func (ino *inode) census() (*census, error) {
 			return true
 		})
 	})
+	if err == nil {
+		err = fs.cat.View(func(tx *catalog.Tx) error {
+			v, err := tx.Verified(ino.id)
+			c.verified.alone(v)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +111,7 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 		return nil, linux.ENODATA
 	}
 	switch name {
-	case ownXattr + "state", ownXattr + "volumes", ownXattr + "checksum":
+	case ownXattr + "state", ownXattr + "volumes", ownXattr + "checksum", ownXattr + "verified":
 	case ownXattr + "pin":
 		if r.Flags&catalog.FlagPinned != 0 {
 			return []byte("1"), nil
@@ -120,6 +129,8 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 		return []byte(c.residency()), nil
 	case ownXattr + "volumes":
 		return []byte(strings.Join(ino.fs.barcodes(c.volumes), " ")), nil
+	case ownXattr + "verified":
+		return []byte(c.verified.String()), nil
 	}
 	return []byte(strings.Join(c.checksums, " ")), nil
 }
@@ -158,7 +169,7 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 			return ino.pinLocked(false)
 		}
 		return linux.EINVAL
-	case "state", "volumes", "checksum":
+	case "state", "volumes", "checksum", "verified":
 		return linux.EPERM
 	default:
 		return linux.EINVAL

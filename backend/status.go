@@ -61,6 +61,7 @@ func (fs *FS) tapeSpace() TapeInfo {
 // Volumes implements Admin.
 func (fs *FS) Volumes() []VolumeInfo {
 	all := []VolumeInfo{}
+	passes := fs.passesOf()
 	for _, v := range fs.mover.Status().Volumes {
 		encryption := ""
 		switch {
@@ -69,7 +70,8 @@ func (fs *FS) Volumes() []VolumeInfo {
 		case v.UUID != "" && v.State != catalog.VolScratch.String():
 			encryption = "off"
 		}
-		all = append(all, VolumeInfo{Barcode: string(v.Barcode), UUID: v.UUID, Pool: v.Pool, Encryption: encryption, KeyID: v.KeyID, Imported: v.Imported, State: v.State, Where: v.Where, Reason: v.Reason,
+		p := passes[string(v.Barcode)]
+		all = append(all, VolumeInfo{VerifiedAt: shownTime(p.Verified), VerifyingSince: shownTime(p.Begun), BadCopies: fs.bad.count(p.Volume), Barcode: string(v.Barcode), UUID: v.UUID, Pool: v.Pool, Encryption: encryption, KeyID: v.KeyID, Imported: v.Imported, State: v.State, Where: v.Where, Reason: v.Reason,
 			CapacityBytes: v.Capacity, UsedBytes: v.Used, DeadBytes: v.Dead})
 	}
 	return all

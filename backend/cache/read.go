@@ -73,12 +73,22 @@ func (c *Cache) parkRead(p *post, k sliver.Key, e *entry, b Behind, w *vfs.Waite
 // check compares a clean sliver that was found after an unclean shutdown with its
 // sum, before its first use; a sliver that is not what it says becomes absent.
 func (c *Cache) check(e *entry) error {
+	if _, bad := c.compare(e, false); bad {
+		c.log.WithField(fieldSliver, e.key).
+			Warn("cached sliver is not what its record says, after an unclean shutdown; it will be read from tape again")
+	}
+	return nil
+}
+
+// compare compares a clean sliver, if it waits for that or in any case, with its sum, and returns how many bytes
+// it read. A sliver that is not what its sum says becomes absent.
+func (c *Cache) compare(e *entry, always bool) (read int, bad bool) {
 	e.wmu.Lock()
 	c.mu.Lock()
-	if e.dead || !e.verify {
+	if e.dead || e.state != sliver.Clean || !e.verify && !always {
 		c.mu.Unlock()
 		e.wmu.Unlock()
-		return nil
+		return 0, false
 	}
 	s, n, sum := e.slot, e.len, e.sum
 	s.refs.Add(1)
@@ -98,10 +108,9 @@ func (c *Cache) check(e *entry) error {
 	}
 	c.mu.Unlock()
 	e.wmu.Unlock()
-	if !good {
-		c.log.WithError(err).WithField(fieldSliver, e.key).WithField(fieldSlot, s.number()).
-			Warn("cached sliver is not what its record says, after an unclean shutdown; it will be read from tape again")
+	if err != nil {
+		c.log.WithError(err).WithField(fieldSliver, e.key).WithField(fieldSlot, s.number()).Warn("slot not read")
 	}
 	c.run(&p)
-	return nil
+	return n, !good
 }

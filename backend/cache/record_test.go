@@ -165,7 +165,7 @@ func places(t *testing.T, c *Cache, k sliver.Key, a *answer, want []byte, v sliv
 			d.Release()
 			return same
 		}
-		seq, _ := c.Want(k, absent(len(want)))
+		seq, _ := c.Want(k, absent(len(want)), vfs.Client)
 		for err = ErrFull; err == ErrFull; runtime.Gosched() {
 			err = c.Deliver(k, seq, want, v, xxhash.Sum64(want))
 		}

@@ -182,7 +182,27 @@ const (
 	// VolProtected: the volume is read-only because the cartridge is write-protected. It
 	// goes back to append, or to scratch, when the tab was moved.
 	VolProtected
+	// VolTaken: the volume came from ScratchPool into its pool. When it is scratch again, it
+	// may come into any other.
+	VolTaken
 )
+
+// Names of pools.
+const (
+	// DefaultPool is that of the volumes that no pool of the configuration takes.
+	DefaultPool = "default"
+	// ScratchPool has volumes that come into any pool that has none with room.
+	ScratchPool = "scratch"
+)
+
+// PoolName is the name of a pool: "", of volumes and files of an archive without pools, stands
+// for DefaultPool.
+func PoolName(pool string) string {
+	if pool == "" {
+		return DefaultPool
+	}
+	return pool
+}
 
 // Job is a request of the operator that outlives a restart. Data belongs to
 // whoever runs the job.

@@ -20,6 +20,8 @@ type Config struct {
 	Index   Index
 	Mount   Mount
 	Drives  Drives
+	Verify  Verify
+	Reclaim Reclaim
 	Import  Import
 	Library Library
 	TLS     TLS
@@ -47,6 +49,8 @@ type Cache struct {
 	HighWater, LowWater float64
 	// Sync is how often data is written back that no fsync asked for.
 	Sync time.Duration
+	// Scrub is in what time all of the cache is compared with its checksums once. 0: never.
+	Scrub time.Duration
 }
 
 // Archive is section [archive]: when dirty slivers go to tape.
@@ -89,6 +93,18 @@ type Drives struct {
 	// WriteShare and ReadShare are the shares of the drives, from 0 to 1, that may
 	// archive and recall at the same time.
 	WriteShare, ReadShare float64
+}
+
+// Verify is section [verify]: reading what is on tape, to find what cannot be read any longer.
+type Verify struct {
+	// Every is how long after its last verification a volume is verified again. 0: only by command.
+	Every time.Duration
+}
+
+// Reclaim is section [reclaim]: emptying volumes that hold little of use.
+type Reclaim struct {
+	// Dead is the share of dead bytes, from 0 to 1, above which a volume is emptied. 0: only by command.
+	Dead float64
 }
 
 // Import is section [import]: what an imported volume says nothing about.

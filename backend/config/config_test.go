@@ -125,7 +125,7 @@ func TestErrors(t *testing.T) {
 		{"water", "[cache]\nhigh_water = 0.5\n", []string{"f.toml:2: cache.low_water is 0.8; it must be lower than cache.high_water, which is 0.5"}},
 		{"water low", "[cache]\nlow_water = 0.95\n", []string{"f.toml:2: cache.low_water is 0.95"}},
 		{"dirty", "[cache]\nlow_water = 0.1\nhigh_water = 0.2\n", []string{"f.toml:3: archive.dirty is 0.3; it must not be higher"}},
-		{"duration number", "[archive]\nidle = 30\n", []string{`f.toml:2: archive.idle: a string in quotes is needed (allowed: 0s to 720h; default: "30s")`}},
+		{"duration number", "[archive]\nidle = 30\n", []string{`f.toml:2: archive.idle: a string in quotes is needed (allowed: 0s to 30d; default: "30s")`}},
 		{"duration unit", "[archive]\nidle = \"30\"\n", []string{`f.toml:2: archive.idle: "30" cannot be used: a time is`}},
 		{"duration range", "[index]\ninterval = \"1ms\"\n", []string{`f.toml:2: index.interval: "1ms" cannot be used: it is out of range (allowed: 1s to 168h; default: "10m")`}},
 		{"count string", "[library]\ndrives = \"2\"\n", []string{"f.toml:2: library.drives: a number without quotes is needed"}},

@@ -110,6 +110,12 @@ var keys = []Key{
 		value:   func(c *Config) value { return &duration{&c.Cache.Sync, 100 * time.Millisecond, time.Hour} },
 	},
 	{
+		Section: "cache", Field: "scrub", Default: "30d", Unit: "time",
+		Meaning: "In what time all that is in the cache and on tape is compared with its checksums once, slowly: 10 TB in 30 days are 4 MB a second. What the disk has " +
+			"changed is dropped and read from tape again when it is needed. 0 turns this off.",
+		value: func(c *Config) value { return &duration{&c.Cache.Scrub, 0, 10 * 365 * 24 * time.Hour} },
+	},
+	{
 		Section: "archive", Field: "idle", Default: "30s", Unit: "time",
 		Meaning: "A file is archived when nothing has been written to it for this long.",
 		value:   func(c *Config) value { return &duration{&c.Archive.Idle, 0, 30 * 24 * time.Hour} },
@@ -168,6 +174,20 @@ var keys = []Key{
 		Meaning: "While there is archive work that a drive could do, at most this share of the drives, and at least one drive, recalls at the same time. " +
 			"With 0.75 and four drives, one of them is left to writing as long as there is something to write.",
 		value: func(c *Config) value { return &share{&c.Drives.ReadShare, 0, 1} },
+	},
+	{
+		Section: "verify", Field: "every", Default: "180d", Unit: "time",
+		Meaning: "A volume is verified when that was last done this long ago, or when it is this old and never was: all copies on it are read and compared with their checksums, one volume at a " +
+			"time, by a drive that has nothing else to do. What cannot be read any longer is found while there may be another copy, and a cartridge is read end to end twice a year by it. " +
+			"0 turns this off: then volumes are verified by `sliod verify` alone.",
+		value: func(c *Config) value { return &duration{&c.Verify.Every, 0, 10 * 365 * 24 * time.Hour} },
+	},
+	{
+		Section: "reclaim", Field: "dead", Default: "0.5", Unit: "share of the volume",
+		Meaning: "A volume of which more than this share is of files that are gone or have changed is emptied in the background: what is needed is copied to other volumes of its pool and read back, " +
+			"and the volume is scratch again. The share is of what is on a full volume, and of the capacity of one that still has room. Volumes that gave errors (`suspect`) are emptied as well, " +
+			"whatever is dead, and stay suspect. 0 turns both off: then volumes are emptied by `sliod reclaim` alone.",
+		value: func(c *Config) value { return &share{&c.Reclaim.Dead, 0, 1} },
 	},
 	{
 		Section: "import", Field: "uid", Default: "-1", Unit: "user",
@@ -304,6 +324,8 @@ var sections = []struct{ name, about string }{
 	{"index", "how often a volume gets a new LTFS index"},
 	{"mount", "volumes in drives"},
 	{"drives", "how reading and writing share the drives"},
+	{"verify", "reading what is on tape, to find what cannot be read any longer"},
+	{"reclaim", "emptying volumes that hold little of use"},
 	{"import", "owner and mode of what an imported volume says nothing about"},
 	{"library", "the tape library"},
 	{"tls", "the server's certificate"},

@@ -10,7 +10,7 @@ import (
 
 var (
 	errSize     = stderrors.New(`a size is a number and a unit, such as "512MiB", "64GiB" or "18TB"; a bare number is bytes`)
-	errDuration = stderrors.New(`a time is a number and a unit, such as "500ms", "30s", "10m" or "2h"`)
+	errDuration = stderrors.New(`a time is a number and a unit, such as "500ms", "30s", "10m", "2h" or "180d"`)
 	errShare    = stderrors.New(`a share is a number from 0 to 1, or a string with percent, such as 0.9 or "90%"`)
 	errSpeed    = stderrors.New(`a speed is "instant" or a factor: 1 is a real drive's time, 60 is sixty times faster`)
 	errInt      = stderrors.New("a whole number is needed")
@@ -62,8 +62,18 @@ func FormatSize(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
+const day = 24 * time.Hour
+
 func parseDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(strings.TrimSpace(s))
+	s = strings.TrimSpace(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 32)
+		if err != nil || n > uint64(math.MaxInt64/day) {
+			return 0, errDuration
+		}
+		return time.Duration(n) * day, nil
+	}
+	d, err := time.ParseDuration(s)
 	if err != nil {
 		return 0, errDuration
 	}
@@ -72,6 +82,9 @@ func parseDuration(s string) (time.Duration, error) {
 
 // formatDuration writes d without the zero parts that Duration.String has.
 func formatDuration(d time.Duration) string {
+	if d >= 30*day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

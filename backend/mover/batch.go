@@ -47,7 +47,7 @@ func (d *drive) archiveBatch() {
 	var next []planned
 	for !d.batchFull(b) {
 		if len(next) == 0 {
-			if next = m.takePlanned(); len(next) == 0 {
+			if next = m.takePlanned(d.vol); len(next) == 0 {
 				break
 			}
 		}
@@ -69,7 +69,7 @@ func (d *drive) archiveBatch() {
 	}
 	d.batchAt = time.Now()
 	m.mu.Lock()
-	if len(m.archive) == 0 {
+	if !m.anyLane(newContent) {
 		m.pressure = false
 	}
 	m.mu.Unlock()
@@ -81,17 +81,18 @@ func (d *drive) batchFull(b *batch) bool {
 
 // planned is a file from the queue with its plan.
 type planned struct {
-	item *archiveItem
-	plan *Plan
-	err  error
+	item  *archiveItem
+	plan  *Plan
+	lacks []Lack // of a copy
+	err   error
 }
 
-// takePlanned takes a few files from the queue. Their plans are made at the same
-// time, as each puts data on disk first.
-func (m *Mover) takePlanned() []planned {
+// takePlanned takes a few files from the queue, that v can take. Their plans are made at the
+// same time, as each puts data on disk first.
+func (m *Mover) takePlanned(v *volume) []planned {
 	var list []planned
 	for len(list) < commitWorkers {
-		it := m.takeArchive()
+		it := m.takeArchive(v)
 		if it == nil {
 			break
 		}
@@ -100,7 +101,10 @@ func (m *Mover) takePlanned() []planned {
 	var g errgroup.Group
 	for i := range list {
 		g.Go(func() error {
-			list[i].plan, list[i].err = m.files.Plan(list[i].item.file)
+			p := &list[i]
+			if p.plan, p.err = m.files.Plan(p.item.file); p.err == nil && p.item.copy != nil {
+				p.lacks, p.err = m.files.Lacking(p.item.file, *p.item.copy)
+			}
 			return nil
 		})
 	}
@@ -126,6 +130,9 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 		it.finish(errors.WithMessagef(err, "mover: archive file %d", it.file))
 		return nil
 	}
+	if it.copy != nil {
+		return d.copyFile(b, next)
+	}
 	if plan == nil {
 		d.removeEntries(it.file)
 		d.removed = append(d.removed, uint64(it.file))
@@ -135,7 +142,7 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 	}
 	if !it.begun {
 		it.begun, it.rest = true, plan.Dirty
-		it.hash = d.beginHash(plan)
+		it.hash = d.beginHash(plan, len(plan.Dirty))
 	}
 	d.setState(driveWriting, fmt.Sprintf("archive of file %d", it.file))
 	b.parts = append(b.parts, part{item: it, plan: plan})
@@ -169,13 +176,22 @@ func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
 		p.err = errors.WithMessagef(err, "mover: archive sliver %v: read it from the cache", k)
 		return nil
 	}
-	data := buf[:n]
-	d.hashSliver(p.item, no, buf, n)
-	sum := xxhash.Sum64(data)
-	extents, err := d.lv.Append(m.ctx, data)
+	x := Done{No: no, Version: version, Sum: xxhash.Sum64(buf[:n]), Len: n}
+	err = d.appendSliver(b, p, buf, x)
+	if err != nil {
+		m.cache.EndArchive(k, version, x.Sum, false)
+	}
+	return err
+}
+
+// appendSliver appends the sliver that x says, which is in buf, and adds it to what the batch has
+// of the file. buf is given back.
+func (d *drive) appendSliver(b *batch, p *part, buf []byte, x Done) error {
+	data := buf[:x.Len]
+	d.hashSliver(p.item, x.No, buf, x.Len)
+	extents, err := d.lv.Append(d.m.ctx, data)
 	if err != nil {
 		p.item.hash = nil // it has the sliver already
-		m.cache.EndArchive(k, version, sum, false)
 		return err
 	}
 	pieces := make([]catalog.Piece, len(extents))
@@ -183,13 +199,11 @@ func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
 		pieces[i] = pieceOf(d.lv, e)
 	}
 	if h := p.item.hash; h != nil {
-		h.extents = d.appendExtents(h.extents, OnTape{No: no, Len: n, Pieces: pieces})
+		h.extents = d.appendExtents(h.extents, OnTape{No: x.No, Len: x.Len, Pieces: pieces})
 	}
-	p.done = append(p.done, Done{
-		No: no, Version: version, Sum: sum, Len: n,
-		Copy: catalog.Copy{Volume: d.vol.rec.No, Pieces: pieces},
-	})
-	b.bytes += int64(n)
+	x.Copy = catalog.Copy{Volume: d.vol.rec.No, Pieces: pieces}
+	p.done = append(p.done, x)
+	b.bytes += int64(x.Len)
 	return nil
 }
 
@@ -239,7 +253,7 @@ func (d *drive) commit(b *batch) bool {
 			continue
 		}
 		g.Go(func() error {
-			if _, err := m.files.Archived(p.item.file, p.plan.Inode.DataVersion, p.done); err != nil {
+			if err := m.record(p); err != nil {
 				m.endArchive(p)
 				p.err = errors.WithMessagef(err, "mover: record file %d in the catalog", p.item.file)
 			}
@@ -259,6 +273,25 @@ func (d *drive) commit(b *batch) bool {
 	return true
 }
 
+// record commits what the batch has of one file.
+func (m *Mover) record(p *part) error {
+	if p.item.copy == nil {
+		_, err := m.files.Archived(p.item.file, p.plan.Inode.DataVersion, p.done)
+		return err
+	}
+	kept, err := m.files.Copied(p.item.file, p.done)
+	n := int64(0)
+	for _, ok := range kept {
+		if ok {
+			n++
+		}
+	}
+	m.mu.Lock()
+	m.stats.Copied += n
+	m.mu.Unlock()
+	return err
+}
+
 // finishParts puts the files of a committed batch in the index and tells their
 // callers; what is left of a file goes back to the queue.
 func (d *drive) finishParts(b *batch) {
@@ -272,10 +305,12 @@ func (d *drive) finishParts(b *batch) {
 			p.err = d.putEntries(p.plan) // with the slivers as the catalog has them now
 		}
 		switch {
+		case p.err == nil && p.more:
+			rest = append(rest, p.item)
+		case p.item.copy != nil:
+			d.copied(p)
 		case p.err != nil:
 			p.item.finish(p.err)
-		case p.more:
-			rest = append(rest, p.item)
 		default:
 			p.item.finish(nil)
 		}
@@ -285,6 +320,9 @@ func (d *drive) finishParts(b *batch) {
 
 // endArchive says that the slivers of p are not archived.
 func (m *Mover) endArchive(p *part) {
+	if p.item.copy != nil {
+		return // they are clean
+	}
 	for _, x := range p.done {
 		m.cache.EndArchive(keyOf(p.item.file, x.No), x.Version, x.Sum, false)
 	}

@@ -76,7 +76,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	// The UUID is on record before the first byte is: if formatting is cut off, the
 	// cartridge is known as ours.
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
-		rec.State, rec.UUID, rec.Flags = catalog.VolScratch, newUUID(), 0
+		rec.State, rec.UUID, rec.Flags = catalog.VolScratch, newUUID(), rec.Flags&catalog.VolTaken
 		rec.Generation, rec.EndOfData = 0, catalog.VolPos{} // it holds nothing of ours, and if it does, the catalog is an old copy
 	})
 	if err != nil {
@@ -92,7 +92,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	if err := ltfs.Format(m.ctx, t, o); err != nil {
 		return nil, err
 	}
-	lv, err := ltfs.Mount(m.ctx, t, m.mountOptions(v.barcode()))
+	lv, err := ltfs.Mount(m.ctx, t, m.mountOptions(v.rec.Pool))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 func (m *Mover) recordFormatted(t tape.Drive, v *volume, lv *ltfs.Volume) error {
 	now := time.Now()
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
-		rec.State, rec.UUID, rec.Flags, rec.KeyID = catalog.VolAppend, lv.UUID(), 0, lv.KeyID()
+		rec.State, rec.UUID, rec.Flags, rec.KeyID = catalog.VolAppend, lv.UUID(), rec.Flags&catalog.VolTaken, lv.KeyID()
 		rec.Capacity, rec.Used, rec.Dead = t.Limits().CapacityBytes, 0, 0
 		rec.BlockSize, rec.Formatted = uint32(lv.BlockSize()), catalog.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 		rec.Generation, rec.EndOfData = lv.Generation(), posOf(lv.EndOfData())

@@ -17,7 +17,7 @@ type FormatReport = ltfscheck.Report
 // but that a volume which is in use gets its index before.
 func (m *Mover) CheckFormat(ctx context.Context, b tape.Barcode, data bool) (rep *FormatReport, err error) {
 	err = m.UseVolume(ctx, b, UseOptions{Raw: true}, func(ctx context.Context, s *Session) (err error) {
-		if err := ltfs.Unlock(ctx, s.Drive, m.mountOptions(b)); err != nil {
+		if err := ltfs.Unlock(ctx, s.Drive, m.mountOptions(s.Volume.Pool)); err != nil {
 			return err
 		}
 		rep, err = ltfscheck.CheckWith(ctx, s.Drive, ltfscheck.Options{Data: data, Every: data})

@@ -101,8 +101,8 @@ func TestReadShareLeavesADriveToWriting(t *testing.T) {
 	if !m.mayRecallLocked(a) || !m.mayRecallLocked(b) {
 		t.Error("without archive work a drive may not recall")
 	}
-	m.archive = append(m.archive, &archiveItem{})
-	defer func() { m.archive = nil }()
+	m.enqueueLocked(&archiveItem{file: 7})
+	defer m.drainLocked(newContent)
 	b.recalling = true
 	defer func() { b.recalling = false }()
 	if m.mayRecallLocked(a) || !m.mayRecallLocked(b) {

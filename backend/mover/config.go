@@ -38,6 +38,11 @@ type Config struct {
 	// 1 min; negative: none.
 	Linger time.Duration
 
+	// BackgroundWait is how long work in the background, as verifying volumes, waits for a
+	// drive that has nothing else to do. After it, it has a drive for a turn (Schedule.Turn) like any other
+	// work. Default 1 h.
+	BackgroundWait time.Duration
+
 	// Look is how often the library is asked what is where, beside when that matters: a
 	// cartridge that was put in by hand is noticed. Default 1 min; negative: never.
 	Look time.Duration
@@ -75,6 +80,7 @@ func (c Config) withDefaults(drives int) Config {
 	setDefault(&c.IndexInterval, 10*time.Minute)
 	setDefault(&c.IndexIdle, 2*time.Second)
 	setDefault(&c.Linger, time.Minute)
+	setDefault(&c.BackgroundWait, time.Hour)
 	setDefault(&c.Look, time.Minute)
 	setDefault(&c.LookAgain, 10*time.Second)
 	if c.Cleaning == nil {

@@ -28,8 +28,8 @@ type task struct {
 	job    job           // doRead
 	target *volume       // doExchange, doClean
 	use    *use          // doUse
+	pool   string        // doExchange: of which the volume is to be, "" if no batch goes to it
 	wait   time.Duration // doWait; 0: until woken
-	err    error         // doFailArchive
 }
 
 // next decides what d does next. Only d's owner calls it.
@@ -41,7 +41,7 @@ func (m *Mover) next(d *drive) task {
 	if archived, recalled := d.archiving, d.recalling; archived || recalled {
 		d.archiving, d.recalling = false, false
 		defer func() {
-			if archived && !d.archiving || recalled && !d.recalling && len(m.archive) > 0 {
+			if archived && !d.archiving || recalled && !d.recalling && m.queued > 0 {
 				m.wakeLocked() // another drive may take that part now
 			}
 		}()
@@ -49,8 +49,8 @@ func (m *Mover) next(d *drive) task {
 	if m.closing || m.ctx.Err() != nil {
 		return task{kind: doStop}
 	}
-	if err := m.archiveStuckLocked(); err != nil {
-		return task{kind: doFailArchive, err: err}
+	if len(m.stuckLocked()) > 0 {
+		return task{kind: doFailArchive}
 	}
 	m.failStuckUsesLocked()
 	if d.out() {
@@ -67,29 +67,34 @@ func (m *Mover) next(d *drive) task {
 	}
 
 	mayArchive := m.mayArchiveLocked(d)
-	archiveHere := mayArchive && d.vol != nil && d.vol.hasRoom()
+	var here schedule.Demand // archive work for the volume in d
+	if mayArchive && d.vol != nil && d.vol.hasRoom() {
+		here = m.archiveDemandLocked(m.lanesFor(d.vol))
+	}
+	archiveHere := here.Slivers > 0
 	mayRecall := m.mayRecallLocked(d)
 	mine := schedule.Demand{}
 	if d.vol != nil {
 		if mayRecall {
 			mine = recallDemand(d.vol)
 		}
-		if d.vol.useReady() && (!d.used || mine.Slivers == 0 && !archiveHere) {
+		if d.vol.useReady(now) && (!d.used || mine.Slivers == 0 && !archiveHere) {
 			return m.takeUseLocked(d, d.vol)
 		}
 	}
 	d.used = false
 	if archiveHere {
-		mine = mine.Join(m.archiveDemandLocked())
+		mine = mine.Join(here)
 	}
-	others, volumes := m.elsewhereLocked(d, mayArchive && !archiveHere, mayRecall)
-	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine}, others,
-		func(i int) bool { return m.betterDriveLocked(d, volumes[i], others[i].Archive) })
+	others := m.elsewhereLocked(d, now, mayArchive, mayRecall)
+	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine}, demands(others),
+		func(i int) bool { return m.betterDriveLocked(d, &others[i]) })
 	switch step {
 	case schedule.Work:
-		return m.workLocked(d, now, archiveHere, mayRecall)
+		return m.workLocked(d, now, here, mayRecall)
 	case schedule.Exchange:
-		target, archive := volumes[i], others[i].Archive
+		other := &others[i]
+		target := other.volume
 		if d.vol != nil && m.locating+len(m.inbox) > 0 {
 			// What the clerk has in hand may be for this volume.
 			d.idle = true
@@ -101,11 +106,15 @@ func (m *Mover) next(d *drive) task {
 			}
 		}
 		target.drive, d.class = d, class
-		if target.useReady() {
+		if target.useReady(now) {
 			return m.takeUseLocked(d, target)
 		}
-		d.archiving, d.recalling = archive, !archive
-		return task{kind: doExchange, target: target}
+		d.archiving, d.recalling = other.lane != nil, other.lane == nil
+		t := task{kind: doExchange, target: target}
+		if other.lane != nil {
+			t.pool = other.lane.pool
+		}
+		return t
 	}
 	return m.restLocked(d, now)
 }
@@ -121,11 +130,10 @@ func (m *Mover) cleanLocked(d *drive) (task, bool) {
 }
 
 // workLocked chooses between reading and archiving on the volume that d has.
-func (m *Mover) workLocked(d *drive, now time.Time, archiveHere, mayRecall bool) task {
+func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, mayRecall bool) task {
 	reads := mayRecall && d.vol.queue.Len() > 0
-	if archiveHere {
-		a := m.archiveDemandLocked()
-		if m.cfg.Schedule.Archives(now, reads, d.wrote, &a) {
+	if archive.Slivers > 0 {
+		if m.cfg.Schedule.Archives(now, reads, d.wrote, &archive) {
 			d.archiving, d.wrote = true, true
 			m.served[schedule.ArchiveClass] = now
 			return task{kind: doArchive}
@@ -141,38 +149,60 @@ func (m *Mover) workLocked(d *drive, now time.Time, archiveHere, mayRecall bool)
 	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy}}
 }
 
-// elsewhereLocked returns the demands that d could serve after an exchange, and their volumes.
-func (m *Mover) elsewhereLocked(d *drive, archive, recall bool) (ds []schedule.Demand, vs []*volume) {
+// elsewhere is work that a drive could do after an exchange.
+type elsewhere struct {
+	demand schedule.Demand
+	volume *volume
+	lane   *lane // of archive work, for which volume is the target
+}
+
+func demands(list []elsewhere) []schedule.Demand {
+	ds := make([]schedule.Demand, len(list))
+	for i := range list {
+		ds[i] = list[i].demand
+	}
+	return ds
+}
+
+// elsewhereLocked returns what d could do after an exchange.
+func (m *Mover) elsewhereLocked(d *drive, now time.Time, archive, recall bool) (list []elsewhere) {
 	for _, v := range m.volumes {
-		if v.claimed() || v.away || v.queue.Len()+len(v.uses) == 0 || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
+		if v.claimed() || v.away || v.queue.Len() == 0 && !v.useReady(now) || !m.mayMountLocked(d, v) || m.liesElsewhereLocked(d, v) {
 			continue
 		}
 		demand := schedule.Demand{Volume: v.barcode()}
 		if recall {
 			demand = recallDemand(v)
 		}
-		if len(v.uses) > 0 {
+		if v.useReady(now) {
 			demand = demand.Join(useDemand(v))
 		}
-		ds, vs = append(ds, demand), append(vs, v)
+		list = append(list, elsewhere{demand: demand, volume: v})
 	}
 	if archive {
-		if v := m.targetLocked(d); v != nil {
-			ds, vs = append(ds, m.archiveDemandLocked()), append(vs, v)
+		for _, l := range m.lines {
+			for _, a := range l.lanes {
+				if d.vol != nil && d.vol.takes(a) {
+					continue
+				}
+				if v := m.targetLocked(d, a); v != nil {
+					list = append(list, elsewhere{m.archiveDemandLocked([]*lane{a}), v, a})
+				}
+			}
 		}
 	}
-	return ds, vs
+	return list
 }
 
 // betterDriveLocked says whether a drive that is idle, and so has been woken too,
-// can serve v with less effort than d.
-func (m *Mover) betterDriveLocked(d *drive, v *volume, archive bool) bool {
+// can do o with less effort than d.
+func (m *Mover) betterDriveLocked(d *drive, o *elsewhere) bool {
 	for _, e := range m.drives {
 		if e == d || e.out() || !e.idle {
 			continue
 		}
-		may := !archive || m.mayArchiveLocked(e)
-		r := schedule.Rival{Ready: archive && may && e.vol != nil && e.vol.hasRoom(), Loaded: e.vol != nil, May: may && m.mayMountLocked(e, v)}
+		may := o.lane == nil || m.mayArchiveLocked(e)
+		r := schedule.Rival{Ready: o.lane != nil && may && e.vol != nil && e.vol.takes(o.lane), Loaded: e.vol != nil, May: may && m.mayMountLocked(e, o.volume)}
 		if r.Better(d.vol != nil) {
 			return true
 		}
@@ -206,24 +236,28 @@ func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 	return false
 }
 
-// targetLocked returns the volume that d would fetch to append to: the fullest
-// with room, else a scratch volume; nil if there is none.
-func (m *Mover) targetLocked(d *drive) *volume {
+// targetLocked returns the volume that d would fetch to append what is in a lane: the
+// fullest with room, else a scratch volume, of the pool or of the pool "scratch"; nil if
+// there is none.
+func (m *Mover) targetLocked(d *drive, a *lane) *volume {
 	var best *volume
 	for _, v := range m.volumes {
-		if v.claimed() || !v.isTarget() || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
+		if v.claimed() || !v.isTargetOf(a) || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
 			continue
 		}
-		if best == nil || betterTarget(v, best) {
+		if best == nil || betterTarget(a, v, best) {
 			best = v
 		}
 	}
 	return best
 }
 
-func betterTarget(v, w *volume) bool {
+func betterTarget(a *lane, v, w *volume) bool {
 	if va, wa := v.rec.State == catalog.VolAppend, w.rec.State == catalog.VolAppend; va != wa {
 		return va
+	}
+	if vo, wo := v.pool() == a.pool, w.pool() == a.pool; vo != wo {
+		return vo
 	}
 	if v.rec.Used != w.rec.Used {
 		return v.rec.Used > w.rec.Used
@@ -231,43 +265,67 @@ func betterTarget(v, w *volume) bool {
 	return v.rec.Barcode < w.rec.Barcode
 }
 
-// archiveStuckLocked returns an error if there is archive work and no drive and
-// volume will ever take it.
-func (m *Mover) archiveStuckLocked() error {
-	if len(m.archive) == 0 {
+// stuckLocked returns the lanes that no drive and volume will ever take, each with the
+// reason. It notes whether there is no tape space: that is so if new content waits and
+// none of it can go on.
+func (m *Mover) stuckLocked() map[*lane]error {
+	if m.queued == 0 {
 		return nil
 	}
-	if !m.anyDriveLocked() {
-		return errNoDrive
+	stuck := make(map[*lane]error)
+	anyDrive := m.anyDriveLocked()
+	goesOn, full := false, false
+	for _, l := range m.lines {
+		for _, a := range l.lanes {
+			err := error(errNoDrive)
+			room := true
+			if anyDrive {
+				room, err = m.whyStuckLocked(a)
+			}
+			if err != nil {
+				stuck[a] = err
+			}
+			goesOn = goesOn || !a.copies && err == nil
+			full = full || !a.copies && !room
+		}
 	}
-	targets := false
+	switch {
+	case goesOn:
+		m.noTape = false
+	case full:
+		m.noTape = true
+	}
+	return stuck
+}
+
+// whyStuckLocked says why no drive and volume will take a lane, nil if one does, and
+// whether there is a volume with room for it.
+func (m *Mover) whyStuckLocked(a *lane) (room bool, why error) {
 	for _, v := range m.volumes {
-		if !v.isTarget() {
+		if !v.isTargetOf(a) {
 			continue
 		}
-		targets = true
+		room = true
 		if v.drive != nil && !v.drive.out() {
-			m.noTape = false
-			return nil
+			return true, nil
 		}
 		for _, d := range m.drives {
 			if v.drive == nil && !d.out() && !d.blamed[v.rec.No] {
-				m.noTape = false
-				return nil
+				return true, nil
 			}
 		}
 	}
-	if last := m.archive[0].lastErr; targets && last != nil {
-		return last
+	if last := a.front().lastErr; room && last != nil {
+		return true, last
 	}
-	if !targets {
-		m.noTape = true
-	}
-	return errTapeSpace
+	return room, m.spaceError(a)
 }
 
 // restLocked is for a drive without work: it keeps its volume for a while.
 func (m *Mover) restLocked(d *drive, now time.Time) task {
+	if t, ok := m.backgroundLocked(d, now); ok {
+		return t
+	}
 	d.idle = true
 	if d.vol == nil {
 		return task{kind: doWait}
@@ -280,7 +338,7 @@ func (m *Mover) restLocked(d *drive, now time.Time) task {
 		d.idle = false
 		return task{kind: doUnmount}
 	}
-	if at, ok := d.indexAt(len(m.archive) == 0); ok {
+	if at, ok := d.indexAt(m.queued == 0); ok {
 		left = min(left, at.Sub(now))
 		if left <= 0 {
 			d.idle = false
@@ -294,8 +352,12 @@ func recallDemand(v *volume) schedule.Demand {
 	return schedule.Demand{Volume: v.barcode(), Slivers: v.queue.Len(), Bytes: v.queue.Bytes(), Oldest: v.queue.Oldest()}
 }
 
-func (m *Mover) archiveDemandLocked() schedule.Demand {
-	d := schedule.Demand{Archive: true, Slivers: len(m.archive), Urgent: m.pressure || m.asideN > 0}
-	d.Oldest[schedule.ArchiveClass] = m.archive[0].since
+// archiveDemandLocked returns the demand of lanes: none if there are none.
+func (m *Mover) archiveDemandLocked(lanes []*lane) (d schedule.Demand) {
+	for _, a := range lanes {
+		b := schedule.Demand{Archive: true, Slivers: a.n, Urgent: !a.copies && (m.pressure || m.asideN > 0)}
+		b.Oldest[schedule.ArchiveClass] = a.oldest()
+		d = d.Join(b)
+	}
 	return d
 }

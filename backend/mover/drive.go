@@ -110,14 +110,14 @@ func (d *drive) run() {
 		case doArchive:
 			d.archiveBatch()
 		case doExchange:
-			d.exchange(t.target)
+			d.exchange(t.target, t.pool)
 		case doIndex:
 			d.indexNow()
 		case doUnmount:
 			_ = d.dismount(false) // noted; the drive can be used for other volumes
 		case doFailArchive:
 			d.m.publishTapeSpace()
-			d.m.failArchive(t.err)
+			d.m.failStuck()
 		case doClean:
 			d.clean(t.target)
 		case doUse:

@@ -30,11 +30,11 @@ type fileHash struct {
 	extents []ltfs.Extent
 }
 
-// beginHash returns the hash of a file of which everything is about to be archived,
-// or nil.
-func (d *drive) beginHash(plan *Plan) *fileHash {
+// beginHash returns the hash of a file of which n slivers are about to be written, if these
+// are all, or nil.
+func (d *drive) beginHash(plan *Plan, n int) *fileHash {
 	size := plan.Inode.Size
-	if !d.m.cfg.SHA256 || size == 0 || sliver.No(len(plan.Dirty)) != sliver.Count(size) {
+	if !d.m.cfg.SHA256 || size == 0 || sliver.No(n) != sliver.Count(size) {
 		return nil
 	}
 	return &fileHash{sum: sha256.New(), volume: d.vol.rec.No}

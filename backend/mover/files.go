@@ -27,9 +27,19 @@ type Files interface {
 	// says that done[i] still is the newest content. If it fails, nothing was
 	// committed, and the mover ends the archiving as failed.
 	Archived(f sliver.FileID, dataVersion uint64, done []Done) (kept []bool, err error)
+	// Lacking returns, sorted by their numbers, the slivers of a file that are archived in their
+	// newest content, and are on fewer volumes than they are to be. None if the file is gone.
+	Lacking(f sliver.FileID, o CopyOptions) ([]Lack, error)
+	// Copied is called when the further copies named by done are on the medium. It adds them to
+	// the records of the slivers that still have that version, and no copy on that volume, counts the others dead, and syncs the
+	// catalog. kept[i] says whether done[i] is in the catalog. If it fails, nothing was committed.
+	Copied(f sliver.FileID, done []Done) (kept []bool, err error)
 	// Removed is called when the removal of a file is on tape, for which Plan said that
 	// it is gone.
 	Removed(f sliver.FileID) error
+	// Bad is called when the copy of version v of a sliver on a volume could not be read,
+	// through the volume's fault.
+	Bad(k sliver.Key, v sliver.Version, on catalog.VolumeNo, why error)
 	// Summed is called when a sliver was read whose record has no checksum: sum is
 	// the XXH64 of its archived bytes, and what a later recall is checked against.
 	Summed(k sliver.Key, v sliver.Version, sum uint64) error
@@ -49,6 +59,7 @@ type Located struct {
 	Sum      uint64 // XXH64, if HasSum
 	HasSum   bool
 	Version  sliver.Version
+	Bad      []catalog.VolumeNo // volumes whose copy was found to be bad: they are tried last
 }
 
 // Want is a fault that the cache has started.

@@ -67,7 +67,7 @@ func (m *Mover) recordNew(elements []tape.Element) (map[string]*catalog.Volume, 
 			continue
 		}
 		v := known[string(e.Volume)]
-		fresh = fresh || v == nil || v.Pool != m.cfg.Pools.Of(e.Volume)
+		fresh = fresh || v == nil || v.Pool != m.poolOf(v)
 		if m.lib.VolumeBytes != nil && (v == nil || v.Capacity == 0) {
 			if n := m.lib.VolumeBytes(e.Volume); n > 0 {
 				sizes[string(e.Volume)], fresh = n, true
@@ -88,6 +88,9 @@ func (m *Mover) recordNew(elements []tape.Element) (map[string]*catalog.Volume, 
 				continue
 			}
 			v, n, pool := known[string(e.Volume)], sizes[string(e.Volume)], m.cfg.Pools.Of(e.Volume)
+			if v != nil {
+				pool = m.poolOf(v)
+			}
 			switch {
 			case v == nil:
 				no, err := tx.NextVolumeNo()

@@ -78,7 +78,7 @@ func (m *Mover) FilesOn(no catalog.VolumeNo) (n int64, err error) {
 // holds says what the cartridge of s holds that a format would lose, "" if nothing, and
 // returns its LTFS volume, if it has one.
 func (m *Mover) holds(ctx context.Context, s *Session) (string, *ltfs.Volume, error) {
-	lv, err := ltfs.Mount(ctx, s.Drive, m.mountOptions(tape.Barcode(s.Volume.Barcode)))
+	lv, err := ltfs.Mount(ctx, s.Drive, m.mountOptions(s.Volume.Pool))
 	var not *ltfs.NotLTFSError
 	switch {
 	case err == nil:

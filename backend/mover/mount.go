@@ -24,13 +24,16 @@ var (
 const maxFetches = 3
 
 // exchange brings v into the drive, in place of what is there. v has been
-// claimed for d.
-func (d *drive) exchange(v *volume) {
+// claimed for d. If it is for a batch, pool is of which pool it is to be.
+func (d *drive) exchange(v *volume, pool string) {
 	if d.vol != nil {
 		_ = d.dismount(false) // noted; if the cartridge is stuck, the mount fails too
 	}
 	d.setState(driveMounting, "mount of volume "+v.rec.Barcode)
 	err := d.fetch(v)
+	if err == nil && pool != "" {
+		err = d.m.intoPool(v, pool)
+	}
 	if err == nil {
 		err = d.mount(v)
 	}
@@ -178,7 +181,7 @@ func (d *drive) mount(v *volume) error {
 	if d.tape.Limits().Cleaning {
 		return errCleaner
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
 	if err != nil && m.ctx.Err() == nil && !keyTrouble(err) && d.worthAnother(err) {
 		// What is said of the volume now may take it out of use, or have it formatted.
 		log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
@@ -187,7 +190,7 @@ func (d *drive) mount(v *volume) error {
 		} else {
 			log.Warn("mount failed: looking again")
 		}
-		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
+		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
 	}
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
@@ -256,8 +259,12 @@ func (d *drive) mountFailed(v *volume, err error) error {
 		log.Warn("the volume is not written here")
 		m.mu.Lock()
 		d.lastErr, d.blamed[v.rec.No] = err, true
-		for _, it := range m.archive {
-			it.lastErr = err
+		for _, l := range m.lines {
+			for _, a := range l.lanes {
+				if v.isTargetOf(a) {
+					a.front().lastErr = err
+				}
+			}
 		}
 		m.mu.Unlock()
 	case kind == tape.WriteProtected && b == blameVolume:

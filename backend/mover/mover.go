@@ -61,12 +61,16 @@ type Mover struct {
 	asideN   int       // those that are not
 	spaceGen uint64    // grows with each SpaceFreed
 	pressure bool
-	archive  []*archiveItem
-	waiting  map[sliver.FileID]*archiveItem // those in archive
-	useN     int                            // uses that wait, of all volumes
-	noTape   bool
-	errs     []TapeError
-	stats    Stats
+	// lines have the files that wait for archiving, by pool: queued of them. copyInbox
+	// has those to be copied of which nobody knows yet which volumes can take them.
+	lines     map[string]*line
+	queued    int
+	copyInbox []*archiveItem
+	waiting   map[sliver.FileID]*archiveItem // those in lines that are to be archived, not copied
+	useN      int                            // uses that wait, of all volumes
+	noTape    bool
+	errs      []TapeError
+	stats     Stats
 }
 
 // New returns a mover for the drives of lib. Start makes it work.
@@ -81,6 +85,7 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 		mails:     make(map[uint16]bool),
 		recalls:   make(map[sliver.Key]*recall),
 		waiting:   make(map[sliver.FileID]*archiveItem),
+		lines:     make(map[string]*line),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	for i, d := range lib.Drives {

@@ -27,7 +27,7 @@ type secrets struct {
 
 func (s secrets) Of(tape.Barcode) string { return "secret" }
 
-func (s secrets) Source(tape.Barcode) ltfs.KeySource {
+func (s secrets) Source(string) ltfs.KeySource {
 	return func(id string) (*tape.EncryptionKey, error) {
 		if id == "" {
 			return s.current, nil

@@ -3,6 +3,7 @@ package mover
 import (
 	"time"
 
+	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 )
 
@@ -14,6 +15,7 @@ const maxArchiveAttempts = 4
 // waits it is guarded by Mover.mu; after takeArchive it belongs to the taker.
 type archiveItem struct {
 	file     sliver.FileID
+	to       Place
 	dones    []func(sliver.FileID, error)
 	since    time.Time
 	attempts int
@@ -24,15 +26,20 @@ type archiveItem struct {
 	begun bool
 	rest  []sliver.No
 	hash  *fileHash // of what was archived of it since, nil: not known
+
+	// copy is for a further copy of what is archived, see copy.go.
+	copy   *CopyOptions
+	not    []catalog.VolumeNo // volumes that cannot take it, sorted
+	absent error              // something of it is not in the cache
 }
 
-// Archive queues files: their dirty slivers and new attributes go to tape. done,
-// if not nil, is called once for each file, from a goroutine of the mover, with
-// no lock held: nil says that all that was dirty when archiving began is on tape
-// and in the catalog, or was changed meanwhile, or that the file is gone. It must
+// Archive queues files: their dirty slivers and new attributes go to tape, to a volume
+// of the place's pool. done, if not nil, is called once for each file, from a goroutine of
+// the mover, with no lock held: nil says that all that was dirty when archiving began is on
+// tape and in the catalog, or was changed meanwhile, or that the file is gone. It must
 // not block. Archive itself never blocks; after Close it calls done at once, with
-// an error.
-func (m *Mover) Archive(files []sliver.FileID, done func(f sliver.FileID, err error)) {
+// an error. A file that waits already stays where it is.
+func (m *Mover) Archive(to Place, files []sliver.FileID, done func(f sliver.FileID, err error)) {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -47,9 +54,9 @@ func (m *Mover) Archive(files []sliver.FileID, done func(f sliver.FileID, err er
 	for _, f := range files {
 		it := m.waiting[f]
 		if it == nil || it.begun {
-			it = &archiveItem{file: f, since: now}
+			it = &archiveItem{file: f, to: to, since: now}
 			m.waiting[f] = it
-			m.archive = append(m.archive, it)
+			m.enqueueLocked(it)
 		}
 		if done != nil {
 			it.dones = append(it.dones, done)
@@ -59,17 +66,15 @@ func (m *Mover) Archive(files []sliver.FileID, done func(f sliver.FileID, err er
 	m.mu.Unlock()
 }
 
-// takeArchive takes the next file out of the queue, or nil.
-func (m *Mover) takeArchive() *archiveItem {
+// takeArchive takes the next file that v can take out of the queue, or nil.
+func (m *Mover) takeArchive(v *volume) *archiveItem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.archive) == 0 || m.closing {
+	if m.closing {
 		return nil
 	}
-	it := m.archive[0]
-	m.archive[0] = nil
-	m.archive = m.archive[1:]
-	if m.waiting[it.file] == it {
+	it := m.takeLocked(v)
+	if it != nil && m.waiting[it.file] == it {
 		delete(m.waiting, it.file)
 	}
 	return it
@@ -83,9 +88,9 @@ func (m *Mover) putBack(items []*archiveItem) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.archive = append(append(make([]*archiveItem, 0, len(items)+len(m.archive)), items...), m.archive...)
+	m.requeueLocked(items)
 	for _, it := range items {
-		if m.waiting[it.file] == nil {
+		if it.copy == nil && m.waiting[it.file] == nil {
 			m.waiting[it.file] = it
 		}
 	}
@@ -112,13 +117,38 @@ func (m *Mover) retry(items []*archiveItem, err error) {
 // failArchive tells all who wait for archiving that it cannot be.
 func (m *Mover) failArchive(err error) {
 	m.mu.Lock()
-	items := m.archive
-	m.archive = nil
+	items := append(m.drainLocked(func(*lane) bool { return true }), m.copyInbox...)
+	m.copyInbox = nil
 	clear(m.waiting)
 	m.pressure = false
 	m.mu.Unlock()
 	for _, it := range items {
 		it.finish(err)
+	}
+}
+
+// failStuck tells those who wait for a volume or a drive that will never come.
+func (m *Mover) failStuck() {
+	type failed struct {
+		it  *archiveItem
+		err error
+	}
+	var list []failed
+	m.mu.Lock()
+	for a, err := range m.stuckLocked() {
+		for _, it := range m.drainLocked(func(b *lane) bool { return a == b }) {
+			list = append(list, failed{it, err})
+			if m.waiting[it.file] == it {
+				delete(m.waiting, it.file)
+			}
+		}
+	}
+	if !m.anyLane(newContent) {
+		m.pressure = false
+	}
+	m.mu.Unlock()
+	for _, f := range list {
+		f.it.finish(f.err)
 	}
 }
 

@@ -159,13 +159,8 @@ func (d *drive) readFailed(j job, err error) {
 	}
 	d.strike(v, b, err)
 	if b == blameVolume {
-		m.mu.Lock()
-		v.readErrors++
-		bad := v.readErrors >= suspectAfter && v.rec.State == catalog.VolAppend
-		m.mu.Unlock()
-		if bad {
-			m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", suspectAfter))
-		}
+		m.countReadError(v)
+		m.files.Bad(j.key, j.loc.Version, j.copy.Volume, err)
 	}
 	m.mu.Lock()
 	will := m.willCleanLocked(d)
@@ -177,6 +172,18 @@ func (d *drive) readFailed(j job, err error) {
 	}
 	if b != blameVolume || d.failed {
 		_ = d.dismount(true) // noted
+	}
+}
+
+// countReadError counts an error that is the volume's: nothing more is appended to one that
+// has several, and what is good on it is copied away.
+func (m *Mover) countReadError(v *volume) {
+	m.mu.Lock()
+	v.readErrors++
+	bad := v.readErrors >= suspectAfter && (v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull)
+	m.mu.Unlock()
+	if bad {
+		m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", suspectAfter))
 	}
 }
 

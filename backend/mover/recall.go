@@ -2,6 +2,7 @@ package mover
 
 import (
 	stderrors "errors"
+	"slices"
 	"time"
 
 	"github.com/pkg/errors"
@@ -218,6 +219,7 @@ func (m *Mover) clerk() {
 			m.publishTapeSpace()
 		case <-m.clerkWake:
 			m.clearInbox()
+			m.clearCopyInbox()
 		case reply := <-m.rescans:
 			reply <- m.inventory(m.ctx, nil)
 		}
@@ -366,13 +368,14 @@ func placeOf(c catalog.Copy) schedule.Place {
 	return schedule.Place{}
 }
 
-// pickCopyLocked chooses the copy to read: not one that was tried in vain, a
-// mounted volume if there is one, one in good health before a suspect one, and
+// pickCopyLocked chooses the copy to read: not one that was tried in vain, one that is
+// not known to be bad before one that is, a mounted volume if there is one, one in good health before a suspect one, and
 // the one with the shorter queue.
 func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 	var best, away *volume
 	var bestCopy catalog.Copy
 	var why error
+	bestRank := 0
 	for _, c := range r.loc.Copies {
 		if r.badVols[c.Volume] {
 			continue
@@ -385,9 +388,14 @@ func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 			why, away = awayError(v), v
 		case v.leaving:
 			why = errors.Errorf("volume %s is being exported", v.rec.Barcode)
-		case best == nil || v.readRank() < best.readRank() ||
-			v.readRank() == best.readRank() && v.queue.Len() < best.queue.Len():
-			best, bestCopy = v, c
+		default:
+			rank := v.readRank()
+			if slices.Contains(r.loc.Bad, c.Volume) {
+				rank += badRank
+			}
+			if best == nil || rank < bestRank || rank == bestRank && v.queue.Len() < best.queue.Len() {
+				best, bestCopy, bestRank = v, c, rank
+			}
 		}
 	}
 	switch {

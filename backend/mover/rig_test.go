@@ -104,6 +104,9 @@ func (r *rig) start() {
 	old := r.tree
 	r.tree = newTree(r.t, cat, c)
 	r.ahead = r.s.ahead
+	if p := r.s.cfg.Pools; p != nil {
+		r.to.Pool = p.Of("A00001L9")
+	}
 	if old != nil {
 		r.like(old)
 	}

@@ -7,7 +7,7 @@ package mover
 
 // mayArchiveLocked says whether there is archive work that d may take.
 func (m *Mover) mayArchiveLocked(d *drive) bool {
-	if len(m.archive) == 0 {
+	if m.queued == 0 {
 		return false
 	}
 	n := 0
@@ -24,7 +24,7 @@ func (m *Mover) mayRecallLocked(d *drive) bool {
 	if m.cfg.RecallDrives >= len(m.drives) || !m.mayArchiveLocked(d) {
 		return true
 	}
-	if !(d.vol != nil && d.vol.hasRoom()) && m.targetLocked(d) == nil {
+	if !m.anyLane(func(a *lane) bool { return d.vol != nil && d.vol.takes(a) || m.targetLocked(d, a) != nil }) {
 		return true
 	}
 	n := 0

@@ -13,13 +13,16 @@ import (
 
 // Stats counts what the mover has done since Start.
 type Stats struct {
-	Recalled     int64 // slivers delivered
-	Failed       int64 // faults that no copy could serve
-	Batches      int64
-	Mounts       int64
-	Cleanings    int64
-	ReadBytes    int64
-	WrittenBytes int64 // committed
+	Recalled      int64 // slivers delivered
+	Failed        int64 // faults that no copy could serve
+	Copied        int64 // slivers that got a further copy
+	Batches       int64
+	Mounts        int64
+	Cleanings     int64
+	ReadBytes     int64
+	WrittenBytes  int64 // committed
+	Verified      int64 // copies that were read and are good
+	VerifiedBytes int64
 }
 
 // States of cartridges that are never used for data.
@@ -40,6 +43,7 @@ type VolumeStatus struct {
 	Used     int64
 	Dead     int64
 	Room     bool // more can be archived to it
+	Readable bool // it may hold data of this archive, and can be fetched
 	Pool     string
 	KeyID    string // of the key that it is encrypted with; "": it is in clear, or not formatted
 }
@@ -68,7 +72,7 @@ type Status struct {
 	Volumes     []VolumeStatus
 	Drives      []DriveStatus
 	Recalls     []QueueStatus
-	Archive     int // files that wait for archiving
+	Archive     int // files that wait for archiving, or for a further copy
 	NoTapeSpace bool
 	Errors      []TapeError // the last ones, oldest first
 	Stats       Stats
@@ -79,7 +83,7 @@ func (m *Mover) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := Status{
-		Library: m.lib.Name, Archive: len(m.archive), NoTapeSpace: m.noTape,
+		Library: m.lib.Name, Archive: m.queued + len(m.copyInbox), NoTapeSpace: m.noTape,
 		Errors: slices.Clone(m.errs), Stats: m.stats,
 	}
 	for _, v := range m.volumes {
@@ -110,7 +114,7 @@ func (m *Mover) Status() Status {
 func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
 	vs := VolumeStatus{
 		Barcode: v.barcode(), UUID: v.rec.UUID, Imported: v.rec.Flags&catalog.VolImported != 0, State: v.rec.State.String(), Where: m.whereLocked(v), Reason: v.why,
-		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(), Pool: v.rec.Pool, KeyID: v.rec.KeyID,
+		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(), Readable: v.readable(), Pool: v.rec.Pool, KeyID: v.rec.KeyID,
 	}
 	if foreign(&v.rec) {
 		vs.State = "foreign"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ type tree struct {
 	cat   *catalog.Catalog
 	cache *cache.Cache
 	m     *Mover
-	ahead int // slivers that Next starts
+	ahead int   // slivers that Next starts
+	to    Place // where archive puts files
 
 	mu       sync.Mutex
 	names    map[sliver.FileID][]string
@@ -34,6 +36,7 @@ type tree struct {
 	fail     error                    // for Archived
 
 	unarchived []sliver.FileID // calls of Unarchived
+	bad        []badCopy
 
 	fills   int
 	pressed chan struct{}
@@ -64,7 +67,7 @@ func (tr *tree) Pressure() {
 func (tr *tree) archiver() {
 	defer close(tr.ended)
 	for range tr.pressed {
-		tr.m.Archive(tr.cache.DirtyFiles(), nil)
+		tr.m.Archive(tr.to, tr.cache.DirtyFiles(), nil)
 	}
 }
 
@@ -202,6 +205,93 @@ func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, error
 	return kept, nil
 }
 
+func (tr *tree) Lacking(f sliver.FileID, o CopyOptions) (lacks []Lack, err error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	err = tr.cat.View(func(tx *catalog.Tx) error {
+		var bad error
+		err := tx.Bmaps(f, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+			for i := range b.Slivers {
+				r := &b.Slivers[i]
+				l := Lack{No: no.First() + sliver.No(i), Version: r.Version}
+				n := 0
+				for _, c := range r.Copies {
+					v, err := tx.Volume(c.Volume)
+					bad = stderrors.Join(bad, err)
+					if l.On = append(l.On, c.Volume); catalog.PoolName(v.Pool) == catalog.PoolName(o.Pool) && !slices.Contains(o.Not, c.Volume) {
+						n++
+					}
+				}
+				if len(l.On) > 0 && n < max(o.Copies, 1) {
+					lacks = append(lacks, l)
+				}
+			}
+			return bad == nil
+		})
+		return stderrors.Join(err, bad)
+	})
+	return lacks, err
+}
+
+func (tr *tree) Copied(f sliver.FileID, done []Done) ([]bool, error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.fail != nil {
+		return nil, tr.fail
+	}
+	kept := make([]bool, len(done))
+	err := tr.cat.Update(func(tx *catalog.Tx) error {
+		for i, d := range done {
+			no, j := d.No.Bmap()
+			b, err := tx.Bmap(f, no)
+			if err != nil {
+				return err
+			}
+			r := &b.Slivers[j]
+			if kept[i] = r.Version == d.Version; !kept[i] {
+				continue
+			}
+			for _, c := range r.Copies {
+				if c.Volume == d.Copy.Volume {
+					tr.t.Errorf("sliver %d of file %d is on volume %d twice", d.No, f, c.Volume)
+				}
+			}
+			r.Copies = append(r.Copies, d.Copy)
+			if err := tx.PutBmap(f, no, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return kept, stderrors.Join(err, tr.cat.Sync())
+}
+
+// copyErr has files copied and returns the first error.
+func (tr *tree) copyErr(o CopyOptions, files ...sliver.FileID) error {
+	errs := make(chan error, len(files))
+	tr.m.Copy(files, o, func(_ sliver.FileID, err error) { errs <- err })
+	var first error
+	for range files {
+		select {
+		case err := <-errs:
+			if first == nil {
+				first = err
+			}
+		case <-time.After(30 * time.Second):
+			return errors.Errorf("copy: no answer in 30 s; mover: %+v", tr.m.Status())
+		}
+	}
+	return first
+}
+
+// copies are the volumes of a sliver's copies.
+func (tr *tree) copies(k sliver.Key) (vs []catalog.VolumeNo) {
+	for _, c := range tr.rec(k).Copies {
+		vs = append(vs, c.Volume)
+	}
+	return vs
+}
+
 func (tr *tree) Removed(sliver.FileID) error { return nil }
 
 func (tr *tree) Unarchived(f sliver.FileID) error {
@@ -209,6 +299,18 @@ func (tr *tree) Unarchived(f sliver.FileID) error {
 	defer tr.mu.Unlock()
 	tr.unarchived = append(tr.unarchived, f)
 	return nil
+}
+
+func (tr *tree) Bad(k sliver.Key, _ sliver.Version, on catalog.VolumeNo, _ error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.bad = append(tr.bad, badCopy{k, on})
+}
+
+// badCopy is a call of Bad.
+type badCopy struct {
+	k  sliver.Key
+	on catalog.VolumeNo
 }
 
 func (tr *tree) Summed(k sliver.Key, v sliver.Version, sum uint64) error {
@@ -378,9 +480,11 @@ func (tr *tree) evict(files ...sliver.FileID) {
 }
 
 // archiveErr archives files and returns the first error.
-func (tr *tree) archiveErr(files ...sliver.FileID) error {
+func (tr *tree) archiveErr(files ...sliver.FileID) error { return tr.archiveTo(tr.to, files...) }
+
+func (tr *tree) archiveTo(to Place, files ...sliver.FileID) error {
 	errs := make(chan error, len(files))
-	tr.m.Archive(files, func(_ sliver.FileID, err error) { errs <- err })
+	tr.m.Archive(to, files, func(_ sliver.FileID, err error) { errs <- err })
 	var first error
 	for range files {
 		select {

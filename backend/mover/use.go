@@ -8,7 +8,6 @@ import (
 	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
-	"sliod/backend/vfs"
 	"sliod/tape"
 	"sliod/tape/ltfs"
 	"sliod/tape/schedule"
@@ -21,6 +20,10 @@ type Session struct {
 	Drive    tape.Drive     // loaded; the position is not known
 	LTFS     *ltfs.Volume   // mounted; nil with UseOptions.Raw, or with MountErr
 	MountErr error          // why LTFS is nil: the medium has no usable LTFS volume
+
+	d       *drive
+	since   time.Time // when it began
+	patient bool      // it gives way to all other work
 }
 
 // UseOptions say what a use of a volume needs.
@@ -32,9 +35,9 @@ type UseOptions struct {
 	// volume's index lacked is written before, and what the function has changed in the
 	// index afterwards.
 	Write bool
-	// Class is how urgent it is. The zero value is that of a command which somebody
-	// waits for.
-	Class vfs.Class
+	// Background: the use waits until a drive has nothing else to do, but not for ever, and gives
+	// the drive back when Session.Wanted says so.
+	Background bool
 }
 
 // use is a volume that somebody wants to have. Guarded by Mover.mu, but for
@@ -47,8 +50,10 @@ type use struct {
 	since time.Time
 	// export: carry it to a mail slot instead of calling fn.
 	export bool
-	begun  bool       // a drive has it
-	done   chan error // capacity 1
+	// impatient is when a use in the background becomes one like any other.
+	impatient time.Time
+	begun     bool       // a drive has it
+	done      chan error // capacity 1
 }
 
 // UseVolume fetches volume b into a drive, as one task of that drive's owner
@@ -61,7 +66,8 @@ type use struct {
 // UseVolume returns when fn has. fn must not call UseVolume. It may
 // change the volume's record in the catalog.
 func (m *Mover) UseVolume(ctx context.Context, b tape.Barcode, o UseOptions, fn func(context.Context, *Session) error) error {
-	u := &use{ctx: ctx, o: o, fn: fn, since: time.Now(), done: make(chan error, 1)}
+	now := time.Now()
+	u := &use{ctx: ctx, o: o, fn: fn, since: now, impatient: now.Add(m.cfg.BackgroundWait), done: make(chan error, 1)}
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
 	if err == nil && v.cleaner {
@@ -83,7 +89,7 @@ func (m *Mover) queueUse(u *use) error {
 		m.mu.Unlock()
 		return err
 	}
-	v.uses = append(v.uses, u)
+	v.addUse(u)
 	m.useN++
 	m.wakeLocked()
 	m.mu.Unlock()
@@ -166,20 +172,28 @@ func (m *Mover) failUsesLocked(v *volume, err error) {
 	v.uses = nil
 }
 
+// class is how urgent a use is: but in the background, somebody waits for it.
+func (u *use) class() schedule.Class {
+	if u.o.Background {
+		return schedule.Background
+	}
+	return schedule.Client
+}
+
 func useDemand(v *volume) schedule.Demand {
 	d := schedule.Demand{Volume: v.barcode(), Slivers: len(v.uses)}
 	for _, u := range v.uses {
 		var t schedule.Times
-		t[u.o.Class] = u.since
+		t[u.class()] = u.since
 		d.Oldest.Join(t)
 	}
 	return d
 }
 
 // useReady says whether a use of v can begin. An export waits for the recalls that were there
-// before.
-func (v *volume) useReady() bool {
-	return len(v.uses) > 0 && !(v.uses[0].export && v.queue.Len() > 0)
+// before, and a use in the background for a drive that has nothing else to do.
+func (v *volume) useReady(now time.Time) bool {
+	return len(v.uses) > 0 && !(v.uses[0].export && v.queue.Len() > 0) && !v.uses[0].patient(now)
 }
 
 // takeUseLocked gives d the oldest use of v.
@@ -187,7 +201,7 @@ func (m *Mover) takeUseLocked(d *drive, v *volume) task {
 	u := v.uses[0]
 	m.dropUseLocked(u)
 	u.begun = true
-	m.served[u.o.Class] = time.Now()
+	m.served[u.class()] = time.Now()
 	d.used = true
 	return task{kind: doUse, use: u}
 }
@@ -202,7 +216,7 @@ func (d *drive) lend(u *use) error {
 	defer cancel()
 	defer context.AfterFunc(m.useCtx, cancel)()
 
-	s := &Session{Drive: d.tape}
+	s := &Session{Drive: d.tape, d: d, since: time.Now(), patient: u.patient(time.Now())}
 	if err := d.readyFor(u, s); err != nil {
 		return err
 	}
@@ -253,7 +267,7 @@ func (d *drive) readyFor(u *use, s *Session) error {
 	if u.o.Raw {
 		return nil
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.barcode()))
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
 	if err != nil && (m.ctx.Err() != nil || blameFor(err) != blameVolume) {
 		return d.mountFailed(v, err)
 	}

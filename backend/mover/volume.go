@@ -46,6 +46,9 @@ func foreign(rec *catalog.Volume) bool {
 
 func (v *volume) barcode() tape.Barcode { return tape.Barcode(v.rec.Barcode) }
 
+// badRank is behind every readRank: of a copy that is known to be bad.
+const badRank = 4
+
 // readRank orders copies: the lowest is read.
 func (v *volume) readRank() int {
 	rank := 0
@@ -58,6 +61,11 @@ func (v *volume) readRank() int {
 	return rank
 }
 
+// readable says whether it may hold data of ours and can be fetched.
+func (v *volume) readable() bool {
+	return !v.away && !v.leaving && !v.cleaner && v.rec.UUID != "" && v.rec.State != catalog.VolScratch
+}
+
 func (v *volume) hasRoom() bool {
 	return v.rec.State == catalog.VolAppend && !v.leaving
 }
@@ -66,6 +74,24 @@ func (v *volume) hasRoom() bool {
 func (v *volume) isTarget() bool {
 	return !v.away && !v.leaving && !v.cleaner && (v.hasRoom() || v.rec.State == catalog.VolScratch)
 }
+
+// isTargetOf says whether a batch of what is in a lane could go to v. A scratch volume
+// of the pool "scratch" comes into the pool that needs one, and so does one that was reclaimed, unless it holds
+// what only its last pool has the key of.
+func (v *volume) isTargetOf(a *lane) bool {
+	if !v.isTarget() || a.not[v.rec.No] {
+		return false
+	}
+	return v.pool() == a.pool || v.rec.State == catalog.VolScratch && (v.pool() == catalog.ScratchPool || v.rec.Flags&catalog.VolTaken != 0 && v.rec.KeyID == "")
+}
+
+// takes says whether what is in a lane can be appended to v as it is.
+func (v *volume) takes(a *lane) bool {
+	return v.hasRoom() && v.pool() == a.pool && !a.not[v.rec.No]
+}
+
+// pool is the name of the volume's pool.
+func (v *volume) pool() string { return catalog.PoolName(v.rec.Pool) }
 
 func (m *Mover) haveTargetLocked() bool {
 	for _, v := range m.volumes {

@@ -73,17 +73,17 @@ func (ps *Pools) Of(b tape.Barcode) string {
 	return config.DefaultPool
 }
 
-// Source returns the keys of a volume: to write with, that of its pool; to read, those of
-// all pools. nil: there are no pools.
-func (ps *Pools) Source(b tape.Barcode) ltfs.KeySource {
+// Source returns the keys of a pool's volumes: to write with, that of the pool; to read, those
+// of all pools. nil: there are no pools.
+func (ps *Pools) Source(name string) ltfs.KeySource {
 	if ps == nil {
 		return nil
 	}
 	return func(id string) (*tape.EncryptionKey, error) {
 		if id == "" {
-			return ps.current(ps.Of(b))
+			return ps.current(name)
 		}
-		return ps.find(ps.Of(b), id)
+		return ps.find(name, id)
 	}
 }
 

@@ -88,7 +88,7 @@ func TestKeyFiles(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
-		k, err := ps.Source("A00001L9")("")
+		k, err := ps.Source(ps.Of("A00001L9"))("")
 		if err != nil || k.ID != "k" || string(k.Key[:]) != string(secret(1)) {
 			t.Errorf("%s: %v, %v", tc.name, k, err)
 		}
@@ -137,7 +137,7 @@ func TestPoolsOfVolumes(t *testing.T) {
 		{"A00001L9", "../b1", 0, `no pool has key "../b1"`},
 		{"A00001L9", "open", 0, "has mode 0644"},
 	} {
-		k, err := ps.Source(tc.volume)(tc.id)
+		k, err := ps.Source(ps.Of(tc.volume))(tc.id)
 		switch {
 		case tc.err != "":
 			if err == nil || !strings.Contains(err.Error(), tc.err) {
@@ -150,7 +150,7 @@ func TestPoolsOfVolumes(t *testing.T) {
 	}
 	// The current key is that of the start, whatever happens to the file.
 	write(t, filepath.Join(dir, "a2"), 0o600, hexed(99))
-	if k, err := ps.Source("A00001L9")(""); err != nil || k.Key[31] != 2 {
+	if k, err := ps.Source(ps.Of("A00001L9"))(""); err != nil || k.Key[31] != 2 {
 		t.Errorf("a changed file: %v, %v", k, err)
 	}
 	var none *Pools
@@ -174,7 +174,7 @@ func TestKeyCommand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k, err := ps.Source("A")("")
+		k, err := ps.Source(ps.Of("A"))("")
 		if tc.err != "" {
 			if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(tc.err, "is no key: ")) {
 				t.Errorf("%s: %v", tc.name, err)
@@ -185,7 +185,7 @@ func TestKeyCommand(t *testing.T) {
 		if err != nil || string(k.Key[:]) != string(secret(5)) || k.ID != "k" {
 			t.Fatalf("%s: %v, %v", tc.name, k, err)
 		}
-		if k, err = ps.Source("A")("k"); err != nil || k.Key[31] != 5 {
+		if k, err = ps.Source(ps.Of("A"))("k"); err != nil || k.Key[31] != 5 {
 			t.Errorf("by its id: %v, %v", k, err)
 		}
 		if b, _ := os.ReadFile(counter); string(b) != "run\n" {
@@ -196,7 +196,7 @@ func TestKeyCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ps.Source("A")(""); err == nil || !strings.Contains(err.Error(), "/no/such/program") {
+	if _, err := ps.Source(ps.Of("A"))(""); err == nil || !strings.Contains(err.Error(), "/no/such/program") {
 		t.Error(err)
 	}
 	ps, err = New([]*config.Pool{{Name: "p", Volumes: []string{"*"}, Encryption: "on", KeyID: "k", KeyCommand: []string{script(t, "exec sleep 1000")}}})
@@ -204,7 +204,7 @@ func TestKeyCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	ps.patience = 50 * time.Millisecond
-	if _, err := ps.Source("A")(""); err == nil || !strings.Contains(err.Error(), "gave no key \"k\" within 50ms") {
+	if _, err := ps.Source(ps.Of("A"))(""); err == nil || !strings.Contains(err.Error(), "gave no key \"k\" within 50ms") {
 		t.Error(err)
 	}
 }

@@ -324,7 +324,9 @@ func (b *builder) slivers(ino *catalog.Inode, foreign bool, says []catalog.Volum
 
 // want returns a copy of the record of sliver i that tells what it must be; nil: it
 // is a hole. Of entries that are equally new, the one with the newest content says
-// it: the others were made while the file was still being archived.
+// it: the others were made while the file was still being archived. Of the same content, the
+// shortest checksum holds for all volumes: where it is longer, the sliver was cut before it was
+// copied to another one.
 func want(list []view, says []catalog.VolumeNo, i int) *catalog.SliverRec {
 	var best *catalog.SliverRec
 	for _, v := range list {
@@ -332,7 +334,7 @@ func want(list []view, says []catalog.VolumeNo, i int) *catalog.SliverRec {
 		if rec.Hole() || !slices.Contains(says, v.volume) {
 			continue
 		}
-		if best == nil || rec.Version > best.Version {
+		if best == nil || rec.Version > best.Version || rec.Version == best.Version && rec.HasSum && rec.ArchLen < best.ArchLen {
 			best = rec
 		}
 	}

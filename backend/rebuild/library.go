@@ -384,7 +384,7 @@ func (r *rebuild) readIndex(ctx context.Context, s station, c *cartridge, f *fou
 	pool := ""
 	if r.o.Pools != nil {
 		pool = r.o.Pools.Of(c.barcode)
-		o.Key, o.Pool = r.o.Pools.Source(c.barcode), pool
+		o.Key, o.Pool = r.o.Pools.Source(pool), pool
 	}
 	lv, err := ltfs.Mount(ctx, s.drive, o)
 	if err != nil {

@@ -18,7 +18,7 @@ type locked struct{ key *tape.EncryptionKey }
 
 func (locked) Of(tape.Barcode) string { return "secret" }
 
-func (l locked) Source(tape.Barcode) ltfs.KeySource {
+func (l locked) Source(string) ltfs.KeySource {
 	return func(id string) (*tape.EncryptionKey, error) {
 		if id == "" || l.key != nil && id == l.key.ID {
 			return l.key, nil

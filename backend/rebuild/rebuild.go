@@ -48,7 +48,7 @@ type Options struct {
 	// implementation.
 	Pools interface {
 		Of(tape.Barcode) string
-		Source(tape.Barcode) ltfs.KeySource
+		Source(pool string) ltfs.KeySource
 	}
 
 	// batch is how many records a transaction has, 0: the default.

@@ -46,6 +46,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 		Dir: stateDir, Log: log, Library: lib,
 		CacheBytes: cfg.Cache.SizeBytes, HighWater: cfg.Cache.HighWater, LowWater: cfg.Cache.LowWater,
 		ArchiveIdle: atLeastOne(cfg.Archive.Idle), ArchiveDirty: cfg.Archive.Dirty, SyncInterval: cfg.Cache.Sync,
+		VerifyEvery: cfg.Verify.Every, CacheScrub: cfg.Cache.Scrub, ReclaimDead: cfg.Reclaim.Dead,
 		Mover: mover.Config{
 			Log: log, BatchBytes: cfg.Archive.BatchBytes, BatchTime: cfg.Archive.BatchTime,
 			SHA256:    cfg.Archive.SHA256 == "on",

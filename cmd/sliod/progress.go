@@ -32,7 +32,7 @@ type bar struct {
 }
 
 func (p *bar) update(j *backend.JobStatus) {
-	if j.Files == 0 && !j.Kind.OnPaths() {
+	if j.Files == 0 && j.Bytes == 0 && !j.Kind.OnPaths() {
 		if j.Step != p.step {
 			p.step = j.Step
 			_, _ = fmt.Fprintln(p.out, printable(j.Step))
@@ -49,7 +49,11 @@ func (p *bar) update(j *backend.JobStatus) {
 	if p.b.GetMax64() != total {
 		p.b.ChangeMax64(total)
 	}
-	p.b.Describe(fmt.Sprintf("%s %d/%d files", j.Kind, j.FilesDone, j.Files))
+	what := fmt.Sprintf("%s %d/%d files", j.Kind, j.FilesDone, j.Files)
+	if j.Files == 0 {
+		what = printable(j.Step)
+	}
+	p.b.Describe(what)
 	// A full bar would end the bar, and more files may be found.
 	_ = p.b.Set64(min(j.BytesDone, total-1)) // a terminal that is gone is nobody's loss
 }

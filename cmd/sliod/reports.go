@@ -98,6 +98,21 @@ func printStatus(out io.Writer, s *backend.Status, now time.Time) {
 	t.flush()
 }
 
+// verifiedWord says when a volume was verified, and what came of it.
+func verifiedWord(v *backend.VolumeInfo) string {
+	word := "-"
+	switch {
+	case !v.VerifiedAt.IsZero():
+		word = v.VerifiedAt.Format(time.DateOnly)
+	case v.UsedBytes > 0:
+		word = "never"
+	}
+	if v.BadCopies > 0 {
+		word += fmt.Sprintf(", %d bad", v.BadCopies)
+	}
+	return word
+}
+
 // newReport makes a command that shows one report.
 func (a *app) newReport(name, short string, v any, show func()) *cobra.Command {
 	var asJSON bool
@@ -120,6 +135,12 @@ func (a *app) newVolumes() *cobra.Command {
 		if pools {
 			columns = append(columns, "POOL", "KEY")
 		}
+		verified := slices.ContainsFunc(r.Volumes, func(v backend.VolumeInfo) bool {
+			return !v.VerifiedAt.IsZero() || !v.VerifyingSince.IsZero() || v.BadCopies > 0
+		})
+		if verified {
+			columns = append(columns, "VERIFIED")
+		}
 		if notes {
 			columns = append(columns, "NOTE")
 		}
@@ -136,6 +157,9 @@ func (a *app) newVolumes() *cobra.Command {
 					key = v.KeyID
 				}
 				cells = append(cells, dash(printable(v.Pool)), dash(printable(key)))
+			}
+			if verified {
+				cells = append(cells, verifiedWord(&v))
 			}
 			if notes {
 				cells = append(cells, dash(printable(v.Reason)))

@@ -32,9 +32,15 @@ func TestVolumeCommands(t *testing.T) {
 		{[]string{"label", "A00001L9", "a name"}, 0, backend.JobLabel, []string{"A00001L9", "a name"}, ""},
 		{[]string{"label", "A00001L9", ""}, 0, backend.JobLabel, []string{"A00001L9", ""}, ""},
 		{[]string{"label", ""}, 2, "", nil, "no argument"},
+		{[]string{"reclaim", "A00001L9", "A00002L9"}, 0, backend.JobReclaim, []string{"A00001L9", "A00002L9"}, ""},
+		{[]string{"reclaim"}, 2, "", nil, "requires at least 1 arg"},
 		{[]string{"verify", "--volume", "A00001L9", "--format"}, 0, backend.JobVerifyFormat, []string{"A00001L9"}, ""},
 		{[]string{"verify", "--volume", "A00001L9", "--format", "--data", "--json"}, 0, backend.JobVerifyFormat, []string{"A00001L9", "data"}, ""},
-		{[]string{"verify", "--volume", "A00001L9"}, 2, "", nil, "--format"},
+		{[]string{"verify", "--volume", "A00001L9"}, 0, backend.JobVerify, []string{"volume=A00001L9"}, ""},
+		{[]string{"verify", "--volume", "A00001L9", "/a b", "volume=x"}, 0, backend.JobVerify, []string{"volume=A00001L9", "/a b", "/volume=x"}, ""},
+		{[]string{"verify", "--json"}, 0, backend.JobVerify, []string{}, ""},
+		{[]string{"verify", "--format", "--volume", "A00001L9", "/a"}, 2, "", nil, "as a whole"},
+		{[]string{"verify", "--data"}, 2, "", nil, "goes with --format"},
 		{[]string{"verify", "--format"}, 2, "", nil, "--volume BARCODE"},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {

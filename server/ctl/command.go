@@ -35,6 +35,7 @@ var words = []word{
 	{kind: backend.JobVolumesSet, min: 2, max: 2, what: "volume"},
 	{kind: backend.JobDrivesReset, min: 1, what: "drive"},
 	{kind: backend.JobImport, min: 1, what: "volume"}, {kind: backend.JobVerifyFormat, min: 1, max: 2, what: "volume"},
+	{kind: backend.JobVerify, what: "path"}, {kind: backend.JobReclaim, min: 1, what: "volume"},
 }
 
 // badCommand is a command that makes no sense: EINVAL to the client.

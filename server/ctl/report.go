@@ -31,6 +31,9 @@ A directory stands for all below it. With volumes, by their barcodes, in place o
     volumes-import [BARCODE...]   take cartridges from the mail slots
     volumes-export BARCODE...     carry them there
     volumes-set BARCODE STATE     what a volume may be used for
+    reclaim BARCODE...         move what is needed to other volumes, make them scratch
+    verify [volume=BARCODE...] [PATH...]   read copies on tape, compare them with their checksums
+    verify-format BARCODE [data]  check a volume against the rules of LTFS
     import BARCODE [PATH] [KEY=VALUE...]   show the tree of a volume that others wrote
     drives-reset SERIAL...        put drives back in service
 For one path, a space will do:

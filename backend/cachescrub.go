@@ -1,0 +1,32 @@
+package backend
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"sliod/backend/sliver"
+)
+
+// scrubCache compares what is in the cache with its checksums, slowly: all of it once in every. It begins somewhere, so that
+// restarts do not have it look at the same slots again and again.
+func (fs *FS) scrubCache(ctx context.Context, every time.Duration) {
+	step, bytes := scrubStep(int64(fs.cache.Chunks())*sliver.Size, every)
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	at := rand.IntN(fs.cache.Chunks())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		at, _, _ = fs.cache.Scrub(at, bytes) // what is bad was said, and is gone
+	}
+}
+
+// scrubStep says how many bytes are looked at how often, for all of size to be looked at once in every.
+func scrubStep(size int64, every time.Duration) (step time.Duration, bytes int64) {
+	step = max(time.Second, time.Duration(float64(every)*sliver.Size/float64(size)))
+	return step, max(1, int64(float64(size)*float64(step)/float64(every)))
+}

@@ -1,0 +1,259 @@
+package backend
+
+import (
+	stderrors "errors"
+	"slices"
+
+	"github.com/hugelgupf/p9/linux"
+
+	"sliod/backend/catalog"
+	"sliod/backend/mover"
+	"sliod/backend/sliver"
+)
+
+// Lacking implements mover.Files. What is dirty in the cache lacks no copy: it is archived again.
+func (f files) Lacking(id sliver.FileID, o mover.CopyOptions) ([]mover.Lack, error) {
+	ino, err := f.fs.get(id)
+	if stderrors.Is(err, linux.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer ino.release()
+	return f.fs.lacking(id, o)
+}
+
+func (fs *FS) lacking(id sliver.FileID, o mover.CopyOptions) (lacks []mover.Lack, err error) {
+	dirty := map[sliver.No]bool{}
+	for _, n := range fs.cache.DirtySlivers(id) {
+		dirty[n] = true
+	}
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		counts := poolVolumes{tx: tx, pool: o.Pool, not: o.Not}
+		err := tx.Bmaps(id, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+			for i := range b.Slivers {
+				r, n := &b.Slivers[i], no.First()+sliver.No(i)
+				if r.Dirty || len(r.Copies) == 0 || dirty[n] {
+					continue
+				}
+				have := 0
+				var on []catalog.VolumeNo
+				for _, c := range r.Copies {
+					if isElsewhere(c) {
+						continue
+					}
+					on = append(on, c.Volume)
+					if counts.has(c.Volume) {
+						have++
+					}
+				}
+				if len(on) > 0 && have < max(o.Copies, 1) {
+					lacks = append(lacks, mover.Lack{No: n, Version: r.Version, On: on})
+				}
+			}
+			return counts.err == nil
+		})
+		return firstError(err, counts.err)
+	})
+	return lacks, err
+}
+
+// poolVolumes says which volumes are of a pool, but for some.
+type poolVolumes struct {
+	tx    *catalog.Tx
+	pool  string
+	not   []catalog.VolumeNo
+	known map[catalog.VolumeNo]bool
+	err   error // of the catalog
+}
+
+func (p *poolVolumes) has(no catalog.VolumeNo) bool {
+	if is, ok := p.known[no]; ok {
+		return is
+	}
+	v, err := p.tx.Volume(no)
+	if err != nil && !stderrors.Is(err, catalog.ErrNotFound) {
+		p.err = firstError(p.err, err)
+	}
+	is := err == nil && catalog.PoolName(v.Pool) == catalog.PoolName(p.pool) && !slices.Contains(p.not, no)
+	if p.known == nil {
+		p.known = map[catalog.VolumeNo]bool{}
+	}
+	p.known[no] = is
+	return is
+}
+
+// Copied implements mover.Files: a copy is added to the record of a sliver that still has the
+// version that was copied, and is not on that volume yet.
+func (f files) Copied(id sliver.FileID, done []mover.Done) ([]bool, error) {
+	fs := f.fs
+	kept := make([]bool, len(done))
+	ino, err := fs.get(id)
+	if stderrors.Is(err, linux.ENOENT) {
+		return kept, fs.wasted(done)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer ino.release()
+	if err := ino.copied(done, kept); err != nil {
+		return nil, err
+	}
+	return kept, fs.cat.Sync()
+}
+
+func (ino *inode) copied(done []mover.Done, kept []bool) error {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	changed := map[sliver.BmapNo]*catalog.Bmap{}
+	dead := map[catalog.VolumeNo]int64{}
+	for i, d := range done {
+		b, j, err := ino.changeBmapLocked(changed, d.No)
+		if err != nil {
+			return err
+		}
+		r := &b.Slivers[j]
+		has := slices.ContainsFunc(r.Copies, func(c catalog.Copy) bool { return c.Volume == d.Copy.Volume })
+		if r.Dirty || len(r.Copies) == 0 || r.Version != d.Version || uint32(d.Len) < r.Len || has {
+			countDead(dead, &catalog.SliverRec{Copies: []catalog.Copy{d.Copy}})
+			continue
+		}
+		kept[i] = true
+		r.Copies = append(slices.Clone(r.Copies), d.Copy)
+		switch n := uint32(d.Len); {
+		case n < r.ArchLen:
+			// A truncate has cut it: what was cut off is not on the new volume, and of no use on the
+			// others. All copies get the length and the checksum of this one.
+			for c := range r.Copies {
+				r.Copies[c].Pieces = cutPieces(r.Copies[c].Pieces, n, func(gone int64) { dead[r.Copies[c].Volume] += gone })
+			}
+			r.ArchLen, r.Sum, r.HasSum = n, d.Sum, true
+		case !r.HasSum:
+			r.Sum, r.HasSum = d.Sum, true
+		}
+	}
+	return ino.putBmapsLocked(changed, dead)
+}
+
+// changeBmapLocked returns a record of the file that may be changed, from changed, and the
+// index of sliver n in it. ino.mu must be held.
+func (ino *inode) changeBmapLocked(changed map[sliver.BmapNo]*catalog.Bmap, n sliver.No) (*catalog.Bmap, int, error) {
+	no, i := n.Bmap()
+	if b := changed[no]; b != nil {
+		return b, i, nil
+	}
+	old, _, err := ino.bmapLocked(n)
+	if err != nil {
+		return nil, 0, err
+	}
+	b := *old
+	changed[no] = &b
+	return &b, i, nil
+}
+
+// putBmapsLocked commits records of the file and what is dead by it. ino.mu must be held.
+func (ino *inode) putBmapsLocked(changed map[sliver.BmapNo]*catalog.Bmap, dead map[catalog.VolumeNo]int64) error {
+	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
+		for no, b := range changed {
+			if err := tx.PutBmap(ino.id, no, b); err != nil {
+				return err
+			}
+		}
+		return addDead(tx, dead)
+	})
+	if err != nil {
+		return err
+	}
+	for no, b := range changed {
+		ino.keepBmapLocked(no, b)
+	}
+	return nil
+}
+
+// cutPieces returns the first n bytes of pieces, and tells how many bytes of the volume are left out.
+func cutPieces(list []catalog.Piece, n uint32, gone func(int64)) []catalog.Piece {
+	var out []catalog.Piece
+	for _, p := range list {
+		keep := min(p.Len, n)
+		if !p.IsZeros() && keep < p.Len {
+			gone(int64(p.Len - keep))
+		}
+		if n -= keep; keep > 0 {
+			p.Len = keep
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// wasted counts what was written for nothing as dead.
+func (fs *FS) wasted(done []mover.Done) error {
+	dead := map[catalog.VolumeNo]int64{}
+	for _, d := range done {
+		countDead(dead, &catalog.SliverRec{Copies: []catalog.Copy{d.Copy}})
+	}
+	return fs.cat.Update(func(tx *catalog.Tx) error { return addDead(tx, dead) })
+}
+
+// dropCopies takes the copies on volume v out of the records of a file, and counts them dead, but for the
+// slivers that would be left with fewer than keep copies, at least 1, on volumes for which counts is true. It
+// returns how many slivers are off the volume now, and how many are left there. The catalog is synced. The
+// entry in the volume's index stays as it is.
+func (fs *FS) dropCopies(id sliver.FileID, v catalog.VolumeNo, keep int, counts func(catalog.VolumeNo) bool) (dropped, left int, err error) {
+	ino, err := fs.get(id)
+	if stderrors.Is(err, linux.ENOENT) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	defer ino.release()
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	var on []sliver.No
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Bmaps(id, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+			for i := range b.Slivers {
+				r := &b.Slivers[i]
+				if r.Dirty || !slices.ContainsFunc(r.Copies, func(c catalog.Copy) bool { return c.Volume == v && !isElsewhere(c) }) {
+					continue
+				}
+				others := 0
+				for _, c := range r.Copies {
+					if c.Volume != v && !isElsewhere(c) && counts(c.Volume) {
+						others++
+					}
+				}
+				if others < max(keep, 1) {
+					left++
+					continue
+				}
+				on = append(on, no.First()+sliver.No(i))
+			}
+			return true
+		})
+	})
+	if err != nil || len(on) == 0 {
+		return 0, left, err
+	}
+	changed := map[sliver.BmapNo]*catalog.Bmap{}
+	dead := map[catalog.VolumeNo]int64{}
+	for _, n := range on {
+		b, j, err := ino.changeBmapLocked(changed, n)
+		if err != nil {
+			return 0, left, err
+		}
+		r := &b.Slivers[j]
+		r.Copies = slices.DeleteFunc(slices.Clone(r.Copies), func(c catalog.Copy) bool {
+			if c.Volume == v {
+				countDead(dead, &catalog.SliverRec{Copies: []catalog.Copy{c}})
+			}
+			return c.Volume == v
+		})
+	}
+	if err := ino.putBmapsLocked(changed, dead); err != nil {
+		return 0, left, err
+	}
+	return len(on), left, fs.cat.Sync()
+}

@@ -1,0 +1,273 @@
+package backend
+
+import (
+	"bytes"
+	stderrors "errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hugelgupf/p9/p9"
+
+	"sliod/backend/catalog"
+	"sliod/backend/mover"
+	"sliod/backend/sliver"
+	"sliod/tape"
+	"sliod/tape/virtual"
+)
+
+// copy has a file copied and returns how that ended.
+func (w *world) copy(path string, o mover.CopyOptions) error {
+	w.t.Helper()
+	ino := w.inode(path)
+	defer ino.release()
+	done := make(chan error, 1)
+	w.fs.mover.Copy([]sliver.FileID{ino.id}, o, func(_ sliver.FileID, err error) { done <- err })
+	return <-done
+}
+
+// premigrated makes a file that is in the cache and on tape.
+func (w *world) premigrated(name string, content []byte) {
+	w.t.Helper()
+	w.put(name, content)
+	w.job(JobArchive, "/"+name)
+}
+
+// setSize cuts a file.
+func (w *world) setSize(path string, size uint64) {
+	w.t.Helper()
+	n := w.node(path)
+	defer n.Release()
+	if err := n.Setattr(rootCred, p9.SetAttrMask{Size: true}, p9.SetAttr{Size: size}, true); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// copiesOf returns the barcodes of a sliver's copies.
+func (w *world) copiesOf(path string, no sliver.No) (on []string) {
+	w.t.Helper()
+	ino := w.inode(path)
+	defer ino.release()
+	err := w.fs.cat.View(func(tx *catalog.Tx) error {
+		b, i := no.Bmap()
+		m, err := tx.Bmap(ino.id, b)
+		if err != nil {
+			return err
+		}
+		for _, c := range m.Slivers[i].Copies {
+			v, err := tx.Volume(c.Volume)
+			if err != nil {
+				return err
+			}
+			on = append(on, v.Barcode)
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return on
+}
+
+// audit checks that all that was written to each volume is either named by the catalog or dead.
+func (w *world) audit() {
+	w.t.Helper()
+	err := w.fs.cat.View(func(tx *catalog.Tx) error {
+		live := map[catalog.VolumeNo]int64{}
+		err := tx.Inodes(0, func(r catalog.Inode) bool {
+			return tx.Bmaps(r.ID, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+				for i := range b.Slivers {
+					countDead(live, &b.Slivers[i])
+				}
+				return true
+			}) == nil
+		})
+		return firstError(err, tx.Volumes(func(v catalog.Volume) bool {
+			if v.Used != v.Dead+live[v.No] {
+				w.t.Errorf("%d bytes were written to %s: %d of them are dead, and %d are named", v.Used, v.Barcode, v.Dead, live[v.No])
+			}
+			return true
+		}))
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestCopies(t *testing.T) {
+	w := newWorld(t)
+	data := bytes.Repeat([]byte("two copies of it"), 3<<16)
+	w.premigrated("f", data)
+	w.premigrated("other", []byte("x"))
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	for no := range sliver.No(3) {
+		if on := w.copiesOf("/f", no); len(on) != 2 || on[0] == on[1] {
+			t.Errorf("sliver %d is on %v", no, on)
+		}
+	}
+	w.audit()
+	if got := strings.Fields(w.xattrOf("/f", "user.sliod.volumes")); len(got) != 2 {
+		t.Errorf("user.sliod.volumes is %q", got)
+	}
+	w.restart()
+	w.job(JobEvict, "/f")
+	first := w.copiesOf("/f", 0)[0]
+	for b := range tape.BlockNo(100) {
+		w.lib.SetUnreadable(tape.Barcode(first), tape.Position{Partition: 1, Block: b}, true)
+	}
+	w.wantContent("/f", data)
+	w.audit()
+
+	// What is written anew is dead on both.
+	f, done := w.openFile("/f")
+	w.write(f, 1<<20+7, []byte("new"))
+	done()
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	w.job(JobArchive, "/")
+	w.audit()
+	if on := w.copiesOf("/f", 1); len(on) != 1 {
+		t.Errorf("what was written anew is on %v", on)
+	}
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if on := w.copiesOf("/f", 1); len(on) != 2 || on[0] == on[1] {
+		t.Errorf("what was written anew is on %v", on)
+	}
+	w.removeTree("/f")
+	w.job(JobArchive, "/")
+	w.audit()
+}
+
+// TestCopyOfCut: of a sliver that was cut while it was on tape alone, the valid bytes are copied,
+// and the older copy is as good for them.
+func TestCopyOfCut(t *testing.T) {
+	w := newWorld(t)
+	data := bytes.Repeat([]byte("0123456789"), 150_000)
+	w.premigrated("f", data)
+	w.job(JobEvict, "/f")
+	w.setSize("/f", 1_200_000)
+	w.wantContent("/f", data[:1_200_000])
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	w.audit()
+	if w.dead() != 300_000 {
+		t.Errorf("%d bytes are dead, 300000 were cut off", w.dead())
+	}
+	on := w.copiesOf("/f", 1)
+	if len(on) != 2 {
+		t.Fatalf("the cut sliver is on %v", on)
+	}
+	for _, bad := range on {
+		w.job(JobEvict, "/f")
+		for b := range tape.BlockNo(100) {
+			w.lib.SetUnreadable(tape.Barcode(bad), tape.Position{Partition: 1, Block: b}, true)
+		}
+		w.wantContent("/f", data[:1_200_000])
+		for b := range tape.BlockNo(100) {
+			w.lib.SetUnreadable(tape.Barcode(bad), tape.Position{Partition: 1, Block: b}, false)
+		}
+	}
+}
+
+func TestDropCopies(t *testing.T) {
+	w := newWorld(t)
+	data := bytes.Repeat([]byte("y"), 2<<20)
+	w.premigrated("f", data)
+	ino := w.inode("/f")
+	defer ino.release()
+	first, err := w.fs.volume(w.copiesOf("/f", 0)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := func(catalog.VolumeNo) bool { return true }
+	drop := func(keep int, counts func(catalog.VolumeNo) bool, wantDropped, wantLeft int) {
+		t.Helper()
+		dropped, left, err := w.fs.dropCopies(ino.id, first.No, keep, counts)
+		if err != nil || dropped != wantDropped || left != wantLeft {
+			t.Fatalf("%d slivers were dropped, %d were left: %v", dropped, left, err)
+		}
+		w.audit()
+	}
+	drop(0, all, 0, 2)
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	drop(2, all, 0, 2)
+	drop(1, func(catalog.VolumeNo) bool { return false }, 0, 2)
+	drop(1, all, 2, 0)
+	drop(1, all, 0, 0)
+	if on := w.copiesOf("/f", 1); len(on) != 1 || on[0] == first.Barcode {
+		t.Errorf("the copies are on %v", on)
+	}
+	// The volume that it was dropped from may have it again, and only once.
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if on := w.copiesOf("/f", 1); len(on) != 2 || on[0] == on[1] {
+		t.Errorf("the copies are on %v", on)
+	}
+	w.restart()
+	w.job(JobEvict, "/f")
+	w.wantContent("/f", data)
+	if dropped, left, err := w.fs.dropCopies(ino.id+1000, first.No, 1, all); dropped+left != 0 || err != nil {
+		t.Errorf("of a file that is not there: %d, %d, %v", dropped, left, err)
+	}
+}
+
+// TestCopiedTooLate: a copy that comes when the sliver is another one, or is on the volume
+// already, or when the file is gone, is dead.
+func TestCopiedTooLate(t *testing.T) {
+	w := newWorld(t)
+	w.archived("f", []byte("abc"))
+	ino := w.inode("/f")
+	id := ino.id
+	var rec catalog.SliverRec
+	if err := w.fs.cat.View(func(tx *catalog.Tx) error {
+		b, err := tx.Bmap(id, 0)
+		rec = b.Slivers[0]
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	try := func(change func(*mover.Done)) {
+		t.Helper()
+		before := w.dead()
+		d := mover.Done{Version: rec.Version, Sum: rec.Sum, Len: 3, Copy: rec.Copies[0]}
+		change(&d)
+		kept, err := files{w.fs}.Copied(id, []mover.Done{d})
+		if err != nil || slices.Contains(kept, true) {
+			t.Errorf("kept %v: %v", kept, err)
+		}
+		if n := w.dead() - before; n != 3 {
+			t.Errorf("%d bytes have become dead", n)
+		}
+	}
+	try(func(*mover.Done) {}) // it is there
+	try(func(d *mover.Done) { d.Version++; d.Copy.Volume++ })
+	if on := w.copiesOf("/f", 0); len(on) != 1 {
+		t.Errorf("it is on %v", on)
+	}
+	ino.release()
+	w.removeTree("/f")
+	w.job(JobArchive, "/")
+	try(func(d *mover.Done) { d.Copy.Volume++ })
+}
+
+func TestCopyNotResident(t *testing.T) {
+	w := newWorld(t, func(_ *Options, c *virtual.Config) { c.Drives = 1 })
+	w.archived("f", bytes.Repeat([]byte("z"), 2<<20))
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); !stderrors.Is(err, mover.ErrNotResident) {
+		t.Fatal(err)
+	}
+	w.job(JobRecall, "/f")
+	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	w.audit()
+}

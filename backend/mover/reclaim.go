@@ -1,0 +1,106 @@
+package mover
+
+import (
+	"context"
+
+	"github.com/pkg/errors"
+
+	"sliod/backend/catalog"
+	"sliod/tape"
+)
+
+// Retire begins to empty volume b: nothing is appended to it any longer, also after a restart. It
+// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch.
+func (m *Mover) Retire(b tape.Barcode) error {
+	m.mu.Lock()
+	v, err := m.knownLocked(b)
+	if err == nil {
+		switch rec := &v.rec; {
+		case rec.Flags&catalog.VolImported != 0:
+			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
+		case rec.UUID == "" || rec.State == catalog.VolScratch || v.cleaner:
+			err = errors.Errorf("volume %s holds nothing of this archive", b)
+		case rec.State == catalog.VolReadOnly:
+			err = errors.Errorf("volume %s is read-only: `sliod volumes set` makes it full, if it is to be emptied", b)
+		}
+	}
+	m.mu.Unlock()
+	if err != nil || v.rec.State != catalog.VolAppend {
+		return err
+	}
+	m.setState(v, catalog.VolFull, "it is being emptied")
+	return nil
+}
+
+// SyncIndex sees to it that the index of volume b, on tape, names all that was appended to it.
+func (m *Mover) SyncIndex(ctx context.Context, b tape.Barcode) error {
+	return m.UseVolume(ctx, b, UseOptions{}, func(ctx context.Context, s *Session) error {
+		switch {
+		case s.MountErr != nil:
+			return errors.WithMessagef(s.MountErr, "volume %s", b)
+		case s.d.dirtyAt.IsZero():
+			return nil // also if it was mounted for this: its index is brought up to date then
+		}
+		return s.d.writeIndex()
+	})
+}
+
+// Emptied makes volume b, which was retired, a scratch volume. needed says whether something on it is still
+// needed; it is asked when no drive writes to the volume any longer. Nothing on the tape is touched: it is
+// formatted when a scratch volume is needed next, with what that takes (letGo). A suspect volume stays suspect.
+func (m *Mover) Emptied(ctx context.Context, b tape.Barcode, uuid string, needed func() error) error {
+	m.mu.Lock()
+	v, err := m.knownLocked(b)
+	if err != nil {
+		m.mu.Unlock()
+		return err
+	}
+	if !v.claimed() {
+		v.moving = true // no drive claims it meanwhile
+		m.mu.Unlock()
+		err := m.toScratch(v, uuid, needed)
+		m.mu.Lock()
+		v.moving = false
+		m.wakeLocked()
+		m.mu.Unlock()
+		m.publishTapeSpace()
+		return err
+	}
+	m.mu.Unlock()
+	err = m.UseVolume(ctx, b, UseOptions{Raw: true}, func(context.Context, *Session) error { return m.toScratch(v, uuid, needed) })
+	m.publishTapeSpace()
+	return err
+}
+
+func (m *Mover) toScratch(v *volume, uuid string, needed func() error) error {
+	if err := needed(); err != nil {
+		return err
+	}
+	err := m.updateVolume(v, func(rec *catalog.Volume) {
+		if rec.UUID != uuid || rec.State != catalog.VolFull && rec.State != catalog.VolSuspect {
+			return
+		}
+		if rec.State == catalog.VolFull {
+			rec.State = catalog.VolScratch
+		}
+		rec.Used, rec.Dead = 0, 0
+	})
+	if err == nil {
+		err = m.cat.Sync()
+	}
+	if err != nil {
+		return err
+	}
+	m.requeue(v, false) // recalls that were to read from it have other copies
+	m.mu.Lock()
+	state := v.rec.State
+	if v.because = ""; state == catalog.VolSuspect {
+		v.because = "it is empty: `sliod format` makes it usable again, if it is sound"
+	}
+	if m.noTape && m.haveTargetLocked() {
+		m.noTape = false
+	}
+	m.mu.Unlock()
+	m.log.WithField(fieldVolume, v.barcode()).Infof("the volume is empty: it is %v now", state)
+	return nil
+}
