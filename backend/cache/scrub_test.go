@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 // TestScrub has slots of several classes changed by the disk: the scrubber finds those that are clean,
@@ -16,7 +17,7 @@ func TestScrub(t *testing.T) {
 	for i, n := range []int{1, 5000, 60_000, 200_000, sliver.Size, sliver.Size - 1, 4000} {
 		k := sliver.Key{File: 7, No: sliver.No(i)}
 		keys[k] = n
-		seq, _ := c.Want(k, absent(n))
+		seq, _ := c.Want(k, absent(n), vfs.Client)
 		deliver(t, c, k, seq, pattern(byte(i), n))
 	}
 	dirty := sliver.Key{File: 8}

@@ -11,6 +11,7 @@ import (
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 	"sliod/tape"
+	"sliod/tape/schedule"
 	"sliod/tape/scsi"
 	"sliod/tape/virtual"
 )
@@ -160,7 +161,7 @@ func TestBackgroundWaits(t *testing.T) {
 			t.Errorf("order of uses: %+v", v.uses)
 		}
 		s := &Session{d: newDrive(m, 0, nil), since: now}
-		time.Sleep(m.cfg.Schedule.Turn - time.Second)
+		time.Sleep(m.cfg.Schedule.Turn[schedule.Client] - time.Second)
 		if s.Wanted() {
 			t.Error("a use that has waited its time does not get its turn")
 		}
