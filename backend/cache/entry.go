@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"fmt"
 	"sync"
 
 	"sliod/backend/sliver"
@@ -208,8 +209,8 @@ func (c *Cache) setSlot(e *entry, s *slot) {
 
 // broken reports a broken rule of the cache.
 func (c *Cache) broken(format string, args ...any) {
-	if invariants {
-		c.log.Panicf("cache: "+format, args...)
-	}
 	c.log.Errorf("cache: "+format, args...)
+	if invariants {
+		crash(fmt.Sprintf("cache: "+format, args...))
+	}
 }

@@ -2,7 +2,9 @@
 
 package cache
 
-// invariants says whether a broken rule of the cache is a panic.
+// invariants says whether a broken rule of the cache ends the process.
 const invariants = false
+
+func crash(string) {}
 
 var poisoned []byte

@@ -11,6 +11,8 @@ import (
 
 // A write that comes after the place was given back is found when the place is given out.
 func TestLateWriteIsFound(t *testing.T) {
+	defer func(f func(string)) { crash = f }(crash)
+	crash = func(why string) { panic(why) }
 	for _, x := range []struct {
 		name string
 		n    int // of the sliver that is gone
@@ -39,13 +41,8 @@ func TestLateWriteIsFound(t *testing.T) {
 		func() {
 			defer c.mu.Unlock() // as the panic leaves it
 			defer func() {
-				r := recover()
-				if e, ok := r.(interface{ String() (string, error) }); ok {
-					s, _ := e.String()
-					r = s
-				}
-				if s, _ := r.(string); !strings.Contains(s, "wrote to the free place") {
-					t.Errorf("%s: %v", x.name, r)
+				if s, _ := recover().(string); !strings.Contains(s, "wrote to the free place") {
+					t.Errorf("%s: not found: %q", x.name, s)
 				}
 			}()
 			c.mu.Lock()

@@ -27,6 +27,7 @@ type disk struct {
 }
 
 func (d *disk) pwrite(p []byte, off int64) error {
+	late(len(p))
 	if d.fail != nil {
 		if err := d.fail("write", off, int64(len(p))); err != nil {
 			return errors.Wrapf(err, "cache: write %d bytes at %d of %s", len(p), off, d.name)
