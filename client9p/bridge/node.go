@@ -51,7 +51,7 @@ func (fs *FS) enter(e Entry) *node {
 	if n != nil {
 		n.lookups++
 		fs.mu.Unlock()
-		fs.later(e.File.Close) // the file is known by another reference
+		e.File.Close() // not the last reference to the file
 		return n
 	}
 	fs.lastID++
@@ -118,7 +118,7 @@ func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if g := n.as[in.Uid]; g != nil {
-		fs.later(f.Close)
+		f.Close() // not the last reference to the directory
 		return g, nil
 	}
 	if n.as == nil {
