@@ -32,7 +32,7 @@ func (o MountOptions) Fuse() *fuse.MountOptions {
 		EnableLocks:       true,
 		DirectMount:       true, // as root without fusermount; it is used else
 		DirectMountFlags:  o.Flags,
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_HANDLE_KILLPRIV_V2,
 	}
 }
 
