@@ -1,16 +1,12 @@
 package client9p
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"math"
 	"sync"
 
 	"github.com/hugelgupf/p9/linux"
-	"github.com/pkg/errors"
 
 	"sliod/server/wire"
 )
@@ -26,6 +22,9 @@ type call struct {
 	dst   []byte // where the data of Rread and Rreaddir goes
 	sent  bool   // out, or on its way; guarded by Client.mu
 
+	forgets bool // a Tclunk of fid that nobody waits for
+	fid     uint32
+
 	// The answer, told by ready.
 	body  []byte
 	n     int // bytes in dst
@@ -40,29 +39,27 @@ const maxKept = 64 << 10
 
 // free gives a call back whose answer has been taken.
 func (cl *call) free() {
-	cl.data, cl.dst, cl.err, cl.n, cl.sent = nil, nil, nil, 0, false
+	cl.data, cl.dst, cl.err, cl.n, cl.sent, cl.forgets = nil, nil, nil, 0, false, false
 	if cap(cl.body) > maxKept || cap(cl.frame) > maxKept {
 		cl.body, cl.frame = nil, nil
 	}
 	callPool.Put(cl)
 }
 
-// readData reads the n bytes of the body of an Rread or Rreaddir into dst.
-func (cl *call) readData(in *bufio.Reader, n int) error {
-	var count [4]byte
-	if n < len(count) {
-		return errors.WithStack(wire.ErrMalformed)
+// isCall says whether a caller made the request, and not the Client for itself.
+func (cl *call) isCall() bool { return cl.typ != wire.Tflush && !cl.forgets }
+
+// countLocked counts the call in (1) or out (-1).
+func (c *Client) countLocked(cl *call, by int) {
+	if cl.isCall() {
+		c.inflight += by
 	}
-	if _, err := io.ReadFull(in, count[:]); err != nil {
-		return errors.WithStack(err)
+	if !cl.forgets {
+		c.due += by
 	}
-	size := binary.LittleEndian.Uint32(count[:])
-	if int64(size) != int64(n-len(count)) || int64(size) > int64(len(cl.dst)) {
-		return errors.Errorf("the server answered a %s of %d bytes with %d", opName(cl.typ), len(cl.dst), size)
+	if len(cl.dst) >= largeRead {
+		c.large.Add(int32(by))
 	}
-	cl.n = int(size)
-	_, err := io.ReadFull(in, cl.dst[:cl.n])
-	return errors.WithStack(err)
 }
 
 // start queues a request, which push sends. After it, finish must be called once. dst, of a Tread or
@@ -102,9 +99,7 @@ func (c *Client) register(cl *call, encode func() []byte) (*call, error) {
 		return nil, err
 	}
 	c.calls[cl.tag] = cl
-	if cl.typ != wire.Tflush {
-		c.inflight++
-	}
+	c.countLocked(cl, 1)
 	c.queue = append(c.queue, cl)
 	c.mu.Unlock()
 	return cl, nil
@@ -116,7 +111,7 @@ func (c *Client) takeTag(cl *call) error {
 	switch {
 	case c.err != nil:
 		return c.err
-	case cl.typ != wire.Tflush && c.inflight >= maxCalls:
+	case cl.isCall() && c.inflight >= maxCalls:
 		return ErrBusy
 	case n > 0:
 		cl.tag, c.freeTags = c.freeTags[n-1], c.freeTags[:n-1]
@@ -177,9 +172,7 @@ func (c *Client) release(cl *call) {
 	if c.calls != nil && c.calls[cl.tag] == cl {
 		c.calls[cl.tag] = nil
 		c.freeTags = append(c.freeTags, cl.tag)
-		if cl.typ != wire.Tflush {
-			c.inflight--
-		}
+		c.countLocked(cl, -1)
 	}
 	c.mu.Unlock()
 }
@@ -191,6 +184,13 @@ type Doubtful interface {
 	// Confirm is called when Done is closed and a request is in flight. It returns
 	// false when it has received from answered, true if the request is to be given up.
 	Confirm(answered <-chan struct{}) bool
+}
+
+// exchange sends what is queued, and reads the answer to the last of n calls if it
+// comes soon.
+func (c *Client) exchange(last *call, n int) {
+	c.push()
+	c.readOwn(last, n)
 }
 
 // finish waits for the answer of a call; see the package comment for what the end
@@ -246,7 +246,7 @@ func (c *Client) do(ctx context.Context, req, rep wire.Message) error {
 	if err != nil {
 		return err
 	}
-	c.push()
+	c.exchange(cl, 1)
 	_, err = c.finish(ctx, cl, rep)
 	return err
 }
@@ -280,7 +280,12 @@ func (c *Client) together(ctx context.Context, steps ...*step) {
 		}
 		s.err = err
 	}
-	c.push()
+	for i := len(calls) - 1; i >= 0; i-- {
+		if calls[i] != nil {
+			c.exchange(calls[i], i+1)
+			break
+		}
+	}
 	for i, s := range steps {
 		if calls[i] != nil {
 			_, s.err = c.finish(ctx, calls[i], s.rep)
@@ -301,6 +306,7 @@ func (c *Client) flush(cl *call) (answered bool) {
 		return true
 	}
 	c.push()
+	c.wakeReader()
 	<-fl.ready
 	ferr := fl.err
 	fl.free()

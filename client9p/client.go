@@ -1,20 +1,17 @@
 package client9p
 
 import (
-	"bufio"
 	"context"
 	stderrors "errors"
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
-	"golang.org/x/sys/unix"
 
 	"sliod/server/wire"
 )
@@ -58,8 +55,6 @@ const (
 	// calls get half of them.
 	maxTags  = wire.NoTag
 	maxCalls = maxTags / 2
-	// readBuffer takes in small answers several at a time; file data goes past it.
-	readBuffer = 64 << 10
 	// sendBuffer is asked for on a unix socket, where the kernel takes a fifth of a large
 	// write by default.
 	sendBuffer = 512 << 10
@@ -68,32 +63,33 @@ const (
 // Client is a connection to a 9P2000.L server. Its methods are safe for
 // concurrent use.
 type Client struct {
-	conn  net.Conn
-	msize uint32 // changed only before New returns
+	conn  net.Conn // nil: sock is the connection
+	sock  *socket  // nil: conn is no socket of the system
+	msize uint32   // changed only before New returns
 	// extended: the server knows the extension; as msize.
 	extended bool
-	done     chan struct{} // closed when both goroutines have ended
+	done     chan struct{} // closed when no goroutine of the Client is left
 	wake     chan struct{} // capacity 1: something is queued, or the connection is gone
+	wakeRead chan struct{} // capacity 1: answers are to be read, or the connection is gone
 
-	// sock sends without waiting; nil: conn is no socket of the system.
-	sock   syscall.RawConn
-	sendFn func(fd uintptr) bool
+	out outbox // the owner's who has set writing
+	in  inbox  // whose reading it is
 
-	// The owner's who has set writing.
-	batch []*call
-	small []byte      // heads and small data of batch
-	space net.Buffers // the whole of bufs
-	bufs  net.Buffers // what of batch has not been sent
-	sent  bool        // all of it has
+	large atomic.Int32 // reads of largeRead and more that are in flight
 
 	mu       sync.Mutex
-	queue    []*call   // to be written, in order
-	writing  bool      // batch is being sent
-	pushing  bool      // by a caller, not by the writer
-	handoff  bool      // the writer shall send the rest
-	pushed   sync.Cond // pushing ended
+	queue    []*call  // to be written, in order
+	dropped  []uint32 // fids to clunk, with the next that is written
+	dropping bool     // dropLater will write them
+	writing  bool     // out is being sent
+	pushing  bool     // by a caller, not by the writer
+	handoff  bool     // the writer shall send the rest
+	reading  readingBy
+	hungUp   bool      // the server has: the reader shall see to it
+	released sync.Cond // pushing, or reading by a caller, ended
 	calls    []*call   // in flight, by tag; nil: the tag is free, or kept by a flush
-	inflight int       // calls, flushes apart
+	inflight int       // calls, flushes and clunks that nobody waits for apart
+	due      int       // answers that somebody waits for
 	freeTags []uint16
 	freeFids []uint32
 	nextFid  uint32
@@ -118,23 +114,29 @@ func New(ctx context.Context, conn net.Conn, msize uint32) (*Client, error) {
 	if msize == 0 {
 		msize = DefaultMsize
 	}
-	c := &Client{conn: conn, msize: max(msize, minMsize), done: make(chan struct{}), wake: make(chan struct{}, 1)}
-	c.pushed.L, c.sendFn = &c.mu, c.sendNow
-	switch s := conn.(type) {
-	case *net.UnixConn:
-		_ = s.SetWriteBuffer(sendBuffer) // it works with any size
-		c.sock, _ = s.SyscallConn()      // it works without
-	case *net.TCPConn:
-		c.sock, _ = s.SyscallConn()
+	c := &Client{
+		conn: conn, msize: max(msize, minMsize),
+		done: make(chan struct{}), wake: make(chan struct{}, 1), wakeRead: make(chan struct{}, 1),
 	}
-	if err := c.version(ctx); err != nil {
+	c.released.L = &c.mu
+	if u, ok := conn.(*net.UnixConn); ok {
+		_ = u.SetWriteBuffer(sendBuffer) // it works with any size
+	}
+	err := c.version(ctx)
+	if err == nil {
+		c.sock, err = takeSocket(conn)
+	}
+	if err != nil {
 		_ = conn.Close() // the error to tell is that of the agreement
 		return nil, err
 	}
 	var wg sync.WaitGroup
-	wg.Add(2)
-	go func() { defer wg.Done(); c.read() }()
-	go func() { defer wg.Done(); c.write() }()
+	wg.Go(c.write)
+	wg.Go(c.read)
+	if c.sock != nil {
+		c.conn = nil
+		wg.Go(c.watch)
+	}
 	go func() { wg.Wait(); c.endCalls(); close(c.done) }()
 	return c, nil
 }
@@ -230,12 +232,26 @@ func (c *Client) Close() error {
 // fail ends the connection; the first reason stays.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
-	if c.err == nil {
+	first := c.err == nil
+	if first {
 		c.err = err
 	}
+	if c.sock != nil && first {
+		c.sock.shutdown() // with mu held: later the socket's number may be another's
+	}
 	c.mu.Unlock()
-	_ = c.conn.Close() // a connection that failed is of no use to anyone
+	if c.sock == nil {
+		_ = c.conn.Close() // a connection that failed is of no use to anyone
+	}
 	c.wakeWriter()
+	c.wakeReader()
+}
+
+func (c *Client) wakeReader() {
+	select {
+	case c.wakeRead <- struct{}{}:
+	default:
+	}
 }
 
 func (c *Client) wakeWriter() {
@@ -245,13 +261,12 @@ func (c *Client) wakeWriter() {
 	}
 }
 
-// endCalls tells every call in flight that the connection is gone. Both
-// goroutines have ended, so nobody touches the callers' slices any more, once no caller
-// sends.
+// endCalls tells every call in flight that the connection is gone. The goroutines have
+// ended, so nobody touches the callers' slices any more, once no caller sends or reads.
 func (c *Client) endCalls() {
 	c.mu.Lock()
-	for c.pushing {
-		c.pushed.Wait()
+	for c.pushing || c.reading == byCaller {
+		c.released.Wait()
 	}
 	why := c.err
 	calls := c.calls
@@ -263,192 +278,7 @@ func (c *Client) endCalls() {
 			cl.ready <- struct{}{}
 		}
 	}
-}
-
-// coalesce is up to which size frames are copied together; what is larger goes
-// to writev from where it lies.
-const coalesce = 4 << 10
-
-// push sends what is queued as far as the socket takes it at once; the writer gets the
-// rest. That a caller does so itself saves a switch to another goroutine.
-func (c *Client) push() {
-	c.mu.Lock()
-	if c.writing || c.err != nil || len(c.queue) == 0 {
-		c.mu.Unlock()
-		return // who writes now will look again
+	if c.sock != nil {
+		c.sock.close()
 	}
-	if c.sock == nil {
-		c.mu.Unlock()
-		c.wakeWriter()
-		return
-	}
-	c.pushing = true
-	c.beginLocked()
-	c.mu.Unlock()
-	err := c.sock.Write(c.sendFn) // the writer finds the same error
-	c.mu.Lock()
-	c.pushing = false
-	c.writing = err != nil || !c.sent
-	c.handoff = c.writing
-	more := c.writing || len(c.queue) > 0
-	c.pushed.Signal()
-	c.mu.Unlock()
-	if more {
-		c.wakeWriter()
-	}
-}
-
-// sendNow sends what the socket takes without waiting.
-func (c *Client) sendNow(fd uintptr) bool {
-	for c.sent = false; len(c.bufs) > 0; {
-		n, err := unix.SendmsgBuffers(int(fd), c.bufs, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return true
-		}
-		for n > 0 {
-			k := min(n, len(c.bufs[0]))
-			c.bufs[0] = c.bufs[0][k:]
-			n -= k
-			if len(c.bufs[0]) == 0 {
-				c.bufs[0] = nil // it is the caller's
-				c.bufs = c.bufs[1:]
-			}
-		}
-	}
-	c.sent = true
-	return true
-}
-
-// beginLocked makes the caller the owner of all that is queued.
-func (c *Client) beginLocked() {
-	c.writing = true
-	c.batch, c.queue = c.queue, c.batch[:0]
-	c.small, c.bufs = gather(c.batch, c.small[:0], c.space[:0])
-	c.space = c.bufs
-	clear(c.batch)
-}
-
-// write is the writer goroutine. It sends what callers could not.
-func (c *Client) write() {
-	for {
-		c.mu.Lock()
-		gone := c.err != nil
-		work := c.handoff
-		if !c.writing && len(c.queue) > 0 {
-			c.beginLocked()
-			work = true
-		}
-		c.handoff = false
-		c.mu.Unlock()
-		if gone {
-			return
-		}
-		if !work {
-			<-c.wake
-			continue
-		}
-		if _, err := c.bufs.WriteTo(c.conn); err != nil {
-			c.fail(fmt.Errorf("%w: %w", ErrClosed, errors.WithStack(err)))
-			return
-		}
-		c.mu.Lock()
-		c.writing = false
-		c.mu.Unlock()
-	}
-}
-
-// gather makes of a batch what writev takes: heads and small data are copied
-// together into small. Client.mu is held: from here on a call may be answered, and
-// its frame used for the next.
-func gather(batch []*call, small []byte, bufs net.Buffers) ([]byte, net.Buffers) {
-	need := 0
-	for _, cl := range batch {
-		need += len(cl.frame) + min(len(cl.data), coalesce)
-	}
-	if cap(small) < need {
-		small = make([]byte, 0, need) // it must not move once bufs points into it
-	}
-	start := 0
-	for _, cl := range batch {
-		cl.sent = true
-		small = append(small, cl.frame...)
-		if len(cl.data) <= coalesce {
-			small = append(small, cl.data...)
-			continue
-		}
-		bufs = append(bufs, small[start:], cl.data)
-		start = len(small)
-	}
-	if start < len(small) {
-		bufs = append(bufs, small[start:])
-	}
-	return small, bufs
-}
-
-// read is the reader goroutine.
-func (c *Client) read() {
-	in := bufio.NewReaderSize(c.conn, readBuffer)
-	head := make([]byte, wire.HeaderSize)
-	for {
-		if err := c.readFrame(in, head); err != nil {
-			c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
-			return
-		}
-	}
-}
-
-// readFrame reads one message and hands it to its call. An error ends the
-// connection.
-func (c *Client) readFrame(in *bufio.Reader, head []byte) error {
-	if _, err := io.ReadFull(in, head); err != nil {
-		return errors.WithStack(err)
-	}
-	h := wire.ParseHeader(head)
-	if h.Size < wire.HeaderSize || h.Size > c.msize {
-		return errors.Errorf("the server sent a message of %d bytes", h.Size)
-	}
-	n := int(h.Size) - wire.HeaderSize
-	c.mu.Lock()
-	var cl *call
-	if int(h.Tag) < len(c.calls) {
-		cl = c.calls[h.Tag]
-	}
-	if cl != nil && !cl.sent {
-		cl = nil
-	}
-	c.mu.Unlock()
-	if cl == nil {
-		return errors.Errorf("the server answered tag %d, which asks for nothing", h.Tag)
-	}
-	switch h.Type {
-	case cl.typ.Reply():
-		if cl.dst != nil {
-			if err := cl.readData(in, n); err != nil {
-				return err
-			}
-			break
-		}
-		cl.body = slices.Grow(cl.body[:0], n)[:n]
-		if _, err := io.ReadFull(in, cl.body); err != nil {
-			return errors.WithStack(err)
-		}
-	case wire.Rlerror:
-		body := make([]byte, n)
-		if _, err := io.ReadFull(in, body); err != nil {
-			return errors.WithStack(err)
-		}
-		var m wire.MsgRlerror
-		if err := new(wire.Codec).Decode(body, &m); err != nil {
-			return errors.Wrap(err, "error message of the server")
-		}
-		cl.err = &Error{Op: opName(cl.typ), Errno: linux.Errno(m.Errno)}
-	default:
-		return errors.Errorf("the server answered %s with message type %v", opName(cl.typ), h.Type)
-	}
-	c.release(cl)
-	cl.ready <- struct{}{}
-	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"sliod/server/wire"
 )
@@ -50,7 +51,7 @@ type peer struct {
 // newPeer returns a Client that has agreed on msize with the test's server.
 func newPeer(t *testing.T, msize uint32) (*Client, *peer) {
 	t.Helper()
-	a, b := net.Pipe()
+	a, b := socketPair(t)
 	p := &peer{t, b}
 	agreed := make(chan struct{})
 	go func() {
@@ -73,6 +74,24 @@ func newPeer(t *testing.T, msize uint32) (*Client, *peer) {
 		}
 	})
 	return c, p
+}
+
+// socketPair returns two ends of a unix socket.
+func socketPair(t testing.TB) (net.Conn, net.Conn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "socket")
+		if ends[i], err = net.FileConn(f); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close() // FileConn has its own
+	}
+	return ends[0], ends[1]
 }
 
 func (p *peer) next() (typ uint8, tag uint16, body []byte) {

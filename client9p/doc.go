@@ -22,12 +22,14 @@
 //
 // # Goroutines and locks
 //
-// One reader and one writer goroutine for each Client, which end at Close or when
-// the connection fails. A caller sends its own request as far as the socket takes it at
-// once, with what else is queued; the writer has the rest, and all if the connection is no
-// socket of the system. Only the one who has set Client.writing sends. File data
-// goes out from the caller's slice, and the reader puts it straight into the
-// caller's slice: the caller has it back when the call returns, never before.
-// A call that waits holds nothing but its goroutine and a small object. Client.mu
-// guards the queue and the tables of tags and fids, and is never held during I/O.
+// A caller sends its own request as far as the socket takes it at once, with what else is
+// queued; and it takes in its answer itself if nothing else is due, and if the answer
+// comes within a millisecond. All else is for the writer and the reader, two goroutines
+// of each Client. A third watches for the server to hang up. They end at Close or when
+// the connection fails. If the connection is no socket of the system (TLS), writer and
+// reader do all of it. Only the one who has set Client.writing sends, and only the one
+// whom Client.reading names receives. File data goes out from the caller's slice and
+// straight into it: the caller has it back when the call returns, never before. A call that
+// waits holds nothing but its goroutine and a small object. Client.mu guards the queue and
+// the tables of tags and fids, and is never held during I/O.
 package client9p

@@ -33,7 +33,7 @@ func (f *Fid) Read(ctx context.Context, p []byte, off uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.c.push()
+	f.c.exchange(cl, 1)
 	n, err := f.c.finish(ctx, cl, nil)
 	if err == nil && n == 0 {
 		err = io.EOF
@@ -55,7 +55,7 @@ func (f *Fid) Write(ctx context.Context, p []byte, off uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.c.push()
+	f.c.exchange(cl, 1)
 	return f.finishWrite(ctx, cl, len(p))
 }
 
@@ -135,8 +135,8 @@ func (f *Fid) transfer(ctx context.Context, p []byte, off uint64, w int,
 		if count == 0 {
 			break
 		}
-		f.c.push()
 		t := &ring[head]
+		f.c.exchange(t.cl, count)
 		n, ferr := finish(t.cl, len(t.p))
 		if err == nil {
 			done += n
@@ -196,7 +196,7 @@ func (f *Fid) Readdir(ctx context.Context, off uint64) ([]p9.Dirent, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.c.push()
+	f.c.exchange(cl, 1)
 	n, err := f.c.finish(ctx, cl, nil)
 	if err != nil {
 		return nil, err

@@ -133,12 +133,27 @@ func setuidCleared(e *env) {
 	})
 	t := make("truncate")
 	e.as(bob, bob, func() { e.errno("truncate", unix.Truncate(t, 10), 0) })
+	o := make("open")
+	e.as(bob, bob, func() {
+		fd, err := unix.Open(o, unix.O_WRONLY|unix.O_TRUNC, 0)
+		e.errno("open with O_TRUNC", err, 0)
+		unix.Close(fd)
+	})
 	c := make("chown")
 	check(e, os.Chown(c, bob, bob))
-	for _, path := range []string{f, t, c} {
+	same := make("chown to the same")
+	check(e, os.Chown(same, alice, alice))
+	for _, path := range []string{f, t, o, c, same} {
 		if st := e.stat(path); st.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
 			e.Errorf("%s: mode %o", path, st.Mode)
 		}
+	}
+	p := make("capability")
+	value := netRaw()
+	check(e, unix.Setxattr(p, "security.capability", value, 0))
+	e.as(bob, bob, func() { e.errno("write", os.WriteFile(p, []byte("x"), 0), 0) })
+	if n, err := unix.Getxattr(p, "security.capability", value); err != unix.ENODATA {
+		e.Errorf("after a write the file has capabilities: %d bytes, %v", n, err)
 	}
 	r := make("by root")
 	fd := e.openAt(r, unix.O_WRONLY)
@@ -147,6 +162,13 @@ func setuidCleared(e *env) {
 	if st := e.stat(r); st.Mode&unix.S_ISUID == 0 {
 		e.Errorf("a write by root clears setuid: mode %o", st.Mode)
 	}
+}
+
+// netRaw returns CAP_NET_RAW, permitted and effective, as struct vfs_cap_data has it.
+func netRaw() []byte {
+	v := make([]byte, 20)
+	v[0], v[3], v[5] = 1, 2, 1<<(13-8)
+	return v
 }
 
 func umask(e *env) {

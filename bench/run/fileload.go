@@ -83,7 +83,8 @@ func forget(f *os.File) error {
 }
 
 // repeat calls pass, which returns how much it has done and for how long, until the
-// time is up, and returns the rate by the second.
+// time is up, and returns the rate by the second. A pass does one block at least, however
+// short its time: a rate of 0 would say that nothing works.
 func (l *fileLoad) repeat(pass func(until time.Duration) (float64, time.Duration, error)) (float64, error) {
 	done, spent := 0.0, time.Duration(0)
 	for spent < l.time {
@@ -108,7 +109,7 @@ func (l *fileLoad) read(block int) (float64, error) {
 			return 0, 0, err
 		}
 		begin, done := time.Now(), int64(0)
-		for done < l.size && time.Since(begin) < until {
+		for ok := true; ok; ok = done < l.size && time.Since(begin) < until {
 			n, err := unix.Pread(int(f.Fd()), buf, done)
 			if err != nil || n == 0 {
 				return 0, 0, errors.Errorf("read at %d of %d bytes: %d bytes, %v", done, l.size, n, err)
@@ -150,13 +151,12 @@ func (l *fileLoad) random(block int, before func() error, do func([]byte, int64)
 		}
 		begin, done := time.Now(), 0
 		for _, at := range order {
-			if time.Since(begin) >= until {
-				break
-			}
 			if n, err := do(buf, int64(at)*int64(block)); err != nil || n != block {
 				return 0, 0, errors.Errorf("block %d of %d bytes: %d bytes, %v", at, block, n, err)
 			}
-			done++
+			if done++; time.Since(begin) >= until {
+				break
+			}
 		}
 		return float64(done), time.Since(begin), nil
 	})
@@ -175,7 +175,7 @@ func (l *fileLoad) write(block int) (float64, error) {
 			return 0, 0, errors.Wrap(err, "empty a file")
 		}
 		begin, done := time.Now(), int64(0)
-		for done < l.size && time.Since(begin) < until {
+		for ok := true; ok; ok = done < l.size && time.Since(begin) < until {
 			n, err := unix.Pwrite(int(f.Fd()), buf, done)
 			if err != nil {
 				return 0, 0, errors.Wrapf(err, "write at %d", done)
@@ -208,6 +208,9 @@ func (l *fileLoad) create(int) (float64, error) {
 
 // stat asks for the attributes of these files, which the kernel keeps no longer.
 func (l *fileLoad) stat(int) (float64, error) {
+	if err := l.haveFiles(); err != nil {
+		return 0, err
+	}
 	time.Sleep(forgotten - min(forgotten, time.Since(l.made)))
 	return l.each(func(name string) error {
 		var st unix.Stat_t
@@ -217,11 +220,24 @@ func (l *fileLoad) stat(int) (float64, error) {
 
 // unlink removes them.
 func (l *fileLoad) unlink(int) (float64, error) {
+	if err := l.haveFiles(); err != nil {
+		return 0, err
+	}
 	rate, err := l.each(unix.Unlink)
 	if err == nil {
 		err = errors.Wrap(os.Remove(filepath.Dir(l.files[0])), "remove a directory")
+		l.files = nil
 	}
 	return rate, err
+}
+
+// haveFiles makes the files if they are not there: create may be a row that nobody wants.
+func (l *fileLoad) haveFiles() error {
+	if l.files != nil {
+		return nil
+	}
+	_, err := l.create(0)
+	return err
 }
 
 func (l *fileLoad) each(do func(name string) error) (float64, error) {

@@ -5,7 +5,7 @@
 // sliod alone takes files to tape and back, in a virtual library without delays, and
 // the mounts by FUSE are compared with other FUSE file systems.
 //
-//	go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--mounts NAME,...] [--tape=false] [--json] [--check]
+//	go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--mounts NAME,...] [--rows REGEXP] [--old PROGRAM] [--tape=false] [--json] [--check]
 //
 // Run it from the project's top directory. Progress goes to standard error,
 // the table or the JSON object to standard output. Exit status: 0 done, 1
@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,6 +37,8 @@ type options struct {
 	servers     string
 	mounts      string
 	tape        bool
+	rows        *regexp.Regexp
+	old         string // an earlier sliod
 }
 
 // wants says whether a server is to be measured.
@@ -54,9 +57,16 @@ func main() {
 	flag.StringVar(&o.servers, "servers", "null9p,diod,sliod", "which servers to measure")
 	flag.StringVar(&o.mounts, "mounts", strings.Join(mountNames, ","), "which mounts to measure, as root")
 	flag.BoolVar(&o.tape, "tape", true, "measure archive and recall of sliod too")
+	flag.StringVar(&o.old, "old", "", "an earlier sliod program, to measure it in the same run (9P rows: old-sliod, mounts: old-serve, old-mount)")
+	rows := flag.String("rows", "", "measure only the rows whose names match this regular expression")
 	flag.Parse()
+	var err error
+	if o.rows, err = regexp.Compile(*rows); err != nil {
+		fmt.Fprintln(os.Stderr, "--rows:", err)
+		os.Exit(2)
+	}
 	if flag.NArg() != 0 || o.rounds < 1 || o.secs <= 0 || o.secs > 60 || o.fileBytes < 1<<20 {
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--mounts NAME,...] [--tape=false] [--json] [--check]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench/run [--rounds N] [--secs S] [--dir DIR] [--size BYTES] [--servers NAME,...] [--mounts NAME,...] [--rows REGEXP] [--old PROGRAM] [--tape=false] [--json] [--check]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -118,6 +128,9 @@ func run(ctx context.Context, o options) (missed bool, err error) {
 			order = append(order[1:], order[0]) // nobody is always first
 		}
 		for _, m := range measurements {
+			if !o.rows.MatchString(m.Name) {
+				continue
+			}
 			if figures[m.Name] == nil {
 				figures[m.Name] = map[string][]float64{}
 			}

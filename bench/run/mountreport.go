@@ -45,7 +45,7 @@ func newMountReport(figures map[string]map[string][]float64) *mountReport {
 			r.Rows = append(r.Rows, line)
 		}
 	}
-	for _, name := range mountNames {
+	for _, name := range columns() {
 		if slices.ContainsFunc(r.Rows, func(l mountReportLine) bool { return l.Medians[name] > 0 }) {
 			r.Names = append(r.Names, name)
 		}

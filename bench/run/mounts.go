@@ -16,8 +16,12 @@ import (
 	"sliod/guest/child"
 )
 
-// mountNames are the file systems that --mounts takes, in the order of the table.
+// mountNames are the file systems that --mounts takes, in the order of the table; those
+// of --old come first there.
 var mountNames = []string{"serve", "mount", "loopback", "passthrough", "libfuse"}
+
+// oldPrefix begins the names of the mounts of an earlier sliod.
+const oldPrefix = "old-"
 
 const (
 	mountVersus = "loopback" // what the bridge is held against
@@ -45,9 +49,14 @@ type mounts struct {
 	procs []*child.Child // in the order of their start
 }
 
+// columns are the names of all mounts, in the order of the table.
+func columns() []string {
+	return slices.Concat([]string{oldPrefix + "serve", oldPrefix + "mount"}, mountNames)
+}
+
 // wantsMount says whether a file system is to be measured.
 func (o options) wantsMount(name string) bool {
-	return slices.Contains(strings.Split(o.mounts, ","), name)
+	return slices.Contains(strings.Split(o.mounts, ","), strings.TrimPrefix(name, oldPrefix))
 }
 
 // canMount says why nothing can be mounted here, or "".
@@ -82,8 +91,13 @@ func startMounts(ctx context.Context, bin string, o options) (*mounts, error) {
 		return m, errors.Wrap(err, "make a directory for the mounts")
 	}
 	if o.wantsMount("serve") || o.wantsMount("mount") {
-		if err := m.sliod(ctx); err != nil {
+		if err := m.sliod(ctx, filepath.Join(bin, "sliod"), ""); err != nil {
 			return m, err
+		}
+		if o.old != "" {
+			if err := m.sliod(ctx, o.old, oldPrefix); err != nil {
+				return m, err
+			}
 		}
 	}
 	loopback := filepath.Join(bin, "loopback")
@@ -121,28 +135,27 @@ func startMounts(ctx context.Context, bin string, o options) (*mounts, error) {
 }
 
 // sliod starts a server that mounts itself, and a second process that mounts it over a
-// socket. Each has a directory of its own.
-func (m *mounts) sliod(ctx context.Context) error {
-	config, sock := filepath.Join(m.dir, "sliod.toml"), filepath.Join(m.dir, "sliod.sock")
+// socket. Each has a directory of its own. prefix begins the names of both.
+func (m *mounts) sliod(ctx context.Context, sliod, prefix string) error {
+	config, sock := filepath.Join(m.dir, prefix+"sliod.toml"), filepath.Join(m.dir, prefix+"sliod.sock")
 	// The cache holds what both write, and nothing goes to tape meanwhile.
 	text := fmt.Sprintf("[cache]\nsize = \"%dMiB\"\n\n[archive]\nidle = \"1h\"\n", max(1024, 8*m.o.fileBytes>>20))
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return errors.Wrap(err, "write the configuration of sliod")
 	}
-	sliod := filepath.Join(m.bin, "sliod")
-	at, err := m.mountpoint("serve")
+	at, err := m.mountpoint(prefix + "serve")
 	if err != nil {
 		return err
 	}
-	err = m.start(ctx, "serve", at, "in-process", sliod, "serve", "--state", filepath.Join(m.dir, "state"),
+	err = m.start(ctx, prefix+"serve", at, "in-process", sliod, "serve", "--state", filepath.Join(m.dir, prefix+"state"),
 		"--listen", "unix:"+sock, "--config", config, "--mount", at)
 	if err != nil || !m.o.wantsMount("mount") {
 		return err
 	}
-	if at, err = m.mountpoint("mount"); err != nil {
+	if at, err = m.mountpoint(prefix + "mount"); err != nil {
 		return err
 	}
-	return m.start(ctx, "mount", at, "two-processes", sliod, "mount", "-f", "unix:"+sock, at)
+	return m.start(ctx, prefix+"mount", at, "two-processes", sliod, "mount", "-f", "unix:"+sock, at)
 }
 
 func (m *mounts) mountpoint(name string) (string, error) {
@@ -202,7 +215,7 @@ func (m *mounts) stop() {
 			fmt.Fprintln(os.Stderr, "a file system does not end after SIGTERM: killed")
 		}
 	}
-	for _, name := range mountNames {
+	for _, name := range columns() {
 		// Of a program that was killed the mount is still there.
 		_ = unix.Unmount(filepath.Join(m.dir, name), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	}
@@ -252,6 +265,9 @@ func (m *mounts) compare(ctx context.Context) (map[string]map[string][]float64, 
 			order = append(order[1:], order[0]) // nobody is always first
 		}
 		for _, row := range mountRows {
+			if !m.o.rows.MatchString(row.name) {
+				continue
+			}
 			if figures[row.name] == nil {
 				figures[row.name] = map[string][]float64{}
 			}

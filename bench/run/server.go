@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pkg/errors"
@@ -34,7 +35,7 @@ type server struct {
 func startAll(ctx context.Context, dir string, o options) ([]*server, error) {
 	var servers []*server
 	start := func(name, aname string, command ...string) error {
-		if !o.wants(name) {
+		if !o.wants(strings.TrimPrefix(name, oldPrefix)) {
 			return nil
 		}
 		s, err := startServer(ctx, dir, name, command)
@@ -67,8 +68,13 @@ func startAll(ctx context.Context, dir string, o options) ([]*server, error) {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return servers, errors.Wrap(err, "write the configuration of sliod")
 	}
-	err := start("sliod", "", filepath.Join(dir, "sliod"), "serve", "--state", filepath.Join(dir, "state"),
-		"--listen", "unix:"+sock("sliod"), "--config", config)
+	serve := func(name, program string) error {
+		return start(name, "", program, "serve", "--state", filepath.Join(dir, name+"-state"), "--listen", "unix:"+sock(name), "--config", config)
+	}
+	err := serve("sliod", filepath.Join(dir, "sliod"))
+	if err == nil && o.old != "" && o.wants("sliod") {
+		err = serve(oldPrefix+"sliod", o.old)
+	}
 	return servers, err
 }
 

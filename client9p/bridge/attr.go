@@ -13,7 +13,7 @@ import (
 // encoding in both.
 func (fs *FS) fillAttr(a *p9.Attr, n *node, out *fuse.Attr) {
 	n.mu.Lock()
-	n.told = uint32(a.DataVersion)
+	n.told, n.mode = uint32(a.DataVersion), a.Mode
 	n.mu.Unlock()
 	*out = fuse.Attr{
 		Ino: n.path, Size: a.Size, Blocks: a.Blocks,
@@ -88,6 +88,22 @@ func (fs *FS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Attr
 	}
 	set(fuse.FATTR_CTIME, client9p.SetCtime)
 	ctx := fs.interruptible(cancel, in.Pid)
+	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
+		if err := n.dropSetID(ctx); err != nil {
+			return fs.status("setattr", err)
+		}
+	}
+	// A change of the owner drops them whoever makes it.
+	if in.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 && valid&client9p.SetMode == 0 {
+		perm, drops, err := n.dropsSetID(ctx)
+		if err != nil {
+			return fs.status("setattr", err)
+		}
+		if drops {
+			valid |= client9p.SetMode
+			attr.Permissions = perm
+		}
+	}
 	if valid != 0 {
 		if err := n.file.Setattr(ctx, valid, attr); err != nil {
 			return fs.status("setattr", err)
@@ -103,6 +119,9 @@ func (fs *FS) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut
 	if err != nil {
 		return fs.status("statx", err)
 	}
+	n.mu.Lock()
+	n.mode = a.Mode
+	n.mu.Unlock()
 	const basicStats, btime = 0x7ff, 0x800 // STATX_BASIC_STATS, STATX_BTIME of statx(2)
 	time := func(sec, nsec uint64) fuse.SxTime { return fuse.SxTime{Sec: sec, Nsec: uint32(nsec)} }
 	out.Statx = fuse.Statx{

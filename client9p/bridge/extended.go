@@ -48,7 +48,13 @@ func (fs *FS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Statu
 	if !ok {
 		return fuse.ENOSYS
 	}
-	return fs.status("fallocate", x.Allocate(fs.interruptible(cancel, in.Pid), in.Mode, in.Offset, in.Length))
+	ctx := fs.interruptible(cancel, in.Pid)
+	if in.Uid != 0 {
+		if err := h.node.dropSetID(ctx); err != nil {
+			return fs.status("fallocate", err)
+		}
+	}
+	return fs.status("fallocate", x.Allocate(ctx, in.Mode, in.Offset, in.Length))
 }
 
 // maxCopyRange is how much one answer to the kernel copies, which has 32 bits for it.
@@ -64,7 +70,13 @@ func (fs *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (u
 	if !ok {
 		return 0, fuse.ENOSYS
 	}
-	n, err := x.CopyTo(fs.interruptible(cancel, in.Pid), in.OffIn, to.h, in.OffOut, min(in.Len, maxCopyRange))
+	ctx := fs.interruptible(cancel, in.Pid)
+	if in.Uid != 0 {
+		if err := to.node.dropSetID(ctx); err != nil {
+			return 0, fs.status("copy_file_range", err)
+		}
+	}
+	n, err := x.CopyTo(ctx, in.OffIn, to.h, in.OffOut, min(in.Len, maxCopyRange))
 	if err != nil && n == 0 {
 		return 0, fs.status("copy_file_range", err)
 	}

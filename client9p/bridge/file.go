@@ -61,7 +61,15 @@ func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 		return fuse.EROFS
 	}
 	n := fs.node(in.NodeId)
-	h, err := n.file.Open(fs.interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
+	ctx := fs.interruptible(cancel, in.Pid)
+	var err error
+	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+		err = n.dropSetID(ctx)
+	}
+	var h Handle
+	if err == nil {
+		h, err = n.file.Open(ctx, toOpenFlags(in.Flags))
+	}
 	if err != nil {
 		return fs.status("open", err)
 	}
@@ -170,6 +178,11 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 	}
 	h.settle()
 	ctx := fs.interruptible(cancel, in.Pid)
+	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		if err := h.node.dropSetID(ctx); err != nil {
+			return 0, fs.status("write", err)
+		}
+	}
 	to := h.h
 	if h.append && in.WriteFlags&writeCache != 0 {
 		var err error

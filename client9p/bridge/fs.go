@@ -51,6 +51,7 @@ type FS struct {
 	lastFH  uint64
 
 	closing sync.WaitGroup // Files and Handles that are being closed
+	quick   bool           // to close one is a matter of nothing
 
 	server atomic.Pointer[fuse.Server] // nil: there is none that takes notifications
 	stop   sync.Once
@@ -86,6 +87,7 @@ func New(ctx context.Context, tree Tree, uid uint32, o Options) (*FS, error) {
 		nodes: make(map[uint64]*node), byPath: make(map[uint64]*node), handles: make(map[uint64]*handle),
 		lastID: fuse.FUSE_ROOT_ID, gone: make(chan struct{}),
 	}
+	_, fs.quick = tree.(*Remote) // it only notes what to tell the server
 	n := &node{id: fuse.FUSE_ROOT_ID, file: root, path: root.QID().Path, lookups: 1}
 	fs.nodes[n.id], fs.byPath[n.path] = n, n
 	return fs, nil
@@ -117,8 +119,13 @@ func (fs *FS) OnUnmount() {
 	fs.closing.Wait()
 }
 
-// later runs a close without making the kernel wait for it.
+// later runs a close without making the kernel wait for it: the last one of an unlinked
+// file frees all that it has.
 func (fs *FS) later(close func()) {
+	if fs.quick {
+		close()
+		return
+	}
 	fs.closing.Add(1)
 	go func() {
 		defer fs.closing.Done()

@@ -34,7 +34,7 @@ func (o MountOptions) Fuse() *fuse.MountOptions {
 		DirectMount:      true, // as root without fusermount; it is used else
 		DirectMountFlags: o.Flags,
 		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP |
-			fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT, // for access control lists, see doc.go
+			fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT, // for access control lists, see doc.go
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/p9"
 )
 
 // node is a file that the kernel knows by a number.
@@ -21,7 +22,8 @@ type node struct {
 	// version is that of the kernel's pages, or an earlier one: it may keep them when an
 	// open finds the same.
 	version uint32
-	told    uint32 // version that the kernel's attributes are of
+	told    uint32      // version that the kernel's attributes are of
+	mode    p9.FileMode // in them
 }
 
 // close gives the node's files back.
@@ -51,7 +53,7 @@ func (fs *FS) enter(e Entry) *node {
 	if n != nil {
 		n.lookups++
 		fs.mu.Unlock()
-		fs.later(e.File.Close) // the file is known by another reference
+		e.File.Close() // not the last reference to the file
 		return n
 	}
 	fs.lastID++
@@ -118,7 +120,7 @@ func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if g := n.as[in.Uid]; g != nil {
-		fs.later(f.Close)
+		f.Close() // not the last reference to the directory
 		return g, nil
 	}
 	if n.as == nil {

@@ -81,7 +81,7 @@ func (f *remoteFile) Close() {
 	f.closed = true
 	fid := f.fid
 	f.mu.Unlock()
-	clunk(fid)
+	fid.Drop()
 }
 
 // clunk gives a fid back. It cannot fail but with the connection, and then the fid is

@@ -33,9 +33,13 @@ func (h *remoteHandle) QID() p9.QID { return h.qid }
 func (h *remoteHandle) Close() {
 	h.mu.Lock()
 	h.closed = true
-	fid := h.fid
+	fid, locks := h.fid, len(h.lockers) > 0
 	h.mu.Unlock()
-	clunk(fid)
+	if locks {
+		fid.DropNow() // its locks end with it
+		return
+	}
+	fid.Drop()
 }
 
 // open opens a copy of fid.
