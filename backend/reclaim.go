@@ -77,11 +77,71 @@ func (rc *reclaim) run(ctx context.Context) error {
 			return errors.WithMessagef(err, "the index of volume %s, which has copies of what was on %s", v.Barcode, b)
 		}
 	}
+	if err := rc.handOver(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		// Nothing is lost by it: the volume keeps its index until it is formatted.
+		fs.log.WithField("volume", b).WithError(err).Warn("what only the index of the volume tells is not on other volumes yet; that is done when it is formatted")
+	}
 	if err := fs.mover.Emptied(ctx, b, rc.vol.UUID, func() error { return fs.needsNothingOn(rc.vol.No) }); err != nil {
 		return err
 	}
 	err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteReclaim(rc.vol.No) })
 	return firstError(err, fs.forgetBad())
+}
+
+// handOver has what only the index of the volume may tell put on other volumes: attributes, as of directories and
+// empty files, and which files were removed. So a scratch volume may get lost.
+func (rc *reclaim) handOver(ctx context.Context) error {
+	fs := rc.fs
+	to, err := rc.heir()
+	if err != nil {
+		return err
+	}
+	var ids []sliver.FileID
+	if err := fs.mover.HandOver(ctx, tape.Barcode(rc.vol.Barcode), to, func(f sliver.FileID) { ids = append(ids, f) }); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(ids, copyBatch) {
+		ended := make(chan error, len(chunk))
+		for _, f := range chunk {
+			if err := (files{fs}).Unarchived(f); err != nil {
+				return err
+			}
+		}
+		fs.mover.Archive(mover.Place{Pool: rc.vol.Pool}, chunk, func(_ sliver.FileID, err error) { ended <- err })
+		var first error
+		for range chunk {
+			select {
+			case err := <-ended:
+				first = firstError(first, err)
+			case <-ctx.Done():
+				return errors.WithStack(ctx.Err())
+			}
+		}
+		if first != nil {
+			return first
+		}
+	}
+	return nil
+}
+
+// heir returns a volume whose index can take the list of removed files over: one that has got copies, else any
+// that has room; "" if there is none.
+func (rc *reclaim) heir() (tape.Barcode, error) {
+	var best tape.Barcode
+	readable := rc.fs.readableVolumes()
+	err := rc.fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Volumes(func(v catalog.Volume) bool {
+			target := slices.Contains(rc.rec.Targets, v.No)
+			if v.No != rc.vol.No && v.State == catalog.VolAppend && readable[v.Barcode] && (best == "" || target) {
+				best = tape.Barcode(v.Barcode)
+			}
+			return !target || best == ""
+		})
+	})
+	return best, err
 }
 
 // begin puts on record that the volume is being emptied.
@@ -208,6 +268,15 @@ func (fs *FS) volumeNo(no catalog.VolumeNo) (v catalog.Volume, err error) {
 	return v, err
 }
 
+// readableVolumes are those that may hold data of the archive and can be fetched, by barcode.
+func (fs *FS) readableVolumes() map[string]bool {
+	readable := map[string]bool{}
+	for _, v := range fs.mover.Status().Volumes {
+		readable[string(v.Barcode)] = v.Readable
+	}
+	return readable
+}
+
 // reclaimLook is how often is looked for a volume to empty, and for bad copies to replace.
 const reclaimLook = time.Minute
 
@@ -257,10 +326,7 @@ func (fs *FS) reclaimDue(ctx context.Context, now time.Time, tried map[catalog.V
 // one, else the one with the largest share of dead bytes, if that is above the limit and there is room
 // for what it holds elsewhere.
 func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) (*catalog.Volume, string, error) {
-	readable := map[string]bool{}
-	for _, v := range fs.mover.Status().Volumes {
-		readable[string(v.Barcode)] = v.Readable
-	}
+	readable := fs.readableVolumes()
 	var best *catalog.Volume
 	var rank float64
 	err := fs.cat.View(func(tx *catalog.Tx) error {
