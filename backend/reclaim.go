@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	stderrors "errors"
 	"fmt"
@@ -327,8 +328,12 @@ func (fs *FS) reclaimDue(ctx context.Context, now time.Time, tried map[catalog.V
 // for what it holds elsewhere.
 func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) (*catalog.Volume, string, error) {
 	readable := fs.readableVolumes()
-	var best *catalog.Volume
-	var rank float64
+	type candidate struct {
+		vol  catalog.Volume
+		rank float64
+		room bool // elsewhere
+	}
+	var list []candidate
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		var all []catalog.Volume
 		if err := tx.Volumes(func(v catalog.Volume) bool { all = append(all, v); return true }); err != nil {
@@ -347,23 +352,43 @@ func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) 
 			} else if !stderrors.Is(err, catalog.ErrNotFound) {
 				return err
 			}
-			if r > rank && (roomFor(v, all) || v.Dead >= v.Used) {
-				best, rank = v, r
+			if r > 0 {
+				list = append(list, candidate{*v, r, roomFor(v, all)})
 			}
 		}
 		return nil
 	})
-	if best == nil || err != nil {
+	if err != nil {
 		return nil, "", err
 	}
-	why := fmt.Sprintf("%.0f %% of it is dead", 100*deadShare(best))
+	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(b.rank, a.rank) })
+	for i := range list {
+		c := &list[i]
+		if !c.room { // then only if nothing has to be moved; the count of dead bytes is not exact
+			if float64(c.vol.Dead) < 0.9*float64(c.vol.Used) {
+				continue
+			}
+			live, _, err := fs.copiesOn(context.Background(), c.vol.No, place{}, 1)
+			if err != nil {
+				return nil, "", err
+			}
+			if len(live) > 0 {
+				continue
+			}
+		}
+		return &c.vol, reclaimWhy(&c.vol, c.rank), nil
+	}
+	return nil, "", nil
+}
+
+func reclaimWhy(v *catalog.Volume, rank float64) string {
 	switch {
 	case rank == rankBegun:
-		why = "that was begun before"
-	case best.State == catalog.VolSuspect:
-		why = "it is suspect: what is good on it is copied away"
+		return "that was begun before"
+	case v.State == catalog.VolSuspect:
+		return "it is suspect: what is good on it is copied away"
 	}
-	return best, why, nil
+	return fmt.Sprintf("%.0f %% of it is dead", 100*deadShare(v))
 }
 
 const (

@@ -72,4 +72,3 @@ func (r *rig) wantState(b tape.Barcode, want string) {
 		r.t.Fatalf("volume %s is %s, not %s", b, got, want)
 	}
 }
-
