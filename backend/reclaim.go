@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	stderrors "errors"
 	"fmt"
@@ -77,11 +78,71 @@ func (rc *reclaim) run(ctx context.Context) error {
 			return errors.WithMessagef(err, "the index of volume %s, which has copies of what was on %s", v.Barcode, b)
 		}
 	}
+	if err := rc.handOver(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		// Nothing is lost by it: the volume keeps its index until it is formatted.
+		fs.log.WithField("volume", b).WithError(err).Warn("what only the index of the volume tells is not on other volumes yet; that is done when it is formatted")
+	}
 	if err := fs.mover.Emptied(ctx, b, rc.vol.UUID, func() error { return fs.needsNothingOn(rc.vol.No) }); err != nil {
 		return err
 	}
 	err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteReclaim(rc.vol.No) })
 	return firstError(err, fs.forgetBad())
+}
+
+// handOver has what only the index of the volume may tell put on other volumes: attributes, as of directories and
+// empty files, and which files were removed. So a scratch volume may get lost.
+func (rc *reclaim) handOver(ctx context.Context) error {
+	fs := rc.fs
+	to, err := rc.heir()
+	if err != nil {
+		return err
+	}
+	var ids []sliver.FileID
+	if err := fs.mover.HandOver(ctx, tape.Barcode(rc.vol.Barcode), to, func(f sliver.FileID) { ids = append(ids, f) }); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(ids, copyBatch) {
+		ended := make(chan error, len(chunk))
+		for _, f := range chunk {
+			if err := (files{fs}).Unarchived(f); err != nil {
+				return err
+			}
+		}
+		fs.mover.Archive(mover.Place{Pool: rc.vol.Pool}, chunk, func(_ sliver.FileID, err error) { ended <- err })
+		var first error
+		for range chunk {
+			select {
+			case err := <-ended:
+				first = firstError(first, err)
+			case <-ctx.Done():
+				return errors.WithStack(ctx.Err())
+			}
+		}
+		if first != nil {
+			return first
+		}
+	}
+	return nil
+}
+
+// heir returns a volume whose index can take the list of removed files over: one that has got copies, else any
+// that has room; "" if there is none.
+func (rc *reclaim) heir() (tape.Barcode, error) {
+	var best tape.Barcode
+	readable := rc.fs.readableVolumes()
+	err := rc.fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Volumes(func(v catalog.Volume) bool {
+			target := slices.Contains(rc.rec.Targets, v.No)
+			if v.No != rc.vol.No && v.State == catalog.VolAppend && readable[v.Barcode] && (best == "" || target) {
+				best = tape.Barcode(v.Barcode)
+			}
+			return !target || best == ""
+		})
+	})
+	return best, err
 }
 
 // begin puts on record that the volume is being emptied.
@@ -208,6 +269,15 @@ func (fs *FS) volumeNo(no catalog.VolumeNo) (v catalog.Volume, err error) {
 	return v, err
 }
 
+// readableVolumes are those that may hold data of the archive and can be fetched, by barcode.
+func (fs *FS) readableVolumes() map[string]bool {
+	readable := map[string]bool{}
+	for _, v := range fs.mover.Status().Volumes {
+		readable[string(v.Barcode)] = v.Readable
+	}
+	return readable
+}
+
 // reclaimLook is how often is looked for a volume to empty, and for bad copies to replace.
 const reclaimLook = time.Minute
 
@@ -257,12 +327,13 @@ func (fs *FS) reclaimDue(ctx context.Context, now time.Time, tried map[catalog.V
 // one, else the one with the largest share of dead bytes, if that is above the limit and there is room
 // for what it holds elsewhere.
 func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) (*catalog.Volume, string, error) {
-	readable := map[string]bool{}
-	for _, v := range fs.mover.Status().Volumes {
-		readable[string(v.Barcode)] = v.Readable
+	readable := fs.readableVolumes()
+	type candidate struct {
+		vol  catalog.Volume
+		rank float64
+		room bool // elsewhere
 	}
-	var best *catalog.Volume
-	var rank float64
+	var list []candidate
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		var all []catalog.Volume
 		if err := tx.Volumes(func(v catalog.Volume) bool { all = append(all, v); return true }); err != nil {
@@ -281,23 +352,43 @@ func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) 
 			} else if !stderrors.Is(err, catalog.ErrNotFound) {
 				return err
 			}
-			if r > rank && (roomFor(v, all) || v.Dead >= v.Used) {
-				best, rank = v, r
+			if r > 0 {
+				list = append(list, candidate{*v, r, roomFor(v, all)})
 			}
 		}
 		return nil
 	})
-	if best == nil || err != nil {
+	if err != nil {
 		return nil, "", err
 	}
-	why := fmt.Sprintf("%.0f %% of it is dead", 100*deadShare(best))
+	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(b.rank, a.rank) })
+	for i := range list {
+		c := &list[i]
+		if !c.room { // then only if nothing has to be moved; the count of dead bytes is not exact
+			if float64(c.vol.Dead) < 0.9*float64(c.vol.Used) {
+				continue
+			}
+			live, _, err := fs.copiesOn(context.Background(), c.vol.No, place{}, 1)
+			if err != nil {
+				return nil, "", err
+			}
+			if len(live) > 0 {
+				continue
+			}
+		}
+		return &c.vol, reclaimWhy(&c.vol, c.rank), nil
+	}
+	return nil, "", nil
+}
+
+func reclaimWhy(v *catalog.Volume, rank float64) string {
 	switch {
 	case rank == rankBegun:
-		why = "that was begun before"
-	case best.State == catalog.VolSuspect:
-		why = "it is suspect: what is good on it is copied away"
+		return "that was begun before"
+	case v.State == catalog.VolSuspect:
+		return "it is suspect: what is good on it is copied away"
 	}
-	return best, why, nil
+	return fmt.Sprintf("%.0f %% of it is dead", 100*deadShare(v))
 }
 
 const (

@@ -435,3 +435,78 @@ func TestEvacuate(t *testing.T) {
 	w.job(JobEvict, "/")
 	w.wantMany("f", 5, 1<<20)
 }
+
+// TestReclaimFreesSpace fills all volumes and the cache. When files are removed, the volume that they were on
+// is emptied by the server, and writers go on.
+func TestReclaimFreesSpace(t *testing.T) {
+	w := newWorld(t, small(16), func(o *Options, c *virtual.Config) {
+		o.ReclaimDead = 0.5
+		c.Slots, c.Cartridges, c.Capacity = 2, 2, 48<<20
+	})
+	names := map[string][]byte{}
+	put := func(name string, p []byte) error {
+		n, f := w.create(name)
+		defer n.Release()
+		defer f.Close()
+		for m := 0; m < len(p); {
+			k, err := w.writeReq(f, uint64(m), p[m:]).wrote()
+			if err != nil {
+				names[name] = p[:m]
+				return err
+			}
+			m += k
+		}
+		names[name] = p
+		return nil
+	}
+	full := false
+	for i := 0; !full; i++ {
+		if i > 200 {
+			t.Fatal("200 MiB fit into 2 volumes of 48 MiB and a cache of 16")
+		}
+		full = put(fmt.Sprint("f", i), pattern(i, 1<<20)) != nil
+	}
+	tried := map[catalog.VolumeNo]time.Time{}
+	if v, _, err := w.fs.wantsReclaim(time.Now(), tried); v != nil || err != nil {
+		t.Errorf("%+v is to be emptied, %v", v, err)
+	}
+	first := w.copiesOf("f0", 0)[0]
+	for name := range names {
+		if on := w.copiesOf(name, 0); len(on) == 1 && on[0] == first {
+			w.remove(name)
+			delete(names, name)
+		}
+	}
+	w.fs.reclaimDue(context.Background(), time.Now(), tried)
+	if v := w.volumeInfo(first); v.State != "scratch" || len(tried) > 0 {
+		t.Fatalf("%+v", v)
+	}
+	for i := range 15 {
+		if err := put(fmt.Sprint("new", i), pattern(100+i, 1<<20)); err != nil {
+			t.Fatalf("file %d: %v", i, err)
+		}
+	}
+	w.job(JobArchive, "/")
+	w.job(JobEvict, "/")
+	for name, p := range names {
+		w.wantContent(name, p)
+	}
+}
+
+// TestReclaimWithoutRoom: where there is no room for what is needed, it stays where it is.
+func TestReclaimWithoutRoom(t *testing.T) {
+	w := newWorld(t, func(_ *Options, c *virtual.Config) { c.Slots, c.Cartridges, c.Capacity = 2, 2, 48<<20 })
+	w.archiveMany("a", 24, 1<<20)
+	w.archiveMany("b", 24, 1<<20)
+	first := w.copiesOf("a0", 0)[0]
+	s := w.ends(JobReclaim, first)
+	if s.State != "failed" || !strings.Contains(fmt.Sprint(s.Errors), "no volume") {
+		t.Errorf("%+v", s)
+	}
+	if v := w.volumeInfo(first); v.State != "full" {
+		t.Errorf("%+v", v)
+	}
+	w.job(JobEvict, "/")
+	w.wantMany("a", 24, 1<<20)
+	w.wantMany("b", 24, 1<<20)
+}

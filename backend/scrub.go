@@ -65,10 +65,7 @@ func (fs *FS) scrubDue(ctx context.Context, now time.Time, tried map[catalog.Vol
 // dueVolume returns the volume that is to be verified now: the one whose pass was cut off, else the
 // one that has been due for the longest time; nil if none is.
 func (fs *FS) dueVolume(now time.Time, tried map[catalog.VolumeNo]time.Time) (*catalog.Volume, error) {
-	here := map[string]bool{}
-	for _, v := range fs.mover.Status().Volumes {
-		here[string(v.Barcode)] = v.Readable
-	}
+	here := fs.readableVolumes()
 	var best *catalog.Volume
 	var since time.Time
 	err := fs.cat.View(func(tx *catalog.Tx) error {

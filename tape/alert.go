@@ -10,6 +10,7 @@ const (
 	AlertReadFailure       Alert = 5
 	AlertWriteFailure      Alert = 6
 	AlertMediumLife        Alert = 7
+	AlertNotDataGrade      Alert = 8
 	AlertNearingMediumLife Alert = 19
 	AlertCleanNow          Alert = 20
 	AlertCleanPeriodic     Alert = 21

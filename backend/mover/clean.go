@@ -39,7 +39,8 @@ func (m *Mover) willCleanLocked(d *drive) bool {
 	return d.cleanNow && d.cleaned < uselessCleanings && m.cleanerLocked(d) != nil
 }
 
-// alerts reads what the drive has to say (TapeAlert), which clears it, and acts on it.
+// alerts reads what the drive has to say of itself and of v, which is loaded, and acts on it: the TapeAlert flags, which
+// that clears, and its counters of errors.
 func (d *drive) alerts(v *volume) {
 	m := d.m
 	list, err := d.tape.Alerts(m.ctx)
@@ -66,6 +67,7 @@ func (d *drive) alerts(v *volume) {
 		}
 		log.Warnf("the drive says: %v (it speaks of: %v)", a, a.About())
 	}
+	d.account(v, list, d.unrecovered(v))
 }
 
 // askCleaning notes that the drive wants to be cleaned: now, or when it is empty.

@@ -6,7 +6,9 @@ import (
 	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
+	"sliod/backend/sliver"
 	"sliod/tape"
+	"sliod/tape/ltfs"
 )
 
 // Retire begins to empty volume b: nothing is appended to it any longer, also after a restart. It
@@ -41,6 +43,44 @@ func (m *Mover) SyncIndex(ctx context.Context, b tape.Barcode) error {
 		case s.d.dirtyAt.IsZero():
 			return nil // also if it was mounted for this: its index is brought up to date then
 		}
+		return s.d.writeIndex()
+	})
+}
+
+// HandOver is called when nothing on volume from is needed any longer. file is called for each file that its index
+// has an entry of: its newest attributes may be in no other index. The list of removed files goes into the index of volume to; "": nowhere.
+func (m *Mover) HandOver(ctx context.Context, from, to tape.Barcode, file func(sliver.FileID)) error {
+	var gone []ltfs.FileIDRun
+	err := m.UseVolume(ctx, from, UseOptions{Background: true}, func(_ context.Context, s *Session) (err error) {
+		if s.d.lv == nil {
+			return errors.Errorf("the index of volume %s cannot be read: %v", from, s.MountErr)
+		}
+		x := s.d.lv.Index()
+		note := func(_ string, e ltfs.Entry) error {
+			if f, ok := fileOf(e); ok {
+				file(f)
+			}
+			return nil
+		}
+		_ = note("", x.Root)
+		_ = x.Walk(note)
+		gone, err = x.Removed()
+		return err
+	})
+	if err != nil || len(gone) == 0 || to == "" {
+		return err
+	}
+	return m.UseVolume(ctx, to, UseOptions{Background: true}, func(_ context.Context, s *Session) error {
+		if s.d.lv == nil {
+			return errors.Errorf("the index of volume %s cannot be read: %v", to, s.MountErr)
+		}
+		x := s.d.lv.Index()
+		has, err := x.Removed()
+		if err != nil {
+			return err
+		}
+		x.SetRemoved(append(has, gone...))
+		s.d.changed()
 		return s.d.writeIndex()
 	})
 }
