@@ -45,6 +45,8 @@ type Cache struct {
 	// HighWater and LowWater are shares of SizeBytes, from 0 to 1: eviction begins
 	// above HighWater and goes on until LowWater.
 	HighWater, LowWater float64
+	// Pinned is the share that pinned files may hold.
+	Pinned float64
 	// Sync is how often data is written back that no fsync asked for.
 	Sync time.Duration
 }

@@ -105,6 +105,11 @@ var keys = []Key{
 		value:   func(c *Config) value { return &share{&c.Cache.LowWater, 0, 0.99} },
 	},
 	{
+		Section: "cache", Field: "pinned", Default: "0.5", Unit: "share of the cache",
+		Meaning: "Pinned files may hold this share of the cache. Pinning more is an error (ENOSPC), so that pins never keep others from getting a slot.",
+		value:   func(c *Config) value { return &share{&c.Cache.Pinned, 0.01, 0.9} },
+	},
+	{
 		Section: "cache", Field: "sync", Default: "5s", Unit: "time",
 		Meaning: "How often data is written to disk that no program has asked to be synced. A crash of the machine loses at most this much of such data.",
 		value:   func(c *Config) value { return &duration{&c.Cache.Sync, 100 * time.Millisecond, time.Hour} },
