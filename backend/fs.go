@@ -73,6 +73,9 @@ func (o Options) withDefaults() Options {
 	if o.Import.DirMode == 0 {
 		o.Import.DirMode = 0o755
 	}
+	if o.Mover.ReadAhead == 0 {
+		o.Mover.ReadAhead = mover.DefaultReadAhead
+	}
 	if o.Mover.Log == nil {
 		o.Mover.Log = o.Log
 	}

@@ -67,11 +67,13 @@ type Archive struct {
 	SHA256 string
 }
 
-// Recall is section [recall]: what comes from tape beside what was asked for.
+// Recall is section [recall]: what comes from tape, and who may make it.
 type Recall struct {
 	// Ahead is the number of slivers that are fetched after the one that a reader
 	// waits for. 0: none.
 	Ahead int
+	// Clients is the rule for those who use no export: local peers, and the mount of serve.
+	Clients export.Recall
 }
 
 // Index is section [index]: how often a volume gets a new LTFS index.

@@ -248,7 +248,7 @@ func startServer(t *testing.T, a *fakeAdmin) (stateDir string, s *serving) {
 		t.Fatal(err)
 	}
 	f := newFake(a)
-	s, err = startServing(f, f, config.Default(), []net.Listener{l}, quiet())
+	s, err = startServing(f, f, config.Default(), []net.Listener{l}, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
