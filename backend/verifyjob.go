@@ -181,13 +181,13 @@ func (j *job) verifyPaths(ctx context.Context, volumes, paths []string) error {
 		}
 		id := n.(*node).ino.id
 		n.Release()
-		var failed error
-		err = fs.walk(ctx, id, func(ino *inode) {
-			if a := ino.attr(); failed == nil && isFile(&a) {
-				failed = w.add(ctx, ino.id)
+		err = fs.walk(ctx, id, func(ino *inode) error {
+			if a := ino.attr(); isFile(&a) {
+				return w.add(ctx, ino.id)
 			}
+			return nil
 		})
-		if err = firstError(err, failed); err != nil {
+		if err != nil {
 			return err
 		}
 	}
