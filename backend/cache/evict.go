@@ -125,7 +125,14 @@ func (q *policy) next() *entry {
 	return nil
 }
 
+// evictable says whether e may go and its place is free then.
 func evictable(e *entry) bool { return e.state == sliver.Clean && e.slot.refs.Load() == 1 }
+
+// unread says whether e may go. Its place may have to wait for its record: one who has
+// seen that the sliver is there, and evicts it, need not know of that.
+func unread(e *entry) bool {
+	return e.state == sliver.Clean && e.slot.refs.Load() == 1+e.slot.records
+}
 
 // chunkEvictable says whether all that a cut chunk holds may be evicted.
 func (ch *chunk) chunkEvictable() bool {
@@ -227,7 +234,7 @@ func (c *Cache) Evict(k sliver.Key) error {
 	case e == nil:
 	case e.state != sliver.Clean:
 		err = ErrNotClean
-	case !evictable(e):
+	case !unread(e):
 		err = ErrBusy
 	default:
 		c.evict(&p, e)
@@ -245,7 +252,7 @@ func (c *Cache) EvictFile(f sliver.FileID) (evicted, dirty int) {
 	if fl := c.files[f]; fl != nil {
 		dirty = fl.dirty
 		for _, e := range fl.slivers {
-			if evictable(e) {
+			if unread(e) {
 				c.evict(&p, e)
 				evicted++
 			}

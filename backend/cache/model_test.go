@@ -3,12 +3,14 @@ package cache
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/hugelgupf/p9/linux"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"sliod/backend/sliver"
@@ -42,6 +44,9 @@ type model struct {
 	reqs   []*req
 	gone   map[sliver.Key]uint64 // fault numbers that are over
 	arch   map[sliver.Key]archived
+	// torn are bytes of cur that a failed write may have changed, until they are seen.
+	torn map[sliver.Key][]bool
+	bad  bool // the disk fails now and then
 }
 
 type archived struct {
@@ -79,6 +84,7 @@ func (m *model) apply(k sliver.Key, off int, p []byte) {
 	}
 	copy(cur[off:], p)
 	m.cur[k] = cur
+	m.mend(k, off, off+len(p))
 }
 
 // behind is what the catalog would say.
@@ -109,10 +115,11 @@ func (m *model) compare(k sliver.Key, off, n int, d vfs.Data) {
 		m.t.Fatalf("read %v [%d,+%d): %d bytes", k, off, n, d.Len())
 	}
 	want := make([]byte, n)
+	got := append(bytes.Clone(d.Bytes), make([]byte, d.Zeros)...)
+	m.seen(k, off, got)
 	if cur := m.cur[k]; off < len(cur) {
 		copy(want, cur[off:])
 	}
-	got := append(bytes.Clone(d.Bytes), make([]byte, d.Zeros)...)
 	if !bytes.Equal(got, want) {
 		i := 0
 		for got[i] == want[i] {
@@ -122,13 +129,57 @@ func (m *model) compare(k sliver.Key, off, n int, d vfs.Data) {
 	}
 }
 
+// tear notes that a write has failed: the bytes that the sliver has there may be anything,
+// but it is no longer than it was.
+func (m *model) tear(k sliver.Key, off, n int) {
+	if m.torn[k] == nil {
+		m.torn[k] = make([]bool, sliver.Size)
+	}
+	for i := off; i < min(off+n, len(m.cur[k])); i++ {
+		m.torn[k][i] = true
+	}
+}
+
+// mend says that the bytes from off to end are known again.
+func (m *model) mend(k sliver.Key, off, end int) {
+	if t := m.torn[k]; t != nil {
+		clear(t[off:end])
+	}
+}
+
+// seen takes torn bytes for what they are from now on.
+func (m *model) seen(k sliver.Key, off int, p []byte) {
+	t := m.torn[k]
+	if t == nil {
+		return
+	}
+	cur := bytes.Clone(m.cur[k])
+	for i := off; i < min(off+len(p), len(cur)); i++ {
+		if t[i] {
+			cur[i] = p[i-off]
+		}
+	}
+	m.cur[k] = cur
+	m.mend(k, off, off+len(p))
+}
+
 func (m *model) write(k sliver.Key, off int, p []byte) {
+	resident := m.c.State(k, m.behind(k)).Resident()
 	r := &req{k: k, off: off, data: p}
 	r.Waiter.Waker = r
 	m.reqs = append(m.reqs, r)
 	n, err := m.c.Write(k, m.behind(k), off, p, &r.Waiter)
 	switch {
 	case err == vfs.ErrParked:
+		return
+	case err != nil && m.bad:
+		if n != 0 {
+			m.t.Fatalf("write %v: %d, %v", k, n, err)
+		}
+		if resident {
+			m.tear(k, off, len(p))
+		}
+		m.reqs = m.reqs[:len(m.reqs)-1]
 		return
 	case err != nil:
 		m.t.Fatalf("write %v: %v", k, err)
@@ -152,6 +203,8 @@ func (m *model) reap() {
 			m.t.Fatalf("write woken with %d, merged %d", r.n, r.merged)
 		case r.err != nil && r.merged != 0:
 			m.t.Fatalf("write merged and failed with %v", r.err)
+		case r.err != nil && r.data != nil && r.Kind != kindStaged:
+			m.tear(r.k, r.off, r.N)
 		}
 	}
 	m.reqs = rest
@@ -227,7 +280,7 @@ func (m *model) check() {
 
 func newModel(t interface{ Fatalf(string, ...any) }, c *Cache) *model {
 	m := &model{t: t, c: c, cur: map[sliver.Key][]byte{}, tape: map[sliver.Key][]byte{},
-		faults: map[sliver.Key]uint64{}, gone: map[sliver.Key]uint64{}, arch: map[sliver.Key]archived{}}
+		faults: map[sliver.Key]uint64{}, gone: map[sliver.Key]uint64{}, arch: map[sliver.Key]archived{}, torn: map[sliver.Key][]bool{}}
 	c.SetEvents(m)
 	return m
 }
@@ -252,7 +305,9 @@ func (m *model) archive(k sliver.Key, end bool) {
 	if err != nil {
 		return
 	}
-	if !bytes.Equal(buf[:n], m.cur[k][:n]) || n != len(m.cur[k]) {
+	m.reap()
+	m.seen(k, 0, buf[:n])
+	if n > len(m.cur[k]) || !bytes.Equal(buf[:n], m.cur[k][:n]) || n != len(m.cur[k]) {
 		m.t.Fatalf("archived %d bytes of %v, not the content of %d bytes", n, k, len(m.cur[k]))
 	}
 	m.arch[k] = archived{v, buf[:n]}
@@ -275,7 +330,30 @@ func (m *model) endArchive(k sliver.Key, ok bool) {
 	}
 }
 
-func TestModel(t *testing.T) {
+func TestModel(t *testing.T) { testModel(t, false) }
+
+// A disk that fails changes nothing but the bytes that could not be written, and not the
+// length: what was acknowledged is there, and nobody waits for ever.
+func TestModelBadDisk(t *testing.T) { testModel(t, true) }
+
+// fails has writes and syncs fail now and then. A write has torn a part of its place by then.
+func fails(c *Cache, r *rand.Rand) {
+	for _, d := range []*disk{&c.st.arena, &c.st.slots} {
+		d.fail = func(op string, off, n int64) error {
+			if r.IntN(16) > 0 {
+				return nil
+			}
+			if op == "write" {
+				if err := d.put(bytes.Repeat([]byte{0xBD}, r.IntN(int(n)+1)), off); err != nil {
+					return err
+				}
+			}
+			return []error{unix.EIO, unix.ENOSPC}[r.IntN(2)]
+		}
+	}
+}
+
+func testModel(t *testing.T, bad bool) {
 	dir := t.TempDir()
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -288,6 +366,11 @@ func TestModel(t *testing.T) {
 		defer os.RemoveAll(d)
 		defer c.Close()
 		m := newModel(rt, c)
+		if m.bad = bad; bad {
+			seed := rapid.Uint64().Draw(rt, "disk")
+			fails(c, rand.New(rand.NewPCG(seed, 0)))
+			defer func() { c.st.arena.fail, c.st.slots.fail = nil, nil }()
+		}
 		var hold []*vfs.Data
 		defer func() {
 			for _, d := range hold {
@@ -374,6 +457,7 @@ func TestModel(t *testing.T) {
 				if n == 0 {
 					return
 				}
+				m.mend(k, n, sliver.Size)
 				if len(m.cur[k]) > n {
 					m.cur[k] = bytes.Clone(m.cur[k][:n])
 				}
@@ -387,6 +471,7 @@ func TestModel(t *testing.T) {
 				for no := k.No; no < 3; no++ {
 					k := sliver.Key{File: k.File, No: no}
 					delete(m.cur, k)
+					delete(m.torn, k)
 					delete(m.tape, k)
 				}
 				c.Drop(k.File, k.No)
@@ -399,6 +484,9 @@ func TestModel(t *testing.T) {
 			"end":       func(rt *rapid.T) { m.endArchive(key.Draw(rt, "k"), rapid.Bool().Draw(rt, "ok")) },
 			"sync": func(rt *rapid.T) {
 				refs, err := c.SyncFile(key.Draw(rt, "k").File)
+				if err != nil && bad {
+					return
+				}
 				if err != nil {
 					rt.Fatal(err)
 				}

@@ -83,6 +83,7 @@ func (p *post) reclass(k sliver.Key, seq uint64) {
 // record has the slot's record written. Until it is, the place is not given out again.
 func (p *post) record(s *slot) {
 	s.refs.Add(1)
+	s.records++
 	p.acts = append(p.acts, action{kind: actRecord, s: s})
 }
 
@@ -129,6 +130,7 @@ func (c *Cache) act(p *post, a *action) {
 			c.log.WithError(err).WithField(fieldSlot, a.s.number()).Warn("slot record not written")
 		}
 		c.mu.Lock()
+		a.s.records--
 		c.release(p, a.s)
 		c.mu.Unlock()
 	case actRetry:

@@ -69,8 +69,8 @@ func TestRecordNeverLandsInAnothersBytes(t *testing.T) {
 			done := make(chan error)
 			go func() { done <- x.write(c, r) }()
 			<-begun
-			if c.Evict(k0) == nil {
-				t.Error("evicted while its record is being written")
+			if err := c.Evict(k0); x.name != "cut" && err != nil {
+				t.Errorf("a clean sliver is not evicted: %v", err)
 			}
 			c.Drop(k0.File, 0)
 			// The place that was freed last is the first to be given out.

@@ -31,9 +31,11 @@ type slot struct {
 	class class
 	seq   uint64
 	// refs counts the owner (a sliver, a list of superseded slots, or the
-	// quarantine) and the pins. It leaves 0 never. It grows under mu only.
-	refs atomic.Int32
-	e    *entry // whose content it is the newest of, or nil
+	// quarantine), the pins, and the records that are to be written. It leaves 0
+	// never. It grows under mu only.
+	refs    atomic.Int32
+	records int32  // of refs, those for records
+	e       *entry // whose content it is the newest of, or nil
 	// named: the durable catalog may name the slot as the only place of content.
 	named bool
 	// rest is what the slot's record must say; see writeRecord.
