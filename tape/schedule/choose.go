@@ -28,8 +28,9 @@ type Policy struct {
 }
 
 // Patience is how many turns a volume has at most before another that is overdue, if what waits for
-// it has waited longer still. With one turn, a batch for more volumes than there are drives, of
-// which all is overdue soon, costs an exchange a turn.
+// it has waited longer still, and what waits for the other is not less than the Patience'th part of it.
+// With one turn, a batch for more volumes than there are drives, of which all is overdue
+// soon, costs an exchange a turn.
 const Patience = 8
 
 // DefaultPolicy suits a library where an exchange takes about 80 seconds.
@@ -137,8 +138,8 @@ func (p *Policy) better(now time.Time, ac Class, a *Demand, bc Class, b *Demand)
 // urgent demand, and after its Turn
 //
 //   - if another demand has work of a more urgent class,
-//   - if one of the same class is overdue, and has waited longer than what waits for this one or
-//     for Patience turns,
+//   - if one of the same class is overdue, and has waited longer than what waits for this one, or is little
+//     beside that, or for Patience turns,
 //   - if one of the same class wants recalls and this one only archive work,
 //   - if a less urgent class starves.
 func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others []Demand) bool {
@@ -166,6 +167,8 @@ func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others
 	if !p.Overdue(now, c, others[i].Oldest[c]) {
 		return true
 	}
-	// Who waits here longer still would have the drive fetch this volume again at once.
-	return !others[i].Oldest[c].Before(mine.Oldest[c]) && now.Sub(mounted) < Patience*p.Turn[c]
+	// Who waits here longer still would have the drive fetch this volume again at once. That is worth
+	// it for a little, which would wait long, and not for much.
+	little := others[i].Slivers < mine.Slivers/Patience
+	return !others[i].Oldest[c].Before(mine.Oldest[c]) && !little && now.Sub(mounted) < Patience*p.Turn[c]
 }
