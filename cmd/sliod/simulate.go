@@ -295,7 +295,7 @@ func printResult(out io.Writer, r *simulate.Result) {
 	line("requests", "%d, of which %d asked for what was waited for already; at most %d waited at once", r.Requests, r.Joined, r.PeakWaiting)
 	line("data", "%s read, %s written", human(r.ReadBytes), human(r.WrittenBytes))
 	line("makespan", "%s", fine(r.Makespan))
-	line("mounts", "%d, %d moves of the robot, %.0f km of tape", r.Mounts, r.RobotMoves, r.Metres/1000)
+	line("mounts", "%d, %d moves of the robot, %.1f km of tape", r.Mounts, r.RobotMoves, r.Metres/1000)
 	line("drives", "%s read, %s write, %s position, %s exchange, %s idle", percent(r.Use(simulate.DoesRead)), percent(r.Use(simulate.DoesWrite)),
 		percent(r.Use(simulate.DoesPosition)), percent(r.Use(simulate.DoesExchange)), percent(r.Use(simulate.DoesNothing)))
 	_, _ = fmt.Fprintln(w)
@@ -386,14 +386,18 @@ func (a *app) compare(ctx context.Context, cfg simulate.Config, name string, in 
 			Orders []compared `json:"orders"`
 		}{list})
 	}
-	t := newTable(a.out, "ORDER", "MAKESPAN", "MEAN WAIT", "MEDIAN", "99 %", "LONGEST", "MOUNTS", "TAPE km", "MAKESPAN", "MEAN", "99 %", "TAPE")
+	t := newTable(a.out, "ORDER", "MAKESPAN", "MEAN WAIT", "OF READS", "MEDIAN", "99 %", "LONGEST", "MOUNTS", "TAPE km", "MAKESPAN", "MEAN", "99 %", "TAPE")
 	for _, e := range list {
 		if e.Error != "" {
 			t.line(e.Order, e.Error)
 			continue
 		}
 		r := e.Result
-		cells := []string{e.Order, fine(r.Makespan), fine(r.Wait.Mean()), fine(r.Wait.Quantile(0.5)), fine(r.Wait.Quantile(0.99)), fine(r.Wait.Max()), fmt.Sprint(r.Mounts), fmt.Sprintf("%.0f", r.Metres/1000)}
+		reads := "-"
+		if h := &r.ByKind[simulate.Read]; h.Count() > 0 {
+			reads = fine(h.Mean())
+		}
+		cells := []string{e.Order, fine(r.Makespan), fine(r.Wait.Mean()), reads, fine(r.Wait.Quantile(0.5)), fine(r.Wait.Quantile(0.99)), fine(r.Wait.Max()), fmt.Sprint(r.Mounts), fmt.Sprintf("%.1f", r.Metres/1000)}
 		if x := e.Ratios; x != nil {
 			for _, f := range []float64{x.Makespan, x.Mean, x.P99, x.Metres} {
 				cells = append(cells, fmt.Sprintf("%.2f", f))

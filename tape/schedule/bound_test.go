@@ -64,7 +64,7 @@ const (
 
 // bound is how long a request of class c waits at most if n volumes have work of the
 // class: its volume has its turn when each of the others has had one, and no class
-// waits longer for a turn than its MaxWait, a Turn of every class, and the exchanges
+// waits longer for a turn than its MaxWait, Patience turns of every class, and the exchanges
 // that these take. In its turns a volume does at least what fits in the shortest of them; a
 // request waits for two passes at most over what lies on its volume, each of which those
 // that join it can make twice as long.
@@ -73,7 +73,7 @@ func bound(p *Policy, c Class, n int, exchange time.Duration) time.Duration {
 	passes := (4*simDepth + perTurn - 1) / perTurn
 	turn := p.MaxWait[c] + exchange
 	for _, d := range p.Turn {
-		turn += d + exchange
+		turn += Patience*d + exchange
 	}
 	return time.Duration(n*passes)*turn + p.MaxWait[c]
 }

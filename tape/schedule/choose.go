@@ -27,6 +27,12 @@ type Policy struct {
 	Turn [NumClasses]time.Duration
 }
 
+// Patience is how many turns a volume has at most before another that is overdue, if what waits for
+// it has waited longer still, and what waits for the other is not less than the Patience'th part of it.
+// With one turn, a batch for more volumes than there are drives, of which all is overdue
+// soon, costs an exchange a turn.
+const Patience = 8
+
 // DefaultPolicy suits a library where an exchange takes about 80 seconds.
 var DefaultPolicy = Policy{
 	MaxWait: [NumClasses]time.Duration{10 * time.Minute, 15 * time.Minute, 2 * time.Hour},
@@ -132,8 +138,9 @@ func (p *Policy) better(now time.Time, ac Class, a *Demand, bc Class, b *Demand)
 // urgent demand, and after its Turn
 //
 //   - if another demand has work of a more urgent class,
-//   - if one of the same class is overdue and has waited longer than this one, or wants recalls and
-//     this one only archive work,
+//   - if one of the same class is overdue, and has waited longer than what waits for this one, or is little
+//     beside that, or for Patience turns,
+//   - if one of the same class wants recalls and this one only archive work,
 //   - if a less urgent class starves.
 func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others []Demand) bool {
 	i, c := p.Choose(now, served, others)
@@ -157,6 +164,11 @@ func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others
 	case mine.Archive && !others[i].Archive:
 		return false // somebody waits there, nobody here
 	}
-	// Who waits here longer still would have the drive fetch this volume again at once.
-	return !p.Overdue(now, c, others[i].Oldest[c]) || !others[i].Oldest[c].Before(mine.Oldest[c])
+	if !p.Overdue(now, c, others[i].Oldest[c]) {
+		return true
+	}
+	// Who waits here longer still would have the drive fetch this volume again at once. That is worth
+	// it for a little, which would wait long, and not for much.
+	little := others[i].Slivers < mine.Slivers/Patience
+	return !others[i].Oldest[c].Before(mine.Oldest[c]) && !little && now.Sub(mounted) < Patience*p.Turn[c]
 }
