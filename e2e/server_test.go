@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sliod/backend"
+	"sliod/guest"
 	"sliod/guest/child"
 )
 
@@ -46,6 +47,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	guest.BuildIn(filepath.Join(dir, "guest"))
 	program = filepath.Join(dir, "sliod")
 	args := append([]string{"build", "-buildvcs=false", "-o", program}, raceArgs...)
 	if out, err := exec.Command("go", append(args, "sliod/cmd/sliod")...).CombinedOutput(); err != nil {

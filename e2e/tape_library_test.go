@@ -23,6 +23,7 @@ type tapeTest struct {
 // kernel's mount and the operator's tools are all in the guest. The devices are those of
 // an old library, without LOCATE, READ POSITION, partitions and MAM.
 func TestTapeLibrary(t *testing.T) {
+	t.Parallel()
 	k := &tapeTest{mark: time.Now()}
 	for _, p := range []string{"/usr/sbin/mtx", "/usr/bin/mt-st"} {
 		if _, err := os.Stat(p); err != nil {
