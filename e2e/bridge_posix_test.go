@@ -47,6 +47,7 @@ mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,posixacl,
 // server's process, on one mounted over a socket, and over v9fs.
 func TestBridgePosix(t *testing.T) {
 	guest.Require(t)
+	t.Parallel()
 	m := guest.Boot(t, guest.Options{MemoryMiB: 2048, Output: new(bytes.Buffer),
 		Bins: []string{guest.Build(t, "sliod/cmd/sliod"), guest.BuildTest(t, "sliod/posix", "")}})
 	m.Must(t, guestServer)
@@ -128,45 +129,39 @@ func mountBridge(t *testing.T, s *server, options string) (dir string) {
 }
 
 // TestBridgePosixHere is TestBridgePosix on this machine, where it is fast: with more
-// names, and the race detector if the tests have it.
+// names, though not as many as TestBridgeManyNamesHere.
 func TestBridgePosixHere(t *testing.T) {
 	requireFUSE(t)
 	suite := guest.BuildTest(t, "sliod/posix", "")
 	local := filepath.Join(publicDir(t), "mnt")
 	s := start(t, stateDir(t), settings{cache: "256MiB", mount: local})
 	remote := mountBridge(t, s, "")
-	for _, way := range []struct {
-		name string
-		args []string
-	}{
-		{"local", []string{"-dir", local, "-other", remote, "-lacks", lacksLocal, "-entries", "10000"}},
-		{"local, from tape", []string{"-dir", local, "-other", remote, "-lacks", lacksLocal, "-tape"}},
-		{"remote", []string{"-dir", remote, "-other", local, "-lacks", lacksRemote}},
-		{"remote, from tape", []string{"-dir", remote, "-other", local, "-lacks", lacksRemote, "-tape"}},
-	} {
-		t.Run(way.name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), suite, append(way.args, "-test.v", "-test.run", "Suite|GoFuse")...)
-			out, _ := cmd.CombinedOutput()
-			judge(t, string(out), cmd.ProcessState.ExitCode())
-			empty(t, local)
-		})
-	}
+	t.Run("ways", func(t *testing.T) {
+		for _, way := range []struct {
+			name       string
+			dir, other string
+			args       []string
+		}{
+			{"local", local, remote, []string{"-lacks", lacksLocal}},
+			{"local, from tape", local, remote, []string{"-lacks", lacksLocal, "-tape"}},
+			{"remote", remote, local, []string{"-lacks", lacksRemote}},
+			{"remote, from tape", remote, local, []string{"-lacks", lacksRemote, "-tape"}},
+		} {
+			t.Run(way.name, func(t *testing.T) {
+				t.Parallel() // much of it is waiting
+				top := strings.ReplaceAll(way.name, ", ", "-")
+				if err := os.Mkdir(filepath.Join(way.dir, top), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				args := append(way.args, "-dir", filepath.Join(way.dir, top), "-other", filepath.Join(way.other, top), "-test.v", "-test.run", "Suite|GoFuse")
+				cmd := exec.CommandContext(t.Context(), suite, args...)
+				out, _ := cmd.CombinedOutput()
+				judge(t, string(out), cmd.ProcessState.ExitCode())
+			})
+		}
+	})
 	s.stop()
 	if b, err := os.ReadFile("/proc/mounts"); err != nil || bytes.Contains(b, []byte(" "+local+" ")) {
 		t.Errorf("%s is mounted after the server's end; %v", local, err)
-	}
-}
-
-// empty removes what a suite has left.
-func empty(t *testing.T, dir string) {
-	t.Helper()
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range list {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			t.Error(err)
-		}
 	}
 }

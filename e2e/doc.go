@@ -18,6 +18,12 @@
 // test's temporary directory. A server is built with the race detector if the
 // tests are, and a race that it reports fails the test.
 //
+// # Guests
+//
+// An emulated machine keeps one processor busy, not two, so tests that have one run in pairs
+// (t.Parallel), each with its own server; -parallel says how many at once, by default as
+// many as there are processors.
+//
 // # Slow libraries
 //
 // Tests about waiting use a library that is slower than a real one (speed 0.01

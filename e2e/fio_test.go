@@ -38,6 +38,7 @@ func fioProgram(t *testing.T) string {
 func TestFio(t *testing.T) {
 	fio := fioProgram(t)
 	guest.Require(t)
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		guest.SkipOrFail(t, "attaching as root needs root on this side too")
 	}

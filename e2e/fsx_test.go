@@ -58,6 +58,7 @@ func fsxJudge(t *testing.T, out string, ok, lacks bool) {
 // TestFsx runs the random operations in a guest.
 func TestFsx(t *testing.T) {
 	guest.Require(t)
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		guest.SkipOrFail(t, "attaching as root needs root on this side too")
 	}

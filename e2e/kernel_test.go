@@ -76,6 +76,7 @@ func (k *kernelTest) host(t *testing.T, args ...string) string {
 // TestKernelMount has Linux' client use an archive: one guest, several mounts.
 func TestKernelMount(t *testing.T) {
 	guest.Require(t)
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		guest.SkipOrFail(t, "owners of files and attaching as several users need root on this side too")
 	}

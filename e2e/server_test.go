@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sliod/backend"
+	"sliod/guest"
 	"sliod/guest/child"
 )
 
@@ -46,6 +47,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	guest.BuildIn(filepath.Join(dir, "guest"))
 	program = filepath.Join(dir, "sliod")
 	args := append([]string{"build", "-buildvcs=false", "-o", program}, raceArgs...)
 	if out, err := exec.Command("go", append(args, "sliod/cmd/sliod")...).CombinedOutput(); err != nil {
@@ -101,6 +103,8 @@ type settings struct {
 	mount string // directory to mount on by FUSE; "": none
 	// library are lines of the section [library]; "": capacity = "8GiB".
 	library string
+	more    string   // further sections
+	listen  []string // further addresses
 }
 
 func (o settings) toml() string {
@@ -114,7 +118,7 @@ func (o settings) toml() string {
 	}
 	library := cmp.Or(o.library, "capacity = \"8GiB\"\n")
 	// Nothing goes to tape but by a command.
-	return fmt.Sprintf("[cache]\nsize = %q\n[archive]\nidle = \"10h\"\ndirty = 0.9\n[library]\nspeed = %s\n%s", cache, speed, library)
+	return fmt.Sprintf("[cache]\nsize = %q\n[archive]\nidle = \"10h\"\ndirty = 0.9\n[library]\nspeed = %s\n%s%s", cache, speed, library, o.more)
 }
 
 // server is a running sliod.
@@ -137,6 +141,9 @@ func start(t *testing.T, dir string, o settings) *server {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "serve", "--state", dir, "--config", config, "--listen", "tcp:127.0.0.1:0", "--listen", "unix:"+s.socket)
+	for _, addr := range o.listen {
+		cmd.Args = append(cmd.Args, "--listen", addr)
+	}
 	if o.mount != "" {
 		cmd.Args = append(cmd.Args, "--mount", o.mount)
 	}
@@ -174,8 +181,21 @@ func start(t *testing.T, dir string, o settings) *server {
 }
 
 // port is the number of the server's TCP port.
-func (s *server) port() int {
-	_, port, err := net.SplitHostPort(s.addr)
+func (s *server) port() int { return s.portOf(s.addr) }
+
+// tlsPort is the number of the one on which it speaks TLS.
+func (s *server) tlsPort() int {
+	s.t.Helper()
+	found := regexp.MustCompile(`listening on tls:(\S+)`).FindStringSubmatch(s.out.String())
+	if found == nil {
+		s.t.Fatalf("no TLS address in\n%s", s.out)
+	}
+	return s.portOf(found[1])
+}
+
+func (s *server) portOf(addr string) int {
+	s.t.Helper()
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type tapeTest struct {
 // kernel's mount and the operator's tools are all in the guest. The devices are those of
 // an old library, without LOCATE, READ POSITION, partitions and MAM.
 func TestTapeLibrary(t *testing.T) {
+	t.Parallel()
 	k := &tapeTest{mark: time.Now()}
 	for _, p := range []string{"/usr/sbin/mtx", "/usr/bin/mt-st"} {
 		if _, err := os.Stat(p); err != nil {
@@ -37,7 +38,7 @@ func TestTapeLibrary(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
-		{"discover", k.discover}, {"archive and read back", k.archive}, {"change and archive again", k.change},
+		{"discover", k.discover}, {"archive and read back", k.archive}, {"format and label", k.format}, {"change and archive again", k.change},
 		{"mtx meanwhile", k.mtx}, {"kill and restart", k.kill}, {"mt and dd", k.labels}, {"rebuild", k.rebuild},
 	} {
 		if !t.Run(step.name, step.run) {
@@ -80,6 +81,12 @@ func (k *tapeTest) discover(t *testing.T) {
 	}
 	k.m.Must(t, `set -e
 		sliod discover | sed -n '/^\[library\]/,$p' >/tmp/conf
+		# Another program has written on the second cartridge.
+		mtx -f /dev/sg2 load 2 0 >/dev/null
+		mt-st -f /dev/nst0 setblk 0
+		echo 'not a label' | dd of=/dev/nst0 bs=1k count=1 conv=sync 2>/dev/null
+		mt-st -f /dev/nst0 offline
+		mtx -f /dev/sg2 unload 2 0 >/dev/null
 		printf '[cache]\nsize = "64MiB"\n[archive]\nidle = "10h"\ndirty = 0.9\n[index]\nbytes = "64MiB"\n' >>/tmp/conf`)
 }
 
@@ -138,6 +145,42 @@ func (k *tapeTest) archive(t *testing.T) {
 	if out := k.sliod(t, "volumes"); !strings.Contains(out, "A00001L5") || !strings.Contains(out, "append") {
 		t.Errorf("volumes:\n%s", out)
 	}
+}
+
+// format makes volumes of cartridges by hand, and names them.
+func (k *tapeTest) format(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"format A00003L5", 0, "format: done"},
+		{`label A00003L5 'top shelf'`, 0, ""},
+		{"label A00003L5", 0, "top shelf"},
+		{"format A00003L5", 0, "format: done"}, // it is ours, and empty
+		{"format A00002L5", 1, "to lose that, use --force"},
+		{"label A00002L5 foreign", 1, "has no name"},
+		{"format --force A00002L5", 2, "give the barcode once more"},
+		{"format --force --confirm A00003L5 A00002L5", 1, "nothing was done"},
+		{"format --force --confirm A00002L5 A00002L5", 0, "format: done"},
+		{"label A00002L5 second", 0, ""},
+		{"label A00002L5", 0, "second"},
+		{"format --force --confirm A00001L5 A00001L5", 1, "not even by force"},
+		{"format A00009L5", 1, "A00009L5"},
+	} {
+		r, err := k.m.Sh(t.Context(), "sliod --state /tmp/state "+c.args+" 2>&1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Status != c.status || !strings.Contains(r.Output, c.want) {
+			t.Errorf("sliod %s: status %d, want %d and %q:\n%s", c.args, r.Status, c.status, c.want, r.Output)
+		}
+	}
+	if out := k.sliod(t, "volumes"); !regexp.MustCompile(`A00002L5 +append`).MatchString(out) || !regexp.MustCompile(`A00003L5 +append`).MatchString(out) {
+		t.Errorf("volumes after format:\n%s", out)
+	}
+	k.sliod(t, "evict /")
+	k.same(t, "after format")
 }
 
 // change changes the tree while it is on tape only, and archives it again.

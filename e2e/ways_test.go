@@ -46,13 +46,16 @@ const (
 // Each writes a tree, has it taken to tape and dropped from the cache, and reads it back.
 func TestWays(t *testing.T) {
 	guest.Require(t)
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		guest.SkipOrFail(t, "owners of files and attaching as several users need root on this side too")
 	}
-	w := &waysTest{mark: time.Now(), ninetest: guest.Build(t, "sliod/guest/ninetest"), s: start(t, stateDir(t), settings{}), qmp: filepath.Join(t.TempDir(), "qmp")}
+	w := &waysTest{mark: time.Now(), ninetest: guest.Build(t, "sliod/guest/ninetest"), qmp: filepath.Join(t.TempDir(), "qmp")}
+	withTLS, files := guestTLS(t)
+	w.s = start(t, stateDir(t), withTLS)
 	w.fs = startVirtiofs(t, w.s)
 	w.m = guest.Boot(t, guest.Options{
-		Bins: []string{guest.Build(t, "sliod/cmd/sliod"), w.ninetest}, Output: new(bytes.Buffer),
+		Bins: []string{guest.Build(t, "sliod/cmd/sliod"), w.ninetest}, Files: files, Output: new(bytes.Buffer),
 		QEMU: []string{
 			"-object", "memory-backend-memfd,id=mem,size=1024M,share=on", "-numa", "node,memdev=mem",
 			"-chardev", "socket,id=fs,path=" + w.fs.socket, "-device", "vhost-user-fs-pci,chardev=fs,tag=" + fsTag,
@@ -67,6 +70,7 @@ func TestWays(t *testing.T) {
 	tcp := fmt.Sprintf("tcp:10.0.2.2:%d", w.s.port())
 	for _, way := range []way{
 		{name: "kernel-tcp", mount: "sliod mount --kernel " + tcp + " /mnt", relay: true},
+		{name: "kernel-tls", mount: fmt.Sprintf("sliod mount --kernel -o aname=guest,tls_cert=/tls/host-guest.crt,tls_ca=/tls/ca.crt tls:10.0.2.2:%d /mnt", w.s.tlsPort()), relay: true},
 		{name: "kernel-port", mount: "sliod mount --kernel -o cache=mmap port:/dev/virtio-ports/sliod /mnt", again: "sliod mount port:/dev/virtio-ports/sliod /mnt", relay: true},
 		{name: "fuse-tcp", mount: "sliod mount " + tcp + " /mnt", relay: true},
 		{name: "virtiofs", mount: "mount -t virtiofs " + fsTag + " /mnt"},
@@ -82,6 +86,25 @@ func TestWays(t *testing.T) {
 	}
 	w.s = start(t, w.s.dir, settings{speed: "0.02"})
 	t.Run("virtiofs with the machine switched off", w.off)
+}
+
+// guestTLS makes certificates for a server and for the guest, as a machine whose users are the server's, and
+// returns what the server is told of them and the guest's files.
+func guestTLS(t *testing.T) (settings, map[string]string) {
+	t.Helper()
+	ca := filepath.Join(t.TempDir(), "ca")
+	for _, args := range [][]string{{"init", ca}, {"server", ca, "10.0.2.2"}, {"host", ca, "guest"}} {
+		if r := sliod(t, nil, append([]string{"cert"}, args...)...); r.status != 0 {
+			t.Fatalf("sliod cert %v: %+v", args, r)
+		}
+	}
+	files := map[string]string{}
+	for _, name := range []string{"ca.crt", "host-guest.crt", "host-guest.key"} {
+		files["/tls/"+name] = filepath.Join(ca, name)
+	}
+	more := fmt.Sprintf("[tls]\ncert = %q\nkey = %q\nclient_ca = %q\n", ca+"/server-10.0.2.2.crt", ca+"/server-10.0.2.2.key", ca+"/ca.crt") +
+		"[export.guest]\npath = \"/\"\nnetworks = [\"tls\"]\nusers = [\"host:guest\"]\nmap = \"as-is\"\n"
+	return settings{more: more, listen: []string{"tls:127.0.0.1:0"}}, files
 }
 
 func (w *waysTest) lap(t *testing.T, step string) {

@@ -6,6 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pkg/errors"
@@ -92,8 +95,23 @@ func (m *Machine) Must(t testing.TB, script string) string {
 	return r.Output
 }
 
+// shared are the programs that the tests of this process have built.
+var shared struct {
+	sync.Mutex
+	dir   string
+	built map[string]string // by the arguments of go
+}
+
+// BuildIn has all tests of this process share what Build and BuildTest make, in a directory
+// that is the caller's to remove. Without it each test builds anew.
+func BuildIn(dir string) {
+	shared.Lock()
+	defer shared.Unlock()
+	shared.dir, shared.built = dir, map[string]string{}
+}
+
 // Build compiles a command of this module as a static program for Options.Bins
-// and returns its path. It is removed when the test ends.
+// and returns its path. It is removed when the test ends, or see BuildIn.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	return build(t, filepath.Base(pkg), "build", pkg)
@@ -108,13 +126,29 @@ func BuildTest(t testing.TB, pkg, tags string) string {
 
 func build(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), name)
+	shared.Lock()
+	defer shared.Unlock()
+	key := strings.Join(args, " ")
+	if bin, ok := shared.built[key]; ok {
+		return bin
+	}
+	dir := t.TempDir()
+	if shared.dir != "" {
+		dir = filepath.Join(shared.dir, strconv.Itoa(len(shared.built)))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bin := filepath.Join(dir, name)
 	last := len(args) - 1
 	args = append(args[:last:last], "-trimpath", "-ldflags=-s -w", "-o", bin, args[last])
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s for the guest: %v\n%s", name, err, out)
+	}
+	if shared.built != nil {
+		shared.built[key] = bin
 	}
 	return bin
 }

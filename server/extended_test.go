@@ -151,7 +151,10 @@ func TestUmask(t *testing.T) {
 		tc.c.ok(1, &wire.MsgTwalk{Fid: 0, NewFid: 9})
 		tc.c.ok(1, &wire.MsgTlcreate{Fid: 9, Name: []byte(tc.name + "file"), Mode: mode})
 		for _, kind := range []string{"dir", "node", "file"} {
-			if got := e.fs.asked[tc.name+kind]; got&^0o170000 != tc.want {
+			e.fs.mu.Lock()
+			got := e.fs.asked[tc.name+kind]
+			e.fs.mu.Unlock()
+			if got&^0o170000 != tc.want {
 				t.Errorf("%s %s: the tree is asked for mode %o, want %o", tc.name, kind, got, tc.want)
 			}
 		}
