@@ -17,6 +17,7 @@ import (
 	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
+	"sliod/backend/policy"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 	"sliod/tape"
@@ -36,6 +37,9 @@ type Options struct {
 	// dirty before everything is archived at once.
 	ArchiveIdle  time.Duration
 	ArchiveDirty float64
+	// Policy says by rules how files are archived; its defaults of idle and dirty are the two above.
+	// nil: all files once, to the pool catalog.DefaultPool.
+	Policy *policy.Rules
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
 	Mover        mover.Config
@@ -96,6 +100,8 @@ type FS struct {
 	itab     inodeTable
 	unsynced inodeSet
 	pending  pendingSet
+	rules    rules
+	copier   *copier
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
 	space    struct { // the library's, for statfs
@@ -125,6 +131,7 @@ func Open(o Options) (_ *FS, err error) {
 	o = o.withDefaults()
 	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1)}
 	fs.itab.m = make(map[sliver.FileID]*inode)
+	fs.rules.Rules, fs.copier = o.withPolicy(), newCopier(fs)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
 	}
@@ -174,10 +181,14 @@ func Open(o Options) (_ *FS, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	fs.cancel, fs.stopMover = cancel, stopMover
 	fs.jobs.ctx = ctx
-	fs.wg.Add(1)
+	fs.wg.Add(2)
 	go func() {
 		defer fs.wg.Done()
 		fs.syncer(ctx)
+	}()
+	go func() {
+		defer fs.wg.Done()
+		fs.copier.run(ctx)
 	}()
 	return fs, nil
 }
