@@ -4,6 +4,7 @@ import (
 	stderrors "errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
@@ -273,9 +274,11 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 		return nil, err
 	}
 	defer ino.release()
-	v, err := fs.verdict(id)
-	if err != nil {
-		return nil, err
+	v := fs.pending.verdictOf(id)
+	if !fs.rules.holds(v, time.Now()) {
+		if v, err = fs.verdict(id); err != nil {
+			return nil, err
+		}
 	}
 	short, err := fs.short(id, v)
 	if err != nil {

@@ -37,6 +37,10 @@ type Options struct {
 	// dirty before everything is archived at once.
 	ArchiveIdle  time.Duration
 	ArchiveDirty float64
+	// RunBytes is how much must be due for a pool before it is archived without a command, unless the
+	// oldest of it has been due for RunWait, or the cache is short. 0: there need not be anything.
+	RunBytes int64
+	RunWait  time.Duration
 	// Policy says by rules how files are archived; its defaults of idle and dirty are the two above.
 	// nil: all files once, to the pool catalog.DefaultPool.
 	Policy *policy.Rules

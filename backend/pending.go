@@ -21,8 +21,10 @@ const copyRetry = 10 * time.Minute
 type pendingSet struct {
 	mu sync.Mutex
 	m  map[sliver.FileID]*pendingFile
-	// queued are those that the mover has been given.
-	queued map[sliver.FileID]bool
+	// queued are those that the mover has been given, with the pools to which content of them goes;
+	// busy has their numbers.
+	queued map[sliver.FileID]string
+	busy   map[string]int
 }
 
 // pendingFile is a file of the set.
@@ -30,6 +32,7 @@ type pendingFile struct {
 	changed time.Time // last
 	verdict *verdict  // how it is archived; nil: not asked for since
 	again   time.Time // not before: a copy could not be made
+	due     time.Time // since when it is due; zero: it was not when last looked
 }
 
 func (p *pendingSet) add(id sliver.FileID) {
@@ -37,7 +40,7 @@ func (p *pendingSet) add(id sliver.FileID) {
 	defer p.mu.Unlock()
 	if p.m == nil {
 		p.m = make(map[sliver.FileID]*pendingFile)
-		p.queued = make(map[sliver.FileID]bool)
+		p.queued, p.busy = make(map[sliver.FileID]string), make(map[string]int)
 	}
 	p.m[id] = &pendingFile{changed: time.Now()}
 }
@@ -75,8 +78,18 @@ func (p *pendingSet) since(id sliver.FileID) (time.Time, bool) {
 
 func (p *pendingSet) unqueue(id sliver.FileID) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	pool, ok := p.queued[id]
+	if !ok {
+		return
+	}
 	delete(p.queued, id)
-	p.mu.Unlock()
+	if pool == "" {
+		return
+	}
+	if p.busy[pool]--; p.busy[pool] == 0 {
+		delete(p.busy, pool)
+	}
 }
 
 // later puts a file off whose copy could not be made, unless it was changed since.
@@ -94,27 +107,47 @@ func (p *pendingSet) waiting(now time.Time) map[sliver.FileID]pendingFile {
 	defer p.mu.Unlock()
 	m := make(map[sliver.FileID]pendingFile)
 	for id, f := range p.m {
-		if !p.queued[id] && !now.Before(f.again) {
+		if _, ok := p.queued[id]; !ok && !now.Before(f.again) {
 			m[id] = *f
 		}
 	}
 	return m
 }
 
-// decided notes how a file is archived, unless it was changed since.
-func (p *pendingSet) decided(id sliver.FileID, was pendingFile, v *verdict) {
+// decided notes how a file is archived and since when it is due, unless it was changed since.
+func (p *pendingSet) decided(id sliver.FileID, was pendingFile) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f := p.m[id]; f != nil && f.changed.Equal(was.changed) {
-		f.verdict = v
+		f.verdict, f.due = was.verdict, was.due
 	}
 }
 
-// enqueue marks a file as given to the mover.
-func (p *pendingSet) enqueue(id sliver.FileID) {
+// verdictOf returns what was decided of a file, nil if that is not known.
+func (p *pendingSet) verdictOf(id sliver.FileID) *verdict {
 	p.mu.Lock()
-	p.queued[id] = true
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if f := p.m[id]; f != nil {
+		return f.verdict
+	}
+	return nil
+}
+
+// enqueue marks a file as given to the mover; pool is where its content goes, "" if only
+// its attributes are archived.
+func (p *pendingSet) enqueue(id sliver.FileID, pool string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.queued[id] = pool; pool != "" {
+		p.busy[pool]++
+	}
+}
+
+// isBusy says whether the mover has been given content for a pool.
+func (p *pendingSet) isBusy(pool string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy[pool] > 0
 }
 
 // archivePending has the files archived that are due by their rules. When
@@ -130,21 +163,44 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 	}
 	dirty := float64(s.DirtyBytes) / float64(max(s.SizeBytes, 1))
 	now := time.Now()
-	var due []ruled
+	runs := map[string]*run{}
 	for id, f := range fs.pending.waiting(now) {
-		v := f.verdict
-		if !fs.rules.holds(v, now) {
+		if !fs.rules.holds(f.verdict, now) {
 			var err error
-			if v, err = fs.verdict(id); err != nil {
+			if f.verdict, err = fs.verdict(id); err != nil {
 				fs.archiveFailed(id, err)
 				continue
 			}
-			fs.pending.decided(id, f, v)
+			fs.pending.decided(id, f)
 		}
-		if v.Due(f.changed, now, dirty, short) {
-			fs.pending.enqueue(id)
-			due = append(due, ruled{id, v})
+		v := f.verdict
+		if !v.Due(f.changed, now, dirty, short) {
+			continue
 		}
+		if f.due.IsZero() {
+			f.due = now
+			fs.pending.decided(id, f)
+		}
+		r := runs[v.place.Pool]
+		if r == nil {
+			r = &run{oldest: f.due}
+			runs[v.place.Pool] = r
+		}
+		r.add(fs, id, &f, short || dirty > v.Dirty)
+	}
+	var due []ruled
+	for pool, r := range runs {
+		if !r.enough(fs, pool, now) {
+			continue
+		}
+		for _, f := range r.files {
+			to := pool
+			if _, dirty, _, _ := fs.cache.FileStats(f.id); dirty == 0 {
+				to = ""
+			}
+			fs.pending.enqueue(f.id, to)
+		}
+		due = append(due, r.files...)
 	}
 	// If nothing of what fills the cache may go to tape, nobody need wait for that.
 	fs.mover.NothingComes(short && fs.neverFills(dirty))

@@ -62,6 +62,10 @@ type Archive struct {
 	// the medium and committed to the catalog.
 	BatchBytes int64
 	BatchTime  time.Duration
+	// RunBytes is how much must be due for a pool before it is archived, unless something has been due for
+	// RunWait, or the cache is short.
+	RunBytes int64
+	RunWait  time.Duration
 	// SHA256 is "on" or "off": whether files that are archived whole get their
 	// SHA-256 in the index.
 	SHA256 string

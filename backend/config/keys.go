@@ -135,6 +135,17 @@ var keys = []Key{
 		value:   func(c *Config) value { return &duration{&c.Archive.BatchTime, 100 * time.Millisecond, time.Hour} },
 	},
 	{
+		Section: "archive", Field: "run_bytes", Default: "1GiB", Unit: "size",
+		Meaning: "What is due by `idle` waits until this many bytes are due for a pool, so that the drive gets a run of work and streams, instead of stopping behind each file. `run_wait`, `dirty`, a cache that is short of " +
+			"slots, a command and a batch that is being written end the wait. A virtual library without delays never waits.",
+		value: func(c *Config) value { return &size{&c.Archive.RunBytes, 0, 64 << 40, false} },
+	},
+	{
+		Section: "archive", Field: "run_wait", Default: "5m", Unit: "time",
+		Meaning: "How long what is due waits at most for `run_bytes`.",
+		value:   func(c *Config) value { return &duration{&c.Archive.RunWait, 0, 24 * time.Hour} },
+	},
+	{
 		Section: "archive", Field: "sha256", Default: "on", Unit: "word",
 		Meaning: "Whether the SHA-256 of a file that is archived whole is put in the volume's index, where other programs look for it " +
 			"(`ltfs.hash.sha256sum`). It takes a part of a processor core while the drive writes.",
