@@ -20,7 +20,6 @@ import (
 func (w *world) copy(path string, o mover.CopyOptions) error {
 	w.t.Helper()
 	ino := w.inode(path)
-	defer ino.release()
 	done := make(chan error, 1)
 	w.fs.mover.Copy([]sliver.FileID{ino.id}, o, func(_ sliver.FileID, err error) { done <- err })
 	return <-done
@@ -47,7 +46,6 @@ func (w *world) setSize(path string, size uint64) {
 func (w *world) copiesOf(path string, no sliver.No) (on []string) {
 	w.t.Helper()
 	ino := w.inode(path)
-	defer ino.release()
 	err := w.fs.cat.View(func(tx *catalog.Tx) error {
 		b, i := no.Bmap()
 		m, err := tx.Bmap(ino.id, b)
@@ -180,7 +178,6 @@ func TestDropCopies(t *testing.T) {
 	data := bytes.Repeat([]byte("y"), 2<<20)
 	w.premigrated("f", data)
 	ino := w.inode("/f")
-	defer ino.release()
 	first, err := w.fs.volume(w.copiesOf("/f", 0)[0])
 	if err != nil {
 		t.Fatal(err)
@@ -225,8 +222,9 @@ func TestDropCopies(t *testing.T) {
 func TestCopiedTooLate(t *testing.T) {
 	w := newWorld(t)
 	w.archived("f", []byte("abc"))
-	ino := w.inode("/f")
-	id := ino.id
+	n := w.node("/f")
+	id := n.(*node).ino.id
+	n.Release()
 	var rec catalog.SliverRec
 	if err := w.fs.cat.View(func(tx *catalog.Tx) error {
 		b, err := tx.Bmap(id, 0)
@@ -253,7 +251,6 @@ func TestCopiedTooLate(t *testing.T) {
 	if on := w.copiesOf("/f", 0); len(on) != 1 {
 		t.Errorf("it is on %v", on)
 	}
-	ino.release()
 	w.removeTree("/f")
 	w.job(JobArchive, "/")
 	try(func(d *mover.Done) { d.Copy.Volume++ })

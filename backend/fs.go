@@ -17,6 +17,7 @@ import (
 	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
+	"sliod/backend/policy"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 	"sliod/tape"
@@ -45,6 +46,13 @@ type Options struct {
 	ReclaimDead float64
 	// CacheScrub is in what time all of the cache is compared with its checksums once; 0: never.
 	CacheScrub time.Duration
+	// RunBytes is how much must be due for a pool before it is archived without a command, unless the
+	// oldest of it has been due for RunWait, or the cache is short. 0: there need not be anything.
+	RunBytes int64
+	RunWait  time.Duration
+	// Policy says by rules how files are archived; its defaults of idle and dirty are the two above.
+	// nil: all files once, to the pool catalog.DefaultPool.
+	Policy *policy.Rules
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
 	Mover        mover.Config
@@ -108,6 +116,8 @@ type FS struct {
 	itab     inodeTable
 	unsynced inodeSet
 	pending  pendingSet
+	rules    rules
+	copier   *copier
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
 	passes   passTurn // to verify a volume
@@ -145,6 +155,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1), pinned: make(chan struct{}, 1),
 		passes: newPassTurn(), reclaims: newPassTurn()}
 	fs.itab.m = make(map[sliver.FileID]*inode)
+	fs.rules.Rules, fs.copier = o.withPolicy(), newCopier(fs)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
 	}
@@ -195,6 +206,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.cancel, fs.stopMover = cancel, stopMover
 	fs.jobs.ctx = ctx
 	fs.wg.Go(func() { fs.syncer(ctx) })
+	fs.wg.Go(func() { fs.copier.run(ctx) })
 	if o.CacheScrub > 0 {
 		fs.wg.Go(func() { fs.scrubCache(ctx, o.CacheScrub) })
 	}

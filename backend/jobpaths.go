@@ -10,7 +10,6 @@ import (
 	"github.com/hugelgupf/p9/linux"
 
 	"sliod/backend/catalog"
-	"sliod/backend/mover"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 )
@@ -125,7 +124,7 @@ func (r *pathJob) expand(ctx context.Context) error {
 			case item.Tree && r.Kind == JobArchive && r.fs.pending.has(ino.id):
 				// A directory is only attributes, which come to tape with the volume's next index:
 				// the job gives it to the mover, and neither counts it nor waits for it.
-				r.fs.mover.Archive(mover.Place{}, []sliver.FileID{ino.id}, r.fs.archiveFailed)
+				r.fs.archive([]sliver.FileID{ino.id}, r.fs.archiveFailed)
 			case ok && !item.Tree:
 				found = append(found, item)
 			}
@@ -215,12 +214,12 @@ func (r *pathJob) doAll(ctx context.Context) error {
 func (r *pathJob) archive(_ context.Context, item catalog.JobItem, ino *inode) {
 	fs := r.fs
 	_, dirty, _, _ := fs.cache.FileStats(ino.id)
-	if dirty == 0 && !fs.pending.has(ino.id) {
+	if dirty == 0 && !fs.pending.has(ino.id) && !fs.wantsCopies(ino.id) {
 		r.finish(item, 0, nil)
 		return
 	}
 	watch := fs.jobs.watchArchive(ino.id, r.job, int64(item.Bytes))
-	fs.mover.Archive(mover.Place{}, []sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
+	fs.archive([]sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
 		r.finish(item, fs.jobs.unwatchArchive(id, watch), err)
 	})
 }

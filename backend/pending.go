@@ -7,29 +7,42 @@ import (
 	"time"
 
 	"sliod/backend/catalog"
-	"sliod/backend/mover"
 	"sliod/backend/sliver"
 )
 
-// pendingSet holds the files of which something is not on tape yet, data or
-// attributes, each with the time of its last change. It mirrors the catalog's
+// copyRetry is how long a file waits whose further copy could not be made, for want of a volume
+// for example, before it is tried again without a command.
+const copyRetry = 10 * time.Minute
+
+// pendingSet holds the files of which something is not on tape yet, or not as often as it
+// should be: data or attributes. It mirrors the catalog's
 // pending records, so that a restart goes on where the last run ended. Its lock
 // is a leaf.
 type pendingSet struct {
 	mu sync.Mutex
-	m  map[sliver.FileID]time.Time
-	// queued are those that the mover has been given.
-	queued map[sliver.FileID]bool
+	m  map[sliver.FileID]*pendingFile
+	// queued are those that the mover has been given, with the pools to which content of them goes;
+	// busy has their numbers.
+	queued map[sliver.FileID]string
+	busy   map[string]int
+}
+
+// pendingFile is a file of the set.
+type pendingFile struct {
+	changed time.Time // last
+	verdict *verdict  // how it is archived; nil: not asked for since
+	again   time.Time // not before: a copy could not be made
+	due     time.Time // since when it is due; zero: it was not when last looked
 }
 
 func (p *pendingSet) add(id sliver.FileID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.m == nil {
-		p.m = make(map[sliver.FileID]time.Time)
-		p.queued = make(map[sliver.FileID]bool)
+		p.m = make(map[sliver.FileID]*pendingFile)
+		p.queued, p.busy = make(map[sliver.FileID]string), make(map[string]int)
 	}
-	p.m[id] = time.Now()
+	p.m[id] = &pendingFile{changed: time.Now()}
 }
 
 // addMissing adds files that are not in the set.
@@ -48,59 +61,171 @@ func (p *pendingSet) remove(id sliver.FileID) {
 }
 
 func (p *pendingSet) has(id sliver.FileID) bool {
+	_, ok := p.since(id)
+	return ok
+}
+
+// since says when a file of the set was changed last.
+func (p *pendingSet) since(id sliver.FileID) (time.Time, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.m[id]
-	return ok
+	f, ok := p.m[id]
+	if !ok {
+		return time.Time{}, false
+	}
+	return f.changed, true
 }
 
 func (p *pendingSet) unqueue(id sliver.FileID) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	pool, ok := p.queued[id]
+	if !ok {
+		return
+	}
 	delete(p.queued, id)
+	if pool == "" {
+		return
+	}
+	if p.busy[pool]--; p.busy[pool] == 0 {
+		delete(p.busy, pool)
+	}
+}
+
+// later puts a file off whose copy could not be made, unless it was changed since.
+func (p *pendingSet) later(id sliver.FileID) {
+	p.mu.Lock()
+	if f := p.m[id]; f != nil {
+		f.again = time.Now().Add(copyRetry)
+	}
 	p.mu.Unlock()
 }
 
-// quiet marks as queued, and returns, the files that have not changed for idle.
-func (p *pendingSet) quiet(idle time.Duration) []sliver.FileID {
+// waiting returns the files that the mover has not been given, with what is known of them.
+func (p *pendingSet) waiting(now time.Time) map[sliver.FileID]pendingFile {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var ids []sliver.FileID
-	now := time.Now()
-	for id, t := range p.m {
-		if !p.queued[id] && now.Sub(t) >= idle {
-			p.queued[id] = true
-			ids = append(ids, id)
+	m := make(map[sliver.FileID]pendingFile)
+	for id, f := range p.m {
+		if _, ok := p.queued[id]; !ok && !now.Before(f.again) {
+			m[id] = *f
 		}
 	}
-	return ids
+	return m
 }
 
-// archivePending gives the mover the files that have been quiet for archive.idle;
-// all of them when the share of dirty data in the cache passes archive.dirty. When
-// the cache is short of slots it is given whatever is dirty: also files that are
+// decided notes how a file is archived and since when it is due, unless it was changed since.
+func (p *pendingSet) decided(id sliver.FileID, was pendingFile) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.m[id]; f != nil && f.changed.Equal(was.changed) {
+		f.verdict, f.due = was.verdict, was.due
+	}
+}
+
+// verdictOf returns what was decided of a file, nil if that is not known.
+func (p *pendingSet) verdictOf(id sliver.FileID) *verdict {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.m[id]; f != nil {
+		return f.verdict
+	}
+	return nil
+}
+
+// enqueue marks a file as given to the mover; pool is where its content goes, "" if only
+// its attributes are archived.
+func (p *pendingSet) enqueue(id sliver.FileID, pool string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.queued[id] = pool; pool != "" {
+		p.busy[pool]++
+	}
+}
+
+// isBusy says whether the mover has been given content for a pool.
+func (p *pendingSet) isBusy(pool string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy[pool] > 0
+}
+
+// archivePending has the files archived that are due by their rules. When
+// the cache is short of slots, all that is dirty is due: also files that are
 // unlinked and still open, which have no name on tape but take space like any other.
 func (fs *FS) archivePending(ctx context.Context, short bool) {
 	if ctx.Err() != nil {
 		return
 	}
-	idle := fs.opts.ArchiveIdle
 	s := fs.cache.Stats()
-	if short || s.WaitingForSpace > 0 {
-		idle = 0
+	if short = short || s.WaitingForSpace > 0; short {
 		fs.pending.addMissing(fs.cache.DirtyFiles())
-	} else if float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
-		idle = 0
-	} else if idle < 0 {
-		return // only on command, or when the cache fills
 	}
-	ids := fs.pending.quiet(idle)
-	if len(ids) == 0 {
-		return
+	dirty := float64(s.DirtyBytes) / float64(max(s.SizeBytes, 1))
+	now := time.Now()
+	runs := map[string]*run{}
+	for id, f := range fs.pending.waiting(now) {
+		if !fs.rules.holds(f.verdict, now) {
+			var err error
+			if f.verdict, err = fs.verdict(id); err != nil {
+				fs.archiveFailed(id, err)
+				continue
+			}
+			fs.pending.decided(id, f)
+		}
+		v := f.verdict
+		if !v.Due(f.changed, now, dirty, short) {
+			continue
+		}
+		if f.due.IsZero() {
+			f.due = now
+			fs.pending.decided(id, f)
+		}
+		r := runs[v.place.Pool]
+		if r == nil {
+			r = &run{oldest: f.due}
+			runs[v.place.Pool] = r
+		}
+		r.add(fs, id, &f, short || dirty > v.Dirty)
 	}
-	fs.mover.Archive(mover.Place{}, ids, func(id sliver.FileID, err error) {
+	var due []ruled
+	for pool, r := range runs {
+		if !r.enough(fs, pool, now) {
+			continue
+		}
+		for _, f := range r.files {
+			to := pool
+			if _, dirty, _, _ := fs.cache.FileStats(f.id); dirty == 0 {
+				to = ""
+			}
+			fs.pending.enqueue(f.id, to)
+		}
+		due = append(due, r.files...)
+	}
+	// If nothing of what fills the cache may go to tape, nobody need wait for that.
+	fs.mover.NothingComes(short && fs.neverFills(dirty))
+	fs.toTape(due, func(id sliver.FileID, err error) {
+		var short *shortError
+		if stderrors.As(err, &short) {
+			fs.pending.later(id)
+		}
 		fs.pending.unqueue(id)
 		fs.archiveFailed(id, err)
 	})
+}
+
+// neverFills says whether most of the cache, of which dirty is the share that is not on tape, holds
+// what is never archived, and all else is on tape: then nobody need wait for that.
+func (fs *FS) neverFills(dirty float64) bool {
+	if dirty < 0.5 {
+		return false
+	}
+	for _, id := range fs.cache.DirtyFiles() {
+		if v, err := fs.verdict(id); err != nil || !v.Never {
+			return false
+		}
+	}
+	return true
 }
 
 // archiveFailed logs that a file could not be archived, or notes that one could:

@@ -29,7 +29,7 @@ func (n *node) Xattr(c *vfs.Cred, name string) ([]byte, error) {
 	if err := xattrAccess(c, &r, name, mayRead); err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(name, ownXattr) {
+	if strings.HasPrefix(name, ownXattr) && name != policyXattr {
 		return n.ino.residencyXattr(name)
 	}
 	if acl.IsName(name) {
@@ -52,6 +52,9 @@ func (n *node) XattrList(c *vfs.Cred) ([]byte, error) {
 	r.ListXattrs(func(name string, _ []byte) { list = append(append(list, name...), 0) })
 	err := n.ino.fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Xattrs(n.ino.id, func(name string, _ []byte) bool {
+			if name == policyXattr {
+				return true
+			}
 			if c.UID == 0 || !strings.HasPrefix(name, "trusted.") {
 				list = append(append(list, name...), 0)
 			}
@@ -76,7 +79,15 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 		if !owns(c, &r) {
 			return linux.EPERM
 		}
-		return ino.setResidencyXattr(name, value)
+		if name != policyXattr {
+			return ino.setResidencyXattr(name, value)
+		}
+		if value != nil {
+			if err := ino.fs.checkPolicy(value); err != nil {
+				return err
+			}
+		}
+		defer ino.fs.rules.changed()
 	}
 	if err := xattrAccess(c, &r, name, mayWrite); err != nil {
 		return err

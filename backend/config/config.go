@@ -7,6 +7,7 @@ import (
 
 	"github.com/pkg/errors"
 
+	"sliod/backend/policy"
 	"sliod/export"
 )
 
@@ -30,6 +31,8 @@ type Config struct {
 	Exports []export.Export
 	// Pools are the sections [pool.NAME], in the order of the file.
 	Pools []*Pool
+	// Rules are the sections [rule.NAME], in the order of the file.
+	Rules []*policy.Rule
 }
 
 // Server is section [server]: where the server listens and how it talks.
@@ -66,6 +69,10 @@ type Archive struct {
 	// the medium and committed to the catalog.
 	BatchBytes int64
 	BatchTime  time.Duration
+	// RunBytes is how much must be due for a pool before it is archived, unless something has been due for
+	// RunWait, or the cache is short.
+	RunBytes int64
+	RunWait  time.Duration
 	// SHA256 is "on" or "off": whether files that are archived whole get their
 	// SHA-256 in the index.
 	SHA256 string

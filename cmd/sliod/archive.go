@@ -53,6 +53,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 			ReadAhead: orNone(cfg.Recall.Ahead), IndexBytes: cfg.Index.Bytes, IndexInterval: cfg.Index.Interval,
 			Linger: orNone(cfg.Mount.Linger), WriteShare: max(cfg.Drives.WriteShare, 1e-9), ReadShare: max(cfg.Drives.ReadShare, 1e-9), Cleaning: cfg.Library.Cleaning, Pools: pools,
 		},
+		Policy: cfg.Policy(), RunBytes: runBytes(cfg), RunWait: cfg.Archive.RunWait,
 		Import: backend.ImportDefaults{
 			UID: idOr(cfg.Import.UID, os.Getuid()), GID: idOr(cfg.Import.GID, os.Getgid()), Mode: cfg.Import.Mode, DirMode: cfg.Import.DirMode,
 		},
@@ -63,6 +64,14 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 		return nil, errors.WithMessagef(err, "open the archive in %s", stateDir)
 	}
 	return &libraryArchive{fs, lib}, nil
+}
+
+// runBytes is archive.run_bytes; an emulated library that takes no time need not stream.
+func runBytes(cfg *config.Config) int64 {
+	if cfg.Library.Kind == "virtual" && cfg.Library.Speed == 0 {
+		return 0
+	}
+	return cfg.Archive.RunBytes
 }
 
 // Close closes the archive, and then its library.
