@@ -25,7 +25,8 @@ var allowed = map[string][]string{
 	"export":         {}, // the rules of exports: a leaf
 	"cert":           {}, // certificates: a leaf
 
-	"backend/config": {"netaddr", "export"}, // the configuration file
+	"backend/policy": {},                                      // how files are archived: decides, and knows nothing else
+	"backend/config": {"netaddr", "export", "backend/policy"}, // the configuration file
 
 	"backend/catalog": {"backend/sliver"},
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
@@ -35,7 +36,7 @@ var allowed = map[string][]string{
 	"backend/ltfsimport": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	"backend/rebuild":    {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	// The archive passes the library on to the mover; it never talks to a drive.
-	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "backend/ltfsimport", "tape"},
+	"backend": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache", "backend/mover", "backend/ltfsimport", "backend/policy", "tape"},
 
 	"tape":                {},
 	"tape/scsi":           {"tape"},

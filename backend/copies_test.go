@@ -19,8 +19,9 @@ import (
 // copy has a file copied and returns how that ended.
 func (w *world) copy(path string, o mover.CopyOptions) error {
 	w.t.Helper()
-	ino := w.inode(path)
-	defer ino.release()
+	n := w.node(path).(*node)
+	defer n.Release()
+	ino := n.ino
 	done := make(chan error, 1)
 	w.fs.mover.Copy([]sliver.FileID{ino.id}, o, func(_ sliver.FileID, err error) { done <- err })
 	return <-done
@@ -46,8 +47,9 @@ func (w *world) setSize(path string, size uint64) {
 // copiesOf returns the barcodes of a sliver's copies.
 func (w *world) copiesOf(path string, no sliver.No) (on []string) {
 	w.t.Helper()
-	ino := w.inode(path)
-	defer ino.release()
+	n := w.node(path).(*node)
+	defer n.Release()
+	ino := n.ino
 	err := w.fs.cat.View(func(tx *catalog.Tx) error {
 		b, i := no.Bmap()
 		m, err := tx.Bmap(ino.id, b)
@@ -180,7 +182,6 @@ func TestDropCopies(t *testing.T) {
 	data := bytes.Repeat([]byte("y"), 2<<20)
 	w.premigrated("f", data)
 	ino := w.inode("/f")
-	defer ino.release()
 	first, err := w.fs.volume(w.copiesOf("/f", 0)[0])
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +254,6 @@ func TestCopiedTooLate(t *testing.T) {
 	if on := w.copiesOf("/f", 0); len(on) != 1 {
 		t.Errorf("it is on %v", on)
 	}
-	ino.release()
 	w.removeTree("/f")
 	w.job(JobArchive, "/")
 	try(func(d *mover.Done) { d.Copy.Volume++ })

@@ -274,7 +274,17 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 		return nil, err
 	}
 	defer ino.release()
-	if err := ino.archived(dataVersion, done, kept); err != nil {
+	v, err := fs.verdict(id)
+	if err != nil {
+		return nil, err
+	}
+	short, err := fs.short(id, v)
+	if err != nil {
+		return nil, err
+	}
+	// What comes to tape now is there once.
+	short = short || len(done) > 0 && len(v.Copies) > 1
+	if err := ino.archived(dataVersion, done, kept, short); err != nil {
 		return nil, err
 	}
 	if err := fs.cat.Sync(); err != nil {
@@ -294,8 +304,9 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 }
 
 // archived commits the place on tape of the slivers that still have the version
-// that the mover read, and says in kept which ones.
-func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) error {
+// that the mover read, and says in kept which ones. short says that the file will lack copies: it
+// stays pending then.
+func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool, short bool) error {
 	fs := ino.fs
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
@@ -341,7 +352,7 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 				return err
 			}
 		}
-		if same && r.NLink > 0 {
+		if same && !short && r.NLink > 0 {
 			if err := tx.DeletePending(ino.id); err != nil {
 				return err
 			}
@@ -362,7 +373,7 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool) e
 		ino.rec.Flags &^= catalog.FlagMetaDirty
 	}
 	ino.am.Unlock()
-	if same {
+	if same && !short {
 		fs.pending.remove(ino.id)
 	}
 	return nil

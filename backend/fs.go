@@ -17,6 +17,7 @@ import (
 	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
+	"sliod/backend/policy"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 	"sliod/tape"
@@ -44,6 +45,9 @@ type Options struct {
 	ReclaimDead float64
 	// CacheScrub is in what time all of the cache is compared with its checksums once; 0: never.
 	CacheScrub time.Duration
+	// Policy says by rules how files are archived; its defaults of idle and dirty are the two above.
+	// nil: all files once, to the pool catalog.DefaultPool.
+	Policy *policy.Rules
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
 	Mover        mover.Config
@@ -104,6 +108,8 @@ type FS struct {
 	itab     inodeTable
 	unsynced inodeSet
 	pending  pendingSet
+	rules    rules
+	copier   *copier
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
 	passes   passTurn // to verify a volume
@@ -136,6 +142,7 @@ func Open(o Options) (_ *FS, err error) {
 	o = o.withDefaults()
 	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1), passes: newPassTurn(), reclaims: newPassTurn()}
 	fs.itab.m = make(map[sliver.FileID]*inode)
+	fs.rules.Rules, fs.copier = o.withPolicy(), newCopier(fs)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
 	}
@@ -185,7 +192,7 @@ func Open(o Options) (_ *FS, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	fs.cancel, fs.stopMover = cancel, stopMover
 	fs.jobs.ctx = ctx
-	fs.wg.Add(1)
+	fs.wg.Add(2)
 	go func() {
 		defer fs.wg.Done()
 		fs.syncer(ctx)
@@ -197,6 +204,10 @@ func Open(o Options) (_ *FS, err error) {
 	if o.VerifyEvery > 0 {
 		fs.wg.Go(func() { fs.scrubber(ctx) })
 	}
+	go func() {
+		defer fs.wg.Done()
+		fs.copier.run(ctx)
+	}()
 	return fs, nil
 }
 

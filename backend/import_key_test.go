@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"sliod/backend/policy"
 	"sliod/tape"
 	"sliod/tape/ltfs"
 )
@@ -58,6 +59,7 @@ func TestImportEncrypted(t *testing.T) {
 		}
 	})
 	w.opts.Mover.Pools = pooled{}
+	w.opts.Policy = &policy.Rules{Default: policy.Decision{Copies: []string{"vault"}}}
 	w.open()
 	if text := w.importError(foreignBarcode); !strings.Contains(text, `key "theirs"`) || !strings.Contains(text, "no key theirs here") {
 		t.Error(text)

@@ -10,7 +10,6 @@ import (
 	"github.com/hugelgupf/p9/linux"
 
 	"sliod/backend/catalog"
-	"sliod/backend/mover"
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 )
@@ -239,12 +238,12 @@ func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 		// A directory is only attributes, which come to tape with the volume's next index:
 		// the job gives it to the mover, and neither counts it nor waits for it.
 		if fs.pending.has(ino.id) {
-			fs.mover.Archive(mover.Place{}, []sliver.FileID{ino.id}, fs.archiveFailed)
+			fs.archive([]sliver.FileID{ino.id}, fs.archiveFailed)
 		}
 		return
 	}
 	cached, dirty, _, _ := fs.cache.FileStats(ino.id)
-	if dirty == 0 && !fs.pending.has(ino.id) {
+	if dirty == 0 && !fs.pending.has(ino.id) && !fs.wantsCopies(ino.id) {
 		j.found(0)
 		j.done(ino.id, nil)
 		return
@@ -253,7 +252,7 @@ func (j *job) archive(_ context.Context, ino *inode, wait *sync.WaitGroup) {
 	j.found(bytes)
 	wait.Add(1)
 	watch := fs.jobs.watchArchive(ino.id, j, bytes)
-	fs.mover.Archive(mover.Place{}, []sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
+	fs.archive([]sliver.FileID{ino.id}, func(id sliver.FileID, err error) {
 		defer wait.Done()
 		fs.jobs.unwatchArchive(id, watch)
 		j.done(id, err)

@@ -7,29 +7,39 @@ import (
 	"time"
 
 	"sliod/backend/catalog"
-	"sliod/backend/mover"
 	"sliod/backend/sliver"
 )
 
-// pendingSet holds the files of which something is not on tape yet, data or
-// attributes, each with the time of its last change. It mirrors the catalog's
+// copyRetry is how long a file waits whose further copy could not be made, for want of a volume
+// for example, before it is tried again without a command.
+const copyRetry = 10 * time.Minute
+
+// pendingSet holds the files of which something is not on tape yet, or not as often as it
+// should be: data or attributes. It mirrors the catalog's
 // pending records, so that a restart goes on where the last run ended. Its lock
 // is a leaf.
 type pendingSet struct {
 	mu sync.Mutex
-	m  map[sliver.FileID]time.Time
+	m  map[sliver.FileID]*pendingFile
 	// queued are those that the mover has been given.
 	queued map[sliver.FileID]bool
+}
+
+// pendingFile is a file of the set.
+type pendingFile struct {
+	changed time.Time // last
+	verdict *verdict  // how it is archived; nil: not asked for since
+	again   time.Time // not before: a copy could not be made
 }
 
 func (p *pendingSet) add(id sliver.FileID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.m == nil {
-		p.m = make(map[sliver.FileID]time.Time)
+		p.m = make(map[sliver.FileID]*pendingFile)
 		p.queued = make(map[sliver.FileID]bool)
 	}
-	p.m[id] = time.Now()
+	p.m[id] = &pendingFile{changed: time.Now()}
 }
 
 // addMissing adds files that are not in the set.
@@ -48,10 +58,19 @@ func (p *pendingSet) remove(id sliver.FileID) {
 }
 
 func (p *pendingSet) has(id sliver.FileID) bool {
+	_, ok := p.since(id)
+	return ok
+}
+
+// since says when a file of the set was changed last.
+func (p *pendingSet) since(id sliver.FileID) (time.Time, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.m[id]
-	return ok
+	f, ok := p.m[id]
+	if !ok {
+		return time.Time{}, false
+	}
+	return f.changed, true
 }
 
 func (p *pendingSet) unqueue(id sliver.FileID) {
@@ -60,47 +79,97 @@ func (p *pendingSet) unqueue(id sliver.FileID) {
 	p.mu.Unlock()
 }
 
-// quiet marks as queued, and returns, the files that have not changed for idle.
-func (p *pendingSet) quiet(idle time.Duration) []sliver.FileID {
+// later puts a file off whose copy could not be made, unless it was changed since.
+func (p *pendingSet) later(id sliver.FileID) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	var ids []sliver.FileID
-	now := time.Now()
-	for id, t := range p.m {
-		if !p.queued[id] && now.Sub(t) >= idle {
-			p.queued[id] = true
-			ids = append(ids, id)
-		}
+	if f := p.m[id]; f != nil {
+		f.again = time.Now().Add(copyRetry)
 	}
-	return ids
+	p.mu.Unlock()
 }
 
-// archivePending gives the mover the files that have been quiet for archive.idle;
-// all of them when the share of dirty data in the cache passes archive.dirty. When
-// the cache is short of slots it is given whatever is dirty: also files that are
+// waiting returns the files that the mover has not been given, with what is known of them.
+func (p *pendingSet) waiting(now time.Time) map[sliver.FileID]pendingFile {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := make(map[sliver.FileID]pendingFile)
+	for id, f := range p.m {
+		if !p.queued[id] && !now.Before(f.again) {
+			m[id] = *f
+		}
+	}
+	return m
+}
+
+// decided notes how a file is archived, unless it was changed since.
+func (p *pendingSet) decided(id sliver.FileID, was pendingFile, v *verdict) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.m[id]; f != nil && f.changed.Equal(was.changed) {
+		f.verdict = v
+	}
+}
+
+// enqueue marks a file as given to the mover.
+func (p *pendingSet) enqueue(id sliver.FileID) {
+	p.mu.Lock()
+	p.queued[id] = true
+	p.mu.Unlock()
+}
+
+// archivePending has the files archived that are due by their rules. When
+// the cache is short of slots, all that is dirty is due: also files that are
 // unlinked and still open, which have no name on tape but take space like any other.
 func (fs *FS) archivePending(ctx context.Context, short bool) {
 	if ctx.Err() != nil {
 		return
 	}
-	idle := fs.opts.ArchiveIdle
 	s := fs.cache.Stats()
-	if short || s.WaitingForSpace > 0 {
-		idle = 0
+	if short = short || s.WaitingForSpace > 0; short {
 		fs.pending.addMissing(fs.cache.DirtyFiles())
-	} else if float64(s.DirtyBytes) > fs.opts.ArchiveDirty*float64(s.SizeBytes) {
-		idle = 0
-	} else if idle < 0 {
-		return // only on command, or when the cache fills
 	}
-	ids := fs.pending.quiet(idle)
-	if len(ids) == 0 {
-		return
+	dirty := float64(s.DirtyBytes) / float64(max(s.SizeBytes, 1))
+	now := time.Now()
+	var due []ruled
+	for id, f := range fs.pending.waiting(now) {
+		v := f.verdict
+		if !fs.rules.holds(v, now) {
+			var err error
+			if v, err = fs.verdict(id); err != nil {
+				fs.archiveFailed(id, err)
+				continue
+			}
+			fs.pending.decided(id, f, v)
+		}
+		if v.Due(f.changed, now, dirty, short) {
+			fs.pending.enqueue(id)
+			due = append(due, ruled{id, v})
+		}
 	}
-	fs.mover.Archive(mover.Place{}, ids, func(id sliver.FileID, err error) {
+	// If nothing of what fills the cache may go to tape, nobody need wait for that.
+	fs.mover.NothingComes(short && fs.neverFills(dirty))
+	fs.toTape(due, func(id sliver.FileID, err error) {
+		var short *shortError
+		if stderrors.As(err, &short) {
+			fs.pending.later(id)
+		}
 		fs.pending.unqueue(id)
 		fs.archiveFailed(id, err)
 	})
+}
+
+// neverFills says whether most of the cache, of which dirty is the share that is not on tape, holds
+// what is never archived, and all else is on tape: then nobody need wait for that.
+func (fs *FS) neverFills(dirty float64) bool {
+	if dirty < 0.5 {
+		return false
+	}
+	for _, id := range fs.cache.DirtyFiles() {
+		if v, err := fs.verdict(id); err != nil || !v.Never {
+			return false
+		}
+	}
+	return true
 }
 
 // archiveFailed logs that a file could not be archived, or notes that one could:

@@ -130,7 +130,12 @@ func (rc *reclaim) handOver(ctx context.Context) error {
 				return err
 			}
 		}
-		fs.mover.Archive(mover.Place{Pool: rc.vol.Pool}, chunk, func(_ sliver.FileID, err error) { ended <- err })
+		fs.archive(chunk, func(_ sliver.FileID, err error) {
+			if stderrors.As(err, new(*shortError)) || stderrors.As(err, new(errNever)) {
+				err = nil // its attributes are on tape, or its rule wants them nowhere by now
+			}
+			ended <- err
+		})
 		var first error
 		for range chunk {
 			select {

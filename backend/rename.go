@@ -175,6 +175,7 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 	fs.pending.add(from.id)
 	fs.pending.add(to.id)
 	fs.pending.add(id)
+	fs.rules.changed()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"encoding/json"
 	"fmt"
 	"sort"
 	"strings"
@@ -107,6 +108,13 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	if name == ownXattr+"instance" && isDir(&r) {
 		return ino.fs.instance.xattr(), nil
 	}
+	if name == ownXattr+"rule" {
+		p, err := ino.policyInfo()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(p)
+	}
 	if !isFile(&r) {
 		return nil, linux.ENODATA
 	}
@@ -169,7 +177,7 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 			return ino.pinLocked(false)
 		}
 		return linux.EINVAL
-	case "state", "volumes", "checksum", "verified":
+	case "state", "volumes", "checksum", "verified", "rule":
 		return linux.EPERM
 	default:
 		return linux.EINVAL

@@ -28,7 +28,7 @@ func (n *node) Xattr(c *vfs.Cred, name string) ([]byte, error) {
 	if err := xattrAccess(c, &r, name, mayRead); err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(name, ownXattr) {
+	if strings.HasPrefix(name, ownXattr) && name != policyXattr {
 		return n.ino.residencyXattr(name)
 	}
 	var v []byte
@@ -46,6 +46,9 @@ func (n *node) XattrList(c *vfs.Cred) ([]byte, error) {
 	var list []byte
 	err := n.ino.fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Xattrs(n.ino.id, func(name string, _ []byte) bool {
+			if name == policyXattr {
+				return true
+			}
 			if c.UID == 0 || !strings.HasPrefix(name, "trusted.") {
 				list = append(append(list, name...), 0)
 			}
@@ -70,7 +73,15 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 		if !owns(c, &r) {
 			return linux.EPERM
 		}
-		return ino.setResidencyXattr(name, value)
+		if name != policyXattr {
+			return ino.setResidencyXattr(name, value)
+		}
+		if value != nil {
+			if err := ino.fs.checkPolicy(value); err != nil {
+				return err
+			}
+		}
+		defer ino.fs.rules.changed()
 	}
 	if err := xattrAccess(c, &r, name, mayWrite); err != nil {
 		return err

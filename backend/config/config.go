@@ -7,6 +7,7 @@ import (
 
 	"github.com/pkg/errors"
 
+	"sliod/backend/policy"
 	"sliod/export"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	Exports []export.Export
 	// Pools are the sections [pool.NAME], in the order of the file.
 	Pools []*Pool
+	// Rules are the sections [rule.NAME], in the order of the file.
+	Rules []*policy.Rule
 }
 
 // Server is section [server]: where the server listens and how it talks.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"sliod/backend/policy"
 	"sliod/export"
 )
 
@@ -22,8 +23,9 @@ type Key struct {
 	Library string
 
 	// One of these is set: value, the field of a Config; or, for keys of sections with
-	// names, pool or export, that of a section.
+	// names, pool, rule or export, that of a section.
 	value  func(*Config) value
+	rule   func(*policy.Rule) value
 	pool   func(*Pool) value
 	export func(*export.Export) value
 }
@@ -45,6 +47,8 @@ func (k *Key) at(c *Config, name string) value {
 	switch {
 	case k.pool != nil:
 		return k.pool(c.poolNamed(name))
+	case k.rule != nil:
+		return k.rule(c.ruleNamed(name))
 	case k.export != nil:
 		return k.export(c.exportNamed(name))
 	}
@@ -63,7 +67,7 @@ func (k *Key) setDefault(c *Config) error { return k.at(c, "").setText(k.Default
 // must not change it.
 func Keys() []Key { return keys }
 
-func init() { keys = append(append(keys, exportKeys...), poolKeys...) }
+func init() { keys = append(append(append(keys, exportKeys...), poolKeys...), ruleKeys...) }
 
 const (
 	kib = int64(1) << 10
@@ -320,6 +324,7 @@ var sections = []struct{ name, about string }{
 	{"log", "messages"},
 	{exportSection, "what clients may attach to, and who; one section for each"},
 	{poolSection, "volumes that are kept alike; one section for each pool"},
+	{ruleSection, "which files go where, and when; one section for each rule, the first that fits holds"},
 }
 
 // check finds values that are allowed alone but not together. It returns the key

@@ -9,14 +9,14 @@ import (
 // shownDefault is the default as it would be written in the file.
 func (k *Key) shownDefault() string {
 	v := k.blank()
-	if _, ok := v.(lister); ok {
+	number, _ := v.takes()
+	if _, ok := v.(lister); ok && !number {
 		if k.Default == "" {
 			return "[]"
 		}
 		return "[" + strconv.Quote(k.Default) + "]"
 	}
-	number, _ := v.takes()
-	if _, ok := v.(*boolean); ok {
+	if isBool(v) {
 		return k.Default
 	}
 	if _, err := strconv.ParseFloat(k.Default, 64); err == nil && number {

@@ -45,6 +45,7 @@ func Parse(file string, text []byte) (*Config, error) {
 	}
 	r.checkLibrary()
 	r.checkPools()
+	r.checkRules()
 	if len(r.errs) == 0 {
 		if key, msg := r.cfg.check(); msg != "" {
 			line := r.lines[key]
@@ -232,7 +233,7 @@ func assign(field value, v *unstable.Node) string {
 			return err.Error()
 		}
 		return ""
-	case isList:
+	case isList && !number:
 		return "a list in brackets is needed"
 	case isBool(field) && v.Kind == unstable.Bool:
 		if err := field.setText(string(v.Data)); err != nil {
@@ -253,6 +254,8 @@ func assign(field value, v *unstable.Node) string {
 			return fmt.Sprintf("%s cannot be used: %v", data, err)
 		}
 		return ""
+	case isList:
+		return "a number without quotes is needed, or a list in brackets"
 	case str:
 		return "a string in quotes is needed"
 	default:
@@ -260,7 +263,14 @@ func assign(field value, v *unstable.Node) string {
 	}
 }
 
-func isBool(v value) bool { _, ok := v.(*boolean); return ok }
+// isBool says whether a field is true or false, which are no strings.
+func isBool(v value) bool {
+	switch v.(type) {
+	case *boolean, *never:
+		return true
+	}
+	return false
+}
 
 func isSection(name string) bool {
 	for _, s := range sections {
@@ -272,7 +282,9 @@ func isSection(name string) bool {
 }
 
 // isNamed says whether sections of a kind have names of their own.
-func isNamed(section string) bool { return section == poolSection || section == exportSection }
+func isNamed(section string) bool {
+	return section == poolSection || section == exportSection || section == ruleSection
+}
 
 func sectionNames() string {
 	names := make([]string, len(sections))

@@ -10,8 +10,11 @@ import (
 	stderrors "errors"
 )
 
-// DefaultPool is the name of the pool of the volumes that no other pool takes.
-const DefaultPool = "default"
+// Names of pools that mean something.
+const (
+	DefaultPool = "default" // of the volumes that no other pool takes
+	ScratchPool = "scratch" // of volumes that come into any pool
+)
 
 // Pool is a section [pool.NAME]: volumes that are kept alike.
 type Pool struct {
@@ -44,7 +47,7 @@ var poolKeys = []Key{
 	{
 		Section: poolSection, Field: "volumes", Default: "", Unit: "patterns",
 		Meaning: "The barcodes of the pool's volumes, with `*`, `?` and `[...]` as in a shell. A volume belongs to the first pool of the file that takes it; " +
-			"what none takes belongs to the pool `default`, which must not have this key.",
+			"what none takes belongs to the pool `default`, which must not have this key. The scratch volumes of a pool called `scratch` come, one at a time, into any pool that has no volume with room; a pool may be without this key if there is such a one.",
 		pool: func(p *Pool) value { return &texts{&p.Volumes, checkPattern, "a list such as [\"A0*\"]"} },
 	},
 	{
@@ -111,6 +114,7 @@ func (c *Config) poolNamed(name string) *Pool {
 
 // checkPools finds what is wrong within the sections of pools. Paths become absolute.
 func (r *reader) checkPools() {
+	scratch := slices.ContainsFunc(r.cfg.Pools, func(p *Pool) bool { return p.Name == ScratchPool })
 	for _, p := range r.cfg.Pools {
 		section := poolSection + "." + p.Name
 		blame := func(field, format string, args ...any) {
@@ -123,7 +127,9 @@ func (r *reader) checkPools() {
 		switch {
 		case p.Name == DefaultPool && len(p.Volumes) > 0:
 			blame("volumes", "the default pool has the volumes that no other pool takes: take the key out")
-		case p.Name != DefaultPool && len(p.Volumes) == 0 && !r.failed(section+".volumes"):
+		case p.Name == ScratchPool && p.Encryption == "on":
+			blame("encryption", "no data are written in the pool scratch: its volumes are encrypted as the pool says into which they come")
+		case p.Name != DefaultPool && len(p.Volumes) == 0 && !r.failed(section+".volumes") && (p.Name == ScratchPool || !scratch):
 			blame("volumes", "no volume belongs to it: give it volumes, such as [\"A0*\"]")
 		}
 		file, command := p.KeyFile != "", len(p.KeyCommand) > 0

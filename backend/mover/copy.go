@@ -114,13 +114,21 @@ func (m *Mover) clearCopyInbox() {
 // cannotTake returns the volumes that can take no copy of what lacks one: those that have all of
 // it, and those that must not be used.
 func (it *archiveItem) cannotTake(lacks []Lack) []catalog.VolumeNo {
-	not := slices.Clone(lacks[0].On)
-	for _, l := range lacks[1:] {
-		not = slices.DeleteFunc(not, func(v catalog.VolumeNo) bool { return !slices.Contains(l.On, v) })
-	}
-	not = append(not, it.copy.Not...)
+	not := append(haveAll(lacks), it.copy.Not...)
 	slices.Sort(not)
 	return slices.Compact(not)
+}
+
+// haveAll returns the volumes that have all slivers of lacks.
+func haveAll(lacks []Lack) []catalog.VolumeNo {
+	if len(lacks) == 0 {
+		return nil
+	}
+	have := slices.Clone(lacks[0].On)
+	for _, l := range lacks[1:] {
+		have = slices.DeleteFunc(have, func(v catalog.VolumeNo) bool { return !slices.Contains(l.On, v) })
+	}
+	return have
 }
 
 // copyFile appends what lacks a copy of one file, and is not on the mounted volume. It is

@@ -75,6 +75,9 @@ func (d *drive) writeIndex() error {
 	if err == nil {
 		err = m.Sign(d.lv.Index())
 	}
+	if err == nil && v.rec.Flags&catalog.VolTaken != 0 {
+		d.lv.Index().SetPool(v.rec.Pool)
+	}
 	if err == nil {
 		err = d.lv.WriteIndex(m.ctx)
 	}

@@ -67,6 +67,7 @@ type Mover struct {
 	waiting   map[sliver.FileID]*archiveItem // those in lines that are to be archived, not copied
 	useN      int                            // uses that wait, of all volumes
 	noTape    bool
+	nothing   bool // see NothingComes
 	errs      []TapeError
 	stats     Stats
 }
@@ -172,12 +173,24 @@ func (m *Mover) anyDriveLocked() bool {
 	return false
 }
 
+// NothingComes says that the cache is full of what will not be archived: whoever waits for space
+// need not wait for tape. It never blocks.
+func (m *Mover) NothingComes(is bool) {
+	m.mu.Lock()
+	changed := m.nothing != is
+	m.nothing = is
+	m.mu.Unlock()
+	if changed {
+		m.publishTapeSpace()
+	}
+}
+
 // publishTapeSpace tells the cache whether a volume has room, if that changed.
 func (m *Mover) publishTapeSpace() {
 	m.publishMu.Lock()
 	defer m.publishMu.Unlock()
 	m.mu.Lock()
-	no := m.noTape
+	no := m.noTape || m.nothing
 	m.mu.Unlock()
 	if no != m.published {
 		m.published = no

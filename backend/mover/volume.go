@@ -93,6 +93,23 @@ func (v *volume) takes(a *lane) bool {
 // pool is the name of the volume's pool.
 func (v *volume) pool() string { return catalog.PoolName(v.rec.Pool) }
 
+// RoomFor says whether there is a volume of the pool that could take a further copy of something that
+// lacks one.
+func (m *Mover) RoomFor(pool string, lacks []Lack) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := &lane{pool: catalog.PoolName(pool), not: make(map[catalog.VolumeNo]bool)}
+	for _, no := range haveAll(lacks) {
+		a.not[no] = true
+	}
+	for _, v := range m.volumes {
+		if v.isTargetOf(a) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *Mover) haveTargetLocked() bool {
 	for _, v := range m.volumes {
 		if v.isTarget() {

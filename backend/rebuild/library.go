@@ -402,13 +402,17 @@ func (r *rebuild) readIndex(ctx context.Context, s station, c *cartridge, f *fou
 	r.say(func(p *Progress) { p.Files += note.Files - col.told })
 	uuid, bs, gen, end, label := lv.UUID(), lv.BlockSize(), lv.Generation(), lv.EndOfData(), lv.Label()
 	remaining, keyID := lv.Remaining(), lv.KeyID()
+	noted, taken := lv.Index().Pool(), uint32(0)
+	if catalog.PoolName(pool) == catalog.ScratchPool && noted != "" {
+		pool, taken = noted, catalog.VolTaken
+	}
 	f.rec = func(v *catalog.Volume) {
 		v.UUID, v.BlockSize, v.Generation = uuid, uint32(bs), gen
 		v.Pool, v.KeyID = pool, keyID
-		v.State = catalog.VolAppend
+		v.State, v.Flags = catalog.VolAppend, taken
 		switch {
 		case limits.WriteProtected:
-			v.State, v.Flags = catalog.VolReadOnly, catalog.VolProtected
+			v.State, v.Flags = catalog.VolReadOnly, taken|catalog.VolProtected
 		case remaining == 0:
 			v.State = catalog.VolFull
 		}

@@ -9,6 +9,7 @@ import (
 
 	"sliod/backend"
 	"sliod/backend/catalog"
+	"sliod/backend/policy"
 	"sliod/tape"
 	"sliod/tape/ltfs"
 )
@@ -33,6 +34,7 @@ func TestEncrypted(t *testing.T) {
 	defer r.end()
 	pools := locked{&tape.EncryptionKey{ID: "2026-a", Key: [32]byte{1, 2, 3}}}
 	r.opts.Mover.Pools = pools
+	r.opts.Policy = &policy.Rules{Default: policy.Decision{Copies: []string{"secret"}}}
 	r.open()
 	r.mkdir("/dir")
 	r.write("/dir/one", 0, content(1, 2*mib+17))

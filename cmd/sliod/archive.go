@@ -53,6 +53,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 			ReadAhead: orNone(cfg.Recall.Ahead), IndexBytes: cfg.Index.Bytes, IndexInterval: cfg.Index.Interval,
 			Linger: orNone(cfg.Mount.Linger), Cleaning: cfg.Library.Cleaning, Pools: pools,
 		},
+		Policy: cfg.Policy(),
 		Import: backend.ImportDefaults{
 			UID: idOr(cfg.Import.UID, os.Getuid()), GID: idOr(cfg.Import.GID, os.Getgid()), Mode: cfg.Import.Mode, DirMode: cfg.Import.DirMode,
 		},

@@ -12,9 +12,12 @@ import (
 // maxArchiveID is the longest identity of an archive.
 const maxArchiveID = 64
 
+// maxPool is the longest name of a pool.
+const maxPool = 64
+
 // VolumeKeys are the xattrs of the root directory that tell of the volume, and not of
 // the directory.
-var VolumeKeys = []string{keyRemoved, keyArchive, keyVolumes}
+var VolumeKeys = []string{keyRemoved, keyArchive, keyVolumes, keyPool}
 
 // ArchiveVolume names a volume of an archive.
 type ArchiveVolume struct{ Barcode, UUID string }
@@ -50,6 +53,18 @@ func (x *Index) setRoot(key string, value []byte) {
 		x.estimate += 128
 	}
 	x.Root.SetXattr(key, value)
+}
+
+// SetPool notes in the root directory of which pool the volume is, if its barcode does not say that.
+func (x *Index) SetPool(name string) { x.setRoot(keyPool, []byte(name)) }
+
+// Pool returns what SetPool has noted, "" if nothing.
+func (x *Index) Pool() string {
+	name, _ := x.Root.Xattr(keyPool)
+	if len(name) > maxPool {
+		return ""
+	}
+	return string(name)
 }
 
 // Archive returns the identity that SetArchive noted, "" if there is none: nobody but

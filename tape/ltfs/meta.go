@@ -21,6 +21,7 @@ const (
 	keyRemoved = "sliod.removed"
 	keyArchive = "sliod.archive"
 	keyVolumes = "sliod.volumes"
+	keyPool    = "sliod.pool" // of a volume whose barcode does not say it
 )
 
 // KeySHA256 is the key of an xattr that, by a convention of LTFS's users, has the
