@@ -226,8 +226,9 @@ func TestDropCopies(t *testing.T) {
 func TestCopiedTooLate(t *testing.T) {
 	w := newWorld(t)
 	w.archived("f", []byte("abc"))
-	ino := w.inode("/f")
-	id := ino.id
+	n := w.node("/f")
+	id := n.(*node).ino.id
+	n.Release()
 	var rec catalog.SliverRec
 	if err := w.fs.cat.View(func(tx *catalog.Tx) error {
 		b, err := tx.Bmap(id, 0)

@@ -329,7 +329,7 @@ func TestRemovalIsPending(t *testing.T) {
 	if !w.fs.pending.has(id) || w.fs.pending.has(other) {
 		t.Fatalf("pending: archived %v, other %v", w.fs.pending.has(id), w.fs.pending.has(other))
 	}
-	w.fs.opts.ArchiveIdle = 0
+	w.fs.rules.Default.Idle = 0
 	w.fs.archivePending(t.Context(), false)
 	for w.fs.pending.has(id) {
 		runtime.Gosched()

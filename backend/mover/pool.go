@@ -60,12 +60,22 @@ func (m *Mover) intoPool(v *volume, pool string) error {
 	})
 }
 
+// poolsLocked says whether there are volumes of several pools.
+func (m *Mover) poolsLocked() bool {
+	for _, v := range m.volumes {
+		if v.pool() != catalog.DefaultPool {
+			return true
+		}
+	}
+	return false
+}
+
 // spaceError says that no volume can take what is in a lane.
 func (m *Mover) spaceError(a *lane) error {
 	switch {
 	case a.copies:
 		return errors.WithMessagef(errTapeSpace, "a further copy needs another volume of pool %q than those that have one", a.pool)
-	case a.pool == catalog.DefaultPool:
+	case !m.poolsLocked():
 		return errTapeSpace
 	}
 	return errors.WithMessagef(errTapeSpace, "pool %q", a.pool)

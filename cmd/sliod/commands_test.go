@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sliod/backend/vfs"
 	"sliod/server"
@@ -34,6 +36,8 @@ func TestReports(t *testing.T) {
 		{[]string{"ls", "/README"}, []string{`^migrated .* README\n$`}},
 		{[]string{"ls", "-R", "/"}, []string{`(?m)  jobs/new$`, `(?m)  jobs/1$`, `(?m)  status$`}},
 		{[]string{"ls", "jobs"}, []string{`(?m)  error$`}},
+		{[]string{"policy", "/README", "jobs"}, []string{`path +/README\nrule +\[rule\.two\], changed by the attribute user\.sliod\.policy of /a\ncopies +2: near, far\n`,
+			`volumes +A00001L9 \(7 slivers lack a copy\)\n`, `when +after 1m30s without a change, from 22:00-06:00; at once if 30% of`, `state +not on tape as it should be; due now\n\npath +/jobs\n`}},
 	} {
 		status, stdout, stderr := command(t, append(tc.args, "--state", dir)...)
 		if status != exitDone || stderr != "" {
@@ -55,6 +59,23 @@ func TestJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(stdout), &object); err != nil || status != exitDone || object[field] == nil {
 			t.Errorf("%s: status %d, %v, %s%s", name, status, err, stdout, stderr)
 		}
+	}
+}
+
+func TestPolicyJSON(t *testing.T) {
+	dir := startFake(t, &fakeAdmin{})
+	status, stdout, stderr := command(t, "policy", "--json", "--state", dir, "status")
+	var object struct{ Policies []pathPolicy }
+	if err := json.Unmarshal([]byte(stdout), &object); err != nil || status != exitDone || len(object.Policies) != 1 || object.Policies[0].Path != "/status" || object.Policies[0].Rule != "two" {
+		t.Errorf("status %d, %v, %s%s", status, err, stdout, stderr)
+	}
+	if status, _, stderr := command(t, "policy", "--state", dir, "/none"); status != exitFailed || !strings.Contains(stderr, "policy /none: ") {
+		t.Errorf("of what is not there: status %d, %s", status, stderr)
+	}
+	never := pathPolicy{Path: "/x"}
+	never.Never, never.Problem = true, "a problem"
+	if got := fmt.Sprint(never.lines(time.Now())); got != "[[path /x] [rule none fits: the defaults] [problem a problem] [archived never]]" {
+		t.Error(got)
 	}
 }
 

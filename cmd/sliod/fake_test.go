@@ -135,10 +135,14 @@ func (n fakeNode) Walk(c *vfs.Cred, name string) (vfs.Node, error) {
 }
 
 func (n fakeNode) Xattr(_ *vfs.Cred, name string) ([]byte, error) {
-	if name != xattrState {
-		return nil, linux.ENODATA
+	switch name {
+	case xattrState:
+		return []byte("migrated"), nil
+	case xattrRule:
+		return []byte(`{"rule": "two", "from": "/a", "pools": ["near", "far"], "idle_seconds": 90, "dirty": 0.3, "hours": "22:00-06:00", "collocate": "owner",
+			"pending": true, "volumes": ["A00001L9"], "missing_slivers": 7, "never": false, "due": "2026-03-04T05:06:07Z"}`), nil
 	}
-	return []byte("migrated"), nil
+	return nil, linux.ENODATA
 }
 
 // lockedBuffer is a bytes.Buffer that a test can look at while it is written.

@@ -31,7 +31,7 @@ PATH is a path in the archive, with or without a leading slash.`,
 	f.StringVar(&a.stateDir, "state", "", "state directory `DIR` (default "+defaultStateDir()+")")
 	f.StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH, tcp:HOST:PORT, tls:HOST:PORT, vsock:[CID:]PORT or port:PATH (default the socket in the state directory)")
 	a.tlsFlags(f)
-	root.AddCommand(a.newServe(), a.newMount(), a.newVirtiofs(), a.newStatus(), a.newList(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newDiscover(), a.newRebuild(), a.newVersion())
+	root.AddCommand(a.newServe(), a.newMount(), a.newVirtiofs(), a.newStatus(), a.newList(), a.newPolicy(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newDiscover(), a.newRebuild(), a.newVersion())
 	root.AddCommand(a.newJobs()...)
 	root.AddCommand(a.newFormat(), a.newLabel(), a.newImport(), a.newVerify(), a.newReclaim(), a.newReclaim(), a.newCert())
 	return root
