@@ -31,7 +31,6 @@ type reclaim struct {
 	begins func(bytes int64)
 	moved  func(k sliver.Key, bytes int64)
 	failed func(k sliver.Key, err error)
-	left   int // that could not be moved, in the last round
 }
 
 // reclaimTries is how often a volume is emptied again to which something came meanwhile.
