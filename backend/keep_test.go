@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,10 +37,9 @@ func TestKeepUnderLoad(t *testing.T) {
 	keepers.Go(func() {
 		rnd := rand.New(rand.NewSource(5))
 		for ctx.Err() == nil {
-			all := w.fs.Volumes()
-			v := all[rnd.Intn(len(all))]
-			if v.State == "append" || v.State == "full" || v.State == "suspect" {
-				w.ends(JobReclaim, v.Barcode) // it may fail: a client removes or writes what is moved
+			all := slices.DeleteFunc(w.fs.Volumes(), func(v VolumeInfo) bool { return v.UsedBytes == v.DeadBytes })
+			if len(all) > 0 {
+				w.ends(JobReclaim, all[rnd.Intn(len(all))].Barcode) // it may fail: a drive's fault, or a bad copy
 			}
 			w.fs.repairBad(ctx)
 		}

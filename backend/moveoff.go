@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	stderrors "errors"
+	"math"
 	"slices"
 
 	"github.com/hugelgupf/p9/linux"
@@ -30,9 +31,9 @@ type moveOff struct {
 // move is one sliver on its way.
 type move struct {
 	c      mover.Check
-	before []catalog.VolumeNo // volumes that had a copy when it began, with that which it is to leave
-	need   int                // on how many volumes of the pool it is to be, without that one
-	good   catalog.VolumeNo   // that has a new copy, which was read back; 0: none
+	before []catalog.VolumeNo // volumes with copies that do not count: those it had when it began, and that which it is to leave
+	need   int                // on how many volumes of the pool it is to be, without that one; 0: it is on enough
+	good   catalog.VolumeNo   // that has a copy that counts, which was read back; 0: none
 	over   bool               // it was written or removed meanwhile
 }
 
@@ -46,7 +47,7 @@ func (mo *moveOff) run(ctx context.Context, list []copyAt) error {
 	}
 	keys := make([]sliver.Key, 0, len(moves))
 	for _, c := range list { // in the order of the tape
-		if moves[c.key] != nil {
+		if m := moves[c.key]; m != nil && m.need > 0 {
 			keys = append(keys, c.key)
 		}
 	}
@@ -71,7 +72,8 @@ func (mo *moveOff) run(ctx context.Context, list []copyAt) error {
 	return noRoom
 }
 
-// plan looks the slivers up.
+// plan looks the slivers up. One that is on as many other volumes of the pool as its rule wants, as after a crash
+// between two steps, gets no further copy: one of those it has is read back.
 func (mo *moveOff) plan(list []copyAt) (map[sliver.Key]*move, error) {
 	checks, err := mo.fs.checksOf(mo.vol.No, list)
 	if err != nil {
@@ -92,7 +94,34 @@ func (mo *moveOff) plan(list []copyAt) (map[sliver.Key]*move, error) {
 		}
 		return pool.err
 	})
-	return moves, err
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[sliver.FileID]int{}
+	for k, m := range moves {
+		if m.need == 1 {
+			continue // it is on no other volume of the pool
+		}
+		n, known := wanted[k.File]
+		if !known {
+			n = mo.wanted(k.File)
+			wanted[k.File] = n
+		}
+		if m.need > n {
+			m.need, m.before = 0, []catalog.VolumeNo{mo.vol.No}
+		}
+	}
+	return moves, nil
+}
+
+// wanted returns on how many volumes of the pool a file is to be by its rule, at least 1.
+func (mo *moveOff) wanted(id sliver.FileID) int {
+	v, err := mo.fs.verdict(id)
+	if err != nil {
+		return math.MaxInt // nobody knows: as many as it has
+	}
+	_, n := v.ByPool()
+	return max(1, n[catalog.PoolName(mo.vol.Pool)])
 }
 
 // copy has the slivers copied from the cache. It returns why files were not copied, if something else than that
@@ -100,6 +129,9 @@ func (mo *moveOff) plan(list []copyAt) (map[sliver.Key]*move, error) {
 func (mo *moveOff) copy(ctx context.Context, moves map[sliver.Key]*move) error {
 	byNeed := map[int]map[sliver.FileID]bool{}
 	for k, m := range moves {
+		if m.need == 0 {
+			continue
+		}
 		if byNeed[m.need] == nil {
 			byNeed[m.need] = map[sliver.FileID]bool{}
 		}

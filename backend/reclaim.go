@@ -31,8 +31,12 @@ type reclaim struct {
 	begins func(bytes int64)
 	moved  func(k sliver.Key, bytes int64)
 	failed func(k sliver.Key, err error)
-	left   int // that could not be moved, in the last round
 }
+
+// reclaimTries is how often a volume is emptied again to which something came meanwhile.
+const reclaimTries = 4
+
+var errCameMeanwhile = stderrors.New("something has come to the volume meanwhile")
 
 // errLeft is the error of a volume that could not be emptied.
 type errLeft struct {
@@ -56,8 +60,26 @@ func (rc *reclaim) run(ctx context.Context) error {
 	if err := rc.begin(); err != nil {
 		return err
 	}
-	for round := 0; ; round++ {
-		bytes, left, err := rc.round(ctx, round == 0)
+	for try := 1; ; try++ {
+		err := rc.empty(ctx, try == 1)
+		if err == nil {
+			break
+		}
+		// A batch that was being written when it was retired is on it now.
+		if !stderrors.Is(err, errCameMeanwhile) || try == reclaimTries {
+			return err
+		}
+	}
+	err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteReclaim(rc.vol.No) })
+	return firstError(err, fs.forgetBad())
+}
+
+// empty moves what is on the volume, until nothing is left, and makes it a scratch volume.
+func (rc *reclaim) empty(ctx context.Context, first bool) error {
+	fs := rc.fs
+	b := tape.Barcode(rc.vol.Barcode)
+	for ; ; first = false {
+		bytes, left, err := rc.round(ctx, first)
 		if err != nil {
 			return err
 		}
@@ -85,11 +107,7 @@ func (rc *reclaim) run(ctx context.Context) error {
 		// Nothing is lost by it: the volume keeps its index until it is formatted.
 		fs.log.WithField("volume", b).WithError(err).Warn("what only the index of the volume tells is not on other volumes yet; that is done when it is formatted")
 	}
-	if err := fs.mover.Emptied(ctx, b, rc.vol.UUID, func() error { return fs.needsNothingOn(rc.vol.No) }); err != nil {
-		return err
-	}
-	err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteReclaim(rc.vol.No) })
-	return firstError(err, fs.forgetBad())
+	return fs.mover.Emptied(ctx, b, rc.vol.UUID, func() error { return fs.needsNothingOn(rc.vol.No) })
 }
 
 // handOver has what only the index of the volume may tell put on other volumes: attributes, as of directories and
@@ -111,7 +129,12 @@ func (rc *reclaim) handOver(ctx context.Context) error {
 				return err
 			}
 		}
-		fs.mover.Archive(mover.Place{Pool: rc.vol.Pool}, chunk, func(_ sliver.FileID, err error) { ended <- err })
+		fs.archive(chunk, func(_ sliver.FileID, err error) {
+			if stderrors.As(err, new(*shortError)) || stderrors.As(err, new(errNever)) {
+				err = nil // its attributes are on tape, or its rule wants them nowhere by now
+			}
+			ended <- err
+		})
 		var first error
 		for range chunk {
 			select {
@@ -255,7 +278,7 @@ func (fs *FS) needsNothingOn(no catalog.VolumeNo) error {
 		})
 	})
 	if err == nil && n > 0 {
-		err = errors.Errorf("%d slivers have come to the volume meanwhile", n)
+		err = errors.WithMessagef(errCameMeanwhile, "%d slivers", n)
 	}
 	return err
 }

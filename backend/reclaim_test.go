@@ -9,6 +9,7 @@ import (
 
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
+	"sliod/backend/policy"
 	"sliod/backend/sliver"
 	"sliod/tape"
 	"sliod/tape/virtual"
@@ -362,11 +363,12 @@ func TestReclaimRank(t *testing.T) {
 // TestRepair has a bad copy of a sliver that has another one: a reader gets that, and a new one takes
 // the bad one's place.
 func TestRepair(t *testing.T) {
-	w := newWorld(t, func(_ *Options, c *virtual.Config) { c.Drives = 3 })
+	w := newWorld(t, func(o *Options, c *virtual.Config) {
+		c.Drives = 3
+		o.Policy = &policy.Rules{Pools: []string{catalog.DefaultPool}}
+		o.Policy.Default.Copies = []string{catalog.DefaultPool, catalog.DefaultPool}
+	})
 	w.premigrated("f", pattern(1, 3<<20))
-	if err := w.copy("f", mover.CopyOptions{Copies: 2}); err != nil {
-		t.Fatal(err)
-	}
 	w.job(JobEvict, "/")
 	on := w.copiesOf("f", 1)
 	b, at, _ := w.placeOf("/f", 1)
@@ -509,4 +511,23 @@ func TestReclaimWithoutRoom(t *testing.T) {
 	w.job(JobEvict, "/")
 	w.wantMany("a", 24, 1<<20)
 	w.wantMany("b", 24, 1<<20)
+}
+
+// TestReclaimMakesNoCopyTooMany: what has its copies elsewhere already, as after a crash, gets none more.
+func TestReclaimMakesNoCopyTooMany(t *testing.T) {
+	w := newWorld(t, func(_ *Options, c *virtual.Config) { c.Drives = 3 })
+	w.premigrated("f", pattern(1, 2<<20))
+	if err := w.copy("f", mover.CopyOptions{Copies: 2}); err != nil {
+		t.Fatal(err)
+	}
+	on := w.copiesOf("f", 0)
+	w.job(JobEvict, "/")
+	w.job(JobReclaim, on[0])
+	if got := w.copiesOf("f", 0); len(got) != 1 || got[0] != on[1] {
+		t.Errorf("f is on %v, was on %v", got, on)
+	}
+	if w.state("f") != string(Migrated) {
+		t.Error("it was recalled for nothing")
+	}
+	w.wantContent("f", pattern(1, 2<<20))
 }
