@@ -120,7 +120,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 	change := entryAdded(now, isDir(&r))
 	noted := fs.noted(&d)
 	change(&d)
-	err := fs.cat.Update(func(tx *catalog.Tx) (err error) {
+	err := fs.updateCount(1, func(tx *catalog.Tx) (err error) {
 		if r.ID, err = tx.NextFileID(); err != nil {
 			return err
 		}
@@ -131,7 +131,6 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 			tx.PutInode(&d),
 			putPendingUnless(tx, dir.id, noted),
 			tx.PutPending(r.ID),
-			addCounter(tx, counterFiles, 1),
 		)
 	})
 	if err != nil {
@@ -140,7 +139,6 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode) (*node, error) {
 	dir.apply(change)
 	fs.pending.add(dir.id)
 	fs.pending.add(r.ID)
-	fs.files.Add(1)
 	return &node{fs.add(r), dir.id, name}, nil
 }
 
@@ -248,15 +246,4 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
-}
-
-// Names of the catalog's counters.
-const counterFiles = catalog.CounterFiles
-
-func addCounter(tx *catalog.Tx, name string, delta int64) error {
-	v, err := tx.Counter(name)
-	if err != nil {
-		return err
-	}
-	return tx.PutCounter(name, uint64(int64(v)+delta))
 }
