@@ -46,3 +46,29 @@ func BenchmarkCreate(b *testing.B) {
 		i++
 	}
 }
+
+// BenchmarkUnlink looks files up and unlinks them, each the only reference to it.
+func BenchmarkUnlink(b *testing.B) {
+	w := newWorld(b)
+	name := func(i int) string { return fmt.Sprintf("c%d", i) }
+	const batch = 1000
+	for i := 0; b.Loop(); i = (i + 1) % batch {
+		if i == 0 {
+			b.StopTimer()
+			for j := range batch {
+				n, f := w.create(name(j))
+				f.Close()
+				n.Release()
+			}
+			b.StartTimer()
+		}
+		n, err := w.root.Walk(rootCred, name(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := w.root.UnlinkAt(rootCred, name(i), 0); err != nil {
+			b.Fatal(err)
+		}
+		n.Release()
+	}
+}

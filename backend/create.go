@@ -121,7 +121,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (*n
 	change := entryAdded(now, isDir(&r))
 	noted := fs.noted(&d)
 	change(&d)
-	err := fs.cat.Update(func(tx *catalog.Tx) (err error) {
+	err := fs.updateCount(1, func(tx *catalog.Tx) (err error) {
 		if r.ID, err = tx.NextFileID(); err != nil {
 			return err
 		}
@@ -132,7 +132,6 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (*n
 			tx.PutInode(&d),
 			putPendingUnless(tx, dir.id, noted),
 			tx.PutPending(r.ID),
-			addCounter(tx, counterFiles, 1),
 		)
 	})
 	if err != nil {
@@ -141,7 +140,6 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (*n
 	dir.apply(change)
 	fs.pending.add(dir.id)
 	fs.pending.add(r.ID)
-	fs.files.Add(1)
 	return &node{fs.add(r), dir.id, name}, nil
 }
 
@@ -249,15 +247,4 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
-}
-
-// Names of the catalog's counters.
-const counterFiles = catalog.CounterFiles
-
-func addCounter(tx *catalog.Tx, name string, delta int64) error {
-	v, err := tx.Counter(name)
-	if err != nil {
-		return err
-	}
-	return tx.PutCounter(name, uint64(int64(v)+delta))
 }

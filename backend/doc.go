@@ -19,6 +19,7 @@
 //
 //	FS.ns             a change of names
 //	  inode.mu        a change of one file's data, or a commit of its records
+//	    FS.countMu    an update that makes or removes files, whose number it writes
 //	    catalog.Update (its own lock)
 //	    cache (its own lock)
 //	      inode.am    attributes: a leaf, the cache calls back to it

@@ -118,7 +118,8 @@ type FS struct {
 	pending  pendingSet
 	rules    rules
 	copier   *copier
-	files    atomic.Int64 // files and directories, without the root
+	countMu  sync.Mutex   // held by the update that changes files
+	files    atomic.Int64 // files and directories, without the root, as the catalog has it
 	jobs     jobTable
 	passes   passTurn // to verify a volume
 	reclaims passTurn // to empty a volume
@@ -192,7 +193,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
 	fs.cache.SetEvents(events{fs})
 	fs.cache.OnSpaceFreed(fs.mover.SpaceFreed)
-	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.recoverOrphans, fs.recoverCache, fs.loadPins, fs.loadJobs, fs.loadPending, fs.loadBad, fs.countFiles} {
+	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.countFiles, fs.recoverOrphans, fs.recoverCache, fs.loadPins, fs.loadJobs, fs.loadPending, fs.loadBad} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -275,9 +276,25 @@ func (fs *FS) makeRoot() error {
 	return firstError(err, fs.cat.Sync())
 }
 
+// updateCount is an update of the catalog that makes files, or removes them if more is
+// negative. Their number is not read back from the catalog each time.
+func (fs *FS) updateCount(more int64, fn func(*catalog.Tx) error) error {
+	fs.countMu.Lock()
+	defer fs.countMu.Unlock()
+	files := fs.files.Load() + more
+	err := fs.cat.Update(func(tx *catalog.Tx) error {
+		return firstError(fn(tx), tx.PutCounter(catalog.CounterFiles, uint64(files)))
+	})
+	if err == nil {
+		fs.files.Store(files)
+	}
+	return err
+}
+
+// countFiles reads how many files there are, at start.
 func (fs *FS) countFiles() error {
 	return fs.cat.View(func(tx *catalog.Tx) error {
-		n, err := tx.Counter(counterFiles)
+		n, err := tx.Counter(catalog.CounterFiles)
 		fs.files.Store(int64(n))
 		return err
 	})

@@ -420,7 +420,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 		}
 		victimChange(&v)
 	}
-	err = fs.cat.Update(func(tx *catalog.Tx) error {
+	err = fs.updateCount(res.Files, func(tx *catalog.Tx) error {
 		if victim != nil {
 			err := firstError(tx.DeleteDirent(dir.id, name), tx.DeleteName(v.ID, dir.id, name), putUnlinked(tx, &v))
 			if err != nil {
@@ -439,7 +439,6 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 			tx.PutInode(&d),
 			tx.PutVolume(&vol),
 			tx.DeleteJob(intent),
-			addCounter(tx, counterFiles, res.Files),
 		)
 	})
 	if err != nil {
@@ -450,7 +449,6 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 		victim.apply(victimChange)
 		fs.lostName(&v)
 	}
-	fs.files.Add(res.Files)
 	return nil
 }
 

@@ -208,7 +208,7 @@ func (w *world) counts() string {
 		if err := tx.Jobs(func(catalog.Job) bool { jobs++; return true }); err != nil {
 			return err
 		}
-		files, err = tx.Counter(counterFiles)
+		files, err = tx.Counter(catalog.CounterFiles)
 		return err
 	})
 	if err != nil {

@@ -170,16 +170,20 @@ func (n *node) Walk(c *vfs.Cred, name string) (vfs.Node, error) {
 
 // lookup returns the file that name stands for in a directory.
 func (fs *FS) lookup(dir sliver.FileID, name string) (sliver.FileID, error) {
-	var id sliver.FileID
-	err := fs.cat.View(func(tx *catalog.Tx) error {
-		e, err := tx.Lookup(dir, name)
-		id = e.ID
+	e, err := fs.entry(dir, name)
+	return e.ID, err
+}
+
+// entry returns the entry called name of a directory.
+func (fs *FS) entry(dir sliver.FileID, name string) (e catalog.Dirent, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) (err error) {
+		e, err = tx.Lookup(dir, name)
 		return err
 	})
 	if stderrors.Is(err, catalog.ErrNotFound) {
-		return 0, linux.ENOENT
+		return catalog.Dirent{}, linux.ENOENT
 	}
-	return id, err
+	return e, err
 }
 
 // child returns the file that name stands for in a directory, with a reference.

@@ -116,8 +116,15 @@ func (fs *FS) recoverOrphans() error {
 		})
 	})
 	for _, id := range ids {
+		var r catalog.Inode
 		if err == nil {
-			_, err = fs.deleteRecords(id)
+			err = fs.cat.View(func(tx *catalog.Tx) (err error) {
+				r, err = tx.Inode(id)
+				return err
+			})
+		}
+		if err == nil {
+			_, err = fs.deleteRecords(&r)
 		}
 	}
 	return err

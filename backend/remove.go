@@ -36,7 +36,11 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	if err := access(c, &d, mayExec); err != nil {
 		return err
 	}
-	ino, err := fs.child(dir.id, name)
+	entry, err := fs.entry(dir.id, name)
+	if err != nil {
+		return err
+	}
+	ino, err := fs.get(entry.ID)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	change(&r)
 	err = fs.cat.Update(func(tx *catalog.Tx) error {
 		return firstError(
-			tx.DeleteDirent(dir.id, name),
+			tx.RemoveDirent(dir.id, entry),
 			tx.DeleteName(r.ID, dir.id, name),
 			tx.PutInode(&d),
 			putPendingUnless(tx, dir.id, noted),
@@ -130,7 +134,8 @@ func (fs *FS) checkEmpty(r *catalog.Inode) error {
 func (fs *FS) reclaim(ino *inode) {
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
-	onTape, err := fs.deleteRecords(ino.id)
+	r := ino.record()
+	onTape, err := fs.deleteRecords(&r)
 	if err != nil {
 		// The orphan's record stays: the next start tries again.
 		fs.log.WithField("file", ino.id).WithError(err).Error("an unlinked file could not be reclaimed; the next start tries again")
@@ -145,7 +150,6 @@ func (fs *FS) reclaim(ino *inode) {
 	} else {
 		fs.pending.remove(ino.id)
 	}
-	fs.files.Add(-1)
 	fs.cache.Unpin(ino.id)
 	fs.cache.TruncateFile(ino.id, 0, nil)
 }
@@ -153,15 +157,14 @@ func (fs *FS) reclaim(ino *inode) {
 // deleteRecords takes all records of an orphan out of the catalog. If a volume's
 // index has the file, it stays pending, so that its removal gets to tape as well:
 // else a rebuild from tapes would bring it back.
-func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
-	err = fs.cat.Update(func(tx *catalog.Tx) error {
-		r, err := tx.Inode(id)
-		if err != nil {
-			return err
-		}
-		onTape = r.Flags&catalog.FlagOnTape != 0 || r.Archived != catalog.Time{} && r.Flags&catalog.FlagImported == 0
+func (fs *FS) deleteRecords(r *catalog.Inode) (onTape bool, err error) {
+	id := r.ID
+	onTape = r.Flags&catalog.FlagOnTape != 0 || r.Archived != catalog.Time{} && r.Flags&catalog.FlagImported == 0
+	err = fs.updateCount(-1, func(tx *catalog.Tx) error {
+		any := false
 		dead := map[catalog.VolumeNo]int64{}
-		err = tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+		err := tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+			any = true
 			for i := range b.Slivers {
 				countDead(dead, &b.Slivers[i])
 			}
@@ -169,17 +172,23 @@ func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
 		})
 		return firstError(err,
 			addDead(tx, dead),
-			tx.DeleteBmaps(id, 0),
+			deleteBmapsIf(tx, id, any),
 			tx.DeleteXattrs(id),
 			tx.DeleteVerified(id),
 			tx.DeleteInode(id),
 			tx.DeleteOrphan(id),
 			deletePins(tx, id),
 			putPendingIf(tx, id, onTape),
-			addCounter(tx, counterFiles, -1),
 		)
 	})
 	return onTape, err
+}
+
+func deleteBmapsIf(tx *catalog.Tx, id sliver.FileID, any bool) error {
+	if !any {
+		return nil // no second scan
+	}
+	return tx.DeleteBmaps(id, 0)
 }
 
 func putPendingIf(tx *catalog.Tx, id sliver.FileID, pending bool) error {

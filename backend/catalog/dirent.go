@@ -86,10 +86,16 @@ func (t *Tx) DeleteDirent(dir sliver.FileID, name string) error {
 	if err != nil {
 		return t.fail(err)
 	}
-	if err := t.delete(keyName(t.key[:0], keyDirent, uint64(dir), name)); err != nil {
+	return t.RemoveDirent(dir, old)
+}
+
+// RemoveDirent is DeleteDirent of an entry that dir has: the caller has looked it up, and
+// keeps others from changing it meanwhile. Nothing is read.
+func (t *Tx) RemoveDirent(dir sliver.FileID, e Dirent) error {
+	if err := t.delete(keyName(t.key[:0], keyDirent, uint64(dir), e.Name)); err != nil {
 		return err
 	}
-	return t.delete(key88(t.key[:0], keyCookie, uint64(dir), old.Cookie))
+	return t.delete(key88(t.key[:0], keyCookie, uint64(dir), e.Cookie))
 }
 
 // Readdir calls fn for the entries of dir with cookies above after, in the order
