@@ -19,7 +19,9 @@ import (
 // copy has a file copied and returns how that ended.
 func (w *world) copy(path string, o mover.CopyOptions) error {
 	w.t.Helper()
-	ino := w.inode(path)
+	n := w.node(path).(*node)
+	defer n.Release()
+	ino := n.ino
 	done := make(chan error, 1)
 	w.fs.mover.Copy([]sliver.FileID{ino.id}, o, func(_ sliver.FileID, err error) { done <- err })
 	return <-done
@@ -45,7 +47,9 @@ func (w *world) setSize(path string, size uint64) {
 // copiesOf returns the barcodes of a sliver's copies.
 func (w *world) copiesOf(path string, no sliver.No) (on []string) {
 	w.t.Helper()
-	ino := w.inode(path)
+	n := w.node(path).(*node)
+	defer n.Release()
+	ino := n.ino
 	err := w.fs.cat.View(func(tx *catalog.Tx) error {
 		b, i := no.Bmap()
 		m, err := tx.Bmap(ino.id, b)
