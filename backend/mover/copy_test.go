@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,5 +315,30 @@ func TestGroups(t *testing.T) {
 	}
 	if m.queued != 0 || len(m.lines) != 0 {
 		t.Errorf("%d files are left, in %d lines", m.queued, len(m.lines))
+	}
+}
+
+// TestPoolWithoutVolumes: files for a pool that has no volume fail, and say so; the others go on,
+// and writers are told that there is no space only while nothing goes on.
+func TestPoolWithoutVolumes(t *testing.T) {
+	r := newRig(t, setup{drives: 2, cfg: Config{Pools: byName{{"*L?", "near"}}}})
+	files := r.fill(6, mib)
+	errs := make(chan error, 3)
+	r.m.Archive(Place{Pool: "nowhere"}, files[:3], func(_ sliver.FileID, err error) { errs <- err })
+	r.archive(files[3:]...)
+	for range 3 {
+		select {
+		case err := <-errs:
+			if !stderrors.Is(err, errTapeSpace) || !strings.Contains(err.Error(), `pool "nowhere"`) {
+				t.Errorf("archive to a pool without volumes: %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("no answer")
+		}
+	}
+	more := r.fill(1, mib)
+	r.archive(more...)
+	if r.m.Status().NoTapeSpace {
+		t.Error("there is no tape space, it says, after a file was archived")
 	}
 }
