@@ -16,7 +16,9 @@ import (
 func (m *Mover) Retire(b tape.Barcode) error {
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
+	room := false
 	if err == nil {
+		room = v.rec.State == catalog.VolAppend
 		switch rec := &v.rec; {
 		case rec.Flags&catalog.VolImported != 0:
 			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
@@ -27,7 +29,7 @@ func (m *Mover) Retire(b tape.Barcode) error {
 		}
 	}
 	m.mu.Unlock()
-	if err != nil || v.rec.State != catalog.VolAppend {
+	if err != nil || !room {
 		return err
 	}
 	m.setState(v, catalog.VolFull, "it is being emptied")
