@@ -51,7 +51,7 @@ func (r *run[K]) fit(g *geometry.Generation) {
 type pass[K comparable] struct {
 	q     *Queue[K]
 	plan  []*run[K]   // in the order of service; those without entries are skipped
-	rows  []*run[K]   // by place on the tape: no two overlap
+	rows  []*run[K]   // by place on the tape
 	loose []*entry[K] // not yet in the plan; and what has gone since
 	size  int         // entries
 	dead  int         // runs in plan without entries
@@ -76,6 +76,10 @@ func (p *pass[K]) remove(e *entry[K]) {
 	if r == nil {
 		return
 	}
+	row, _ := slices.BinarySearchFunc(p.rows, r.From.Offset, byStart[K])
+	for p.rows[row] != r { // several can begin at the same place
+		row++
+	}
 	i, _ := slices.BinarySearchFunc(r.entries, e, (*entry[K]).before)
 	if i == 0 {
 		r.entries[0] = nil
@@ -83,16 +87,15 @@ func (p *pass[K]) remove(e *entry[K]) {
 	} else {
 		r.entries = slices.Delete(r.entries, i, i+1)
 	}
-	if len(r.entries) > 0 {
-		r.shrink(p.q.gen, e)
+	if len(r.entries) == 0 {
+		p.rows = slices.Delete(p.rows, row, row+1)
+		p.dead++
 		return
 	}
-	i, _ = slices.BinarySearchFunc(p.rows, r.From.Offset, byStart[K])
-	for p.rows[i] != r { // several can begin at the same place
-		i++
+	r.shrink(p.q.gen, e)
+	for ; row+1 < len(p.rows) && p.rows[row+1].From.Offset < r.From.Offset; row++ {
+		p.rows[row], p.rows[row+1] = p.rows[row+1], r
 	}
-	p.rows = slices.Delete(p.rows, i, i+1)
-	p.dead++
 }
 
 // shrink is fit after e, the first or another one, is gone.

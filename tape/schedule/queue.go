@@ -181,8 +181,11 @@ func (q *Queue[K]) settle(now time.Time) {
 		}
 		if q.running.size > 0 && q.credit > 0 {
 			if takes, r, place := q.running.price(e); takes <= q.credit {
-				q.credit -= takes
+				q.running.time(0)
+				was := q.running.ends
 				q.running.put(e, r, place)
+				q.running.time(0)
+				q.credit -= q.running.ends - was // what it really takes: a run that is longer changes the ways, too
 				continue
 			}
 		}
