@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"backend/catalog": {"backend/sliver"},
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
 	"backend/mover": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache",
-		"tape", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/schedule"},
+		"tape", "tape/geometry", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/schedule"},
 	"backend/pool":       {"backend/config", "tape", "tape/ltfs"}, // pools of volumes, and their keys
 	"backend/ltfsimport": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	"backend/rebuild":    {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
@@ -41,11 +41,13 @@ var allowed = map[string][]string{
 	"tape/scsi":           {"tape"},
 	"tape/sg":             {"tape", "tape/scsi"},
 	"tape/scsi/scsitest":  {"tape/scsi"}, // the contract suite of transports
-	"tape/virtual":        {"tape", "tape/scsi"},
+	"tape/geometry":       {"tape"},      // where data lie on a tape, and the time that it takes
+	"tape/virtual":        {"tape", "tape/scsi", "tape/geometry"},
 	"tape/ltfs":           {"tape"},
 	"tape/ltfs/ltfscheck": {"tape"}, // shares nothing with the writer
-	"tape/schedule":       {"tape"},
-	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
+	"tape/schedule":       {"tape", "tape/geometry", "tape/schedule/order"},
+	"tape/schedule/order": {"tape/geometry"}, // the order of stops on one tape
+	"tape/tapetest":       {"tape"},          // the contract suites of drives and changers
 
 	"server/wire": {},
 	"server":      {"server/wire", "backend/vfs", "backend", "netaddr", "export", "cert"},

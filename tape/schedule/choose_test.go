@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 )
 
 // TestScripts runs the golden scripts in testdata: one drive, several volumes,
@@ -19,10 +20,14 @@ import (
 //
 //	policy max-wait=10m turn=3m [class=bulk]
 //	add              lines of: volume key block offset MiB [class]
+//	volume A goal=time [generation=LTO-9]    how requests of A are put in order; else nothing is known of a volume
 //	advance 30s
-//	serve n=3        takes n requests of the mounted volume
-//	decide           stay, exchange or idle, and does it
-//	drop vol=A key
+//	serve n=3        takes n requests of the mounted volume; the clock goes on by what the model says that they take
+//	decide           stay, exchange or idle, and does it; an exchange is followed by replan
+//	replan           puts the mounted volume in order as a whole, if that pays
+//	recommend key... the drive's order
+//	plan             what the mounted volume's queue of clients will do: wrap, metres, estimate
+//	drop vol=A key=f1
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		p := DefaultPolicy
@@ -68,11 +73,42 @@ func TestScripts(t *testing.T) {
 						td.Fatalf(t, "no class %s", class)
 					}
 					if queues[vol] == nil {
-						queues[vol] = NewClasses[string]()
+						queues[vol] = NewClasses[string](Planner{}, &p)
 					}
 					if !queues[vol].Add(key, c, place(block, off), mib<<20, now) {
 						fmt.Fprintf(&out, "%s is queued already\n", key)
 					}
+				}
+			case "volume":
+				vol, name, goal := td.CmdArgs[0].Key, "LTO-9", ""
+				td.ScanArgs(t, "goal", &goal)
+				td.MaybeScanArgs(t, "generation", &name)
+				lto, _ := geometry.ByName(name)
+				pl := Planner{Map: geometry.NewMap(geometry.Volume{Generation: lto, Partitions: 2})}
+				for _, pl.Goal = range []Goal{ByBlock, LeastTime, LeastWait} {
+					if pl.Goal.String() == goal {
+						break
+					}
+				}
+				queues[vol] = NewClasses[string](pl, &p)
+			case "replan":
+				fmt.Fprintf(&out, "%v\n", queues[mounted].queues[Client].Stale(now))
+				queues[mounted].queues[Client].Replan(now)
+			case "recommend":
+				var keys []string
+				for _, a := range td.CmdArgs {
+					keys = append(keys, a.Key)
+				}
+				queues[mounted].queues[Client].Recommend(now, keys)
+			case "plan":
+				q := queues[mounted].queues[Client]
+				for k, left := range q.Estimates(now) {
+					e := q.items[k]
+					late := ""
+					if e.pass == q.next {
+						late = ", next pass"
+					}
+					fmt.Fprintf(&out, "%s: wrap %d, %.0f m, in %.0f s%s\n", k, e.from.Wrap, e.from.Metres, left.Seconds(), late)
 				}
 			case "drop":
 				var vol, key string
@@ -92,6 +128,9 @@ func TestScripts(t *testing.T) {
 					k, class, at, ok := "", NumClasses, Place{}, false
 					if q := queues[mounted]; q != nil {
 						k, class, at, ok = q.Next(now, &p)
+						if ok && q.queues[class].planner.Map != unknown {
+							now = q.queues[class].doneAt
+						}
 					}
 					if !ok {
 						fmt.Fprintln(&out, "nothing")
@@ -117,6 +156,7 @@ func TestScripts(t *testing.T) {
 					mountedFor = class
 					mounted, since = string(others[i].Volume), now
 					queues[mounted].Mounted(now, &p)
+					queues[mounted].queues[Client].Replan(now)
 					fmt.Fprintf(&out, "exchange to %q", mounted)
 					if class != Client {
 						fmt.Fprintf(&out, " for %v", class)

@@ -13,16 +13,34 @@ type Classes[K comparable] struct {
 	slot  Class
 	until time.Time
 	last  time.Time // of the last Next
+	// headOf is the class whose queue knows where the head is, head what it gave out last.
+	headOf Class
+	head   Place
 }
 
-// NewClasses returns empty queues.
-func NewClasses[K comparable]() *Classes[K] {
-	q := &Classes[K]{slot: NumClasses}
+// NewClasses returns empty queues, which put their requests in order as pl says. The
+// MaxWait of a class takes the place of the planner's.
+func NewClasses[K comparable](pl Planner, p *Policy) *Classes[K] {
+	q := &Classes[K]{slot: NumClasses, headOf: NumClasses}
 	for c := range q.queues {
-		q.queues[c] = NewQueue[K]()
+		pl.MaxWait = p.MaxWait[c]
+		q.queues[c] = NewQueue[K](pl)
 	}
 	return q
 }
+
+// Use is Queue.Use for all classes.
+func (q *Classes[K]) Use(pl Planner, p *Policy) {
+	for c := range q.queues {
+		pl.MaxWait = p.MaxWait[c]
+		q.queues[c].Use(pl)
+	}
+	q.headOf = NumClasses
+}
+
+// Queue returns the queue of a class, to be planned. Requests are put in and taken out
+// through q alone.
+func (q *Classes[K]) Queue(c Class) *Queue[K] { return q.queues[c] }
 
 // Add is Queue.Add, for a request of class c. A request that is queued in any class
 // stays as it is.
@@ -60,22 +78,61 @@ func (q *Classes[K]) Next(now time.Time, p *Policy) (k K, c Class, at Place, ok 
 		}
 	}
 	q.served[c], q.last = now, now
-	k, at, ok = q.queues[c].Next()
+	if q.headOf != c && q.headOf < NumClasses {
+		q.queues[c].Moved(q.head)
+	}
+	k, at, ok = q.queues[c].Next(now)
+	q.headOf, q.head = c, at
 	return k, c, at, ok
 }
 
-// Mounted begins new passes at the begin of the tape, as the volume has been mounted
-// anew. A class that is overdue goes on where its pass was: what is far behind would
-// never be reached by turns that all begin at the begin.
+// Mounted says that the volume has been mounted anew: the head is at its begin. A class
+// that is overdue goes on with the pass that it was in, others begin a new one: what is
+// far behind would never be reached by turns that each begin with what has come since.
 func (q *Classes[K]) Mounted(now time.Time, p *Policy) {
 	if left := q.until.Sub(q.last); q.slot < NumClasses && left > 0 {
 		q.until = now.Add(left) // the volume was away meanwhile
 	}
 	for c, queue := range q.queues {
-		if !p.Overdue(now, Class(c), queue.Oldest()) {
+		if p.Overdue(now, Class(c), queue.Oldest()) {
+			queue.Moved(Place{})
+		} else {
 			queue.Rewind()
 		}
 	}
+	q.headOf = NumClasses
+}
+
+// Moved is Queue.Moved.
+func (q *Classes[K]) Moved(to Place) {
+	for _, queue := range q.queues {
+		queue.Moved(to)
+	}
+	q.headOf = NumClasses
+}
+
+// ETA is how long it will take until k has been read if the drive stays with the volume:
+// what is more urgent comes before it. ok is false if k is not queued.
+func (q *Classes[K]) ETA(k K, now time.Time) (left time.Duration, ok bool) {
+	for _, queue := range q.queues {
+		if d, ok := queue.ETA(k, now); ok {
+			return left + d, true
+		}
+		if queue.Len() > 0 {
+			left += queue.Takes(now)
+		}
+	}
+	return 0, false
+}
+
+// Takes is how long it will take until all that is queued has been read.
+func (q *Classes[K]) Takes(now time.Time) (left time.Duration) {
+	for _, queue := range q.queues {
+		if queue.Len() > 0 {
+			left += queue.Takes(now)
+		}
+	}
+	return left
 }
 
 // Keys returns all requests, in no order.

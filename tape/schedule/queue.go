@@ -1,10 +1,13 @@
 package schedule
 
 import (
+	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 )
 
 // Place is where the first byte of a request lies on its volume.
@@ -24,34 +27,62 @@ func (p Place) Before(q Place) bool {
 	return p.Offset < q.Offset
 }
 
-// Queue holds the requests of one volume and gives them out in tape order. K
-// names a request. The zero value is not usable: see NewQueue. A Queue has no
-// lock of its own; Add, Remove and Next cost O(log n).
+// Queue holds the requests of one volume and gives them out in the order of a plan. K names a
+// request. The zero value is not usable: see NewQueue. A Queue has no lock of its own.
+//
+// Add costs O(log n). The plan is made and kept up when it is asked for: by Next, Stale, Plan and the
+// estimates. There a new request costs O(log n) if the drive reads it on its way, and
+// else O(stops) up to a millisecond.
 type Queue[K comparable] struct {
+	planner Planner // complete
+	gen     *geometry.Generation
+
 	items map[K]*entry[K]
-	pass  byPlace[K] // at or after head: the running pass
-	later byPlace[K] // before head: the next pass
 	age   byAge[K]
-	head  Place // of the request that was given out last
-	begun bool  // head is valid
 	seq   uint64
 	bytes int64
+
+	fresh   []*entry[K] // of which is not decided in which pass they are served
+	running *pass[K]
+	next    *pass[K]
+
+	head   geometry.Spot // behind what was given out last
+	credit float64       // seconds that late requests may take of the running pass
+	doneAt time.Time     // when what was given out last will be done
 }
 
-type entry[K comparable] struct {
-	key    K
-	at     Place
-	bytes  int
-	since  time.Time
-	seq    uint64 // order of arrival, for equal places and times
-	index  int    // in pass or later
-	later  bool
-	ageIdx int
+// NewQueue returns an empty queue, for a volume at whose begin the head is.
+func NewQueue[K comparable](p Planner) *Queue[K] {
+	q := &Queue[K]{items: make(map[K]*entry[K])}
+	q.Use(p)
+	return q
 }
 
-// NewQueue returns an empty queue.
-func NewQueue[K comparable]() *Queue[K] {
-	return &Queue[K]{items: make(map[K]*entry[K])}
+// Use changes how requests are put in order: more is known of the volume, or another goal is set.
+func (q *Queue[K]) Use(p Planner) {
+	q.planner = p.complete()
+	q.gen = &q.planner.Map.Generation
+	for _, e := range q.items {
+		q.locate(e)
+	}
+	q.restart()
+}
+
+// locate finds an entry's place on the tape.
+func (q *Queue[K]) locate(e *entry[K]) {
+	from := q.planner.Map.At(e.at.Position, e.at.Offset)
+	e.from, e.to = q.gen.Where(from), q.gen.Where(from+geometry.Offset(e.bytes))
+}
+
+// restart puts all requests into one pass that begins at the begin of the tape.
+func (q *Queue[K]) restart() {
+	q.running, q.next = &pass[K]{q: q}, &pass[K]{q: q}
+	q.head, q.credit, q.doneAt = q.gen.Where(0), 0, time.Time{}
+	q.fresh = q.fresh[:0]
+	for _, e := range q.byArrival() {
+		e.pass, e.run = nil, nil
+		q.fresh = append(q.fresh, e)
+	}
 }
 
 // Add puts the request k in: bytes long at place at, waiting since the given
@@ -63,9 +94,9 @@ func (q *Queue[K]) Add(k K, at Place, bytes int, since time.Time) bool {
 	}
 	q.seq++
 	e := &entry[K]{key: k, at: at, bytes: bytes, since: since, seq: q.seq}
-	e.later = q.begun && at.Before(q.head)
+	q.locate(e)
 	q.items[k] = e
-	heap.Push(q.half(e), e)
+	q.fresh = append(q.fresh, e)
 	heap.Push(&q.age, e)
 	q.bytes += int64(bytes)
 	return true
@@ -80,30 +111,33 @@ func (q *Queue[K]) Remove(k K) bool {
 	return ok
 }
 
-// Next takes the next request in tape order out. At the end of a pass the next
-// one begins.
-func (q *Queue[K]) Next() (k K, at Place, ok bool) {
-	if len(q.pass) == 0 {
-		q.turn()
-	}
-	if len(q.pass) == 0 {
+// Next takes the next request of the plan out, at the time now. At the end of a pass the next one
+// begins.
+func (q *Queue[K]) Next(now time.Time) (k K, at Place, ok bool) {
+	q.settle(now)
+	r := q.running.front()
+	if r == nil {
 		return k, at, false
 	}
-	e := q.pass[0]
+	e := r.entries[0]
+	takes := q.gen.Travel(q.head, e.from) + q.gen.Read(e.from.Offset, e.to.Offset)
+	q.credit += LateShare * takes
+	q.doneAt = now.Add(seconds(takes))
 	q.drop(e)
-	q.head, q.begun = e.at, true
+	q.head = e.to
 	return e.key, e.at, true
 }
 
-// Rewind ends the running pass: the next one begins at the begin of the tape.
-// It is for a volume that has been mounted anew.
-func (q *Queue[K]) Rewind() {
-	for len(q.pass) > 0 {
-		e := heap.Pop(&q.pass).(*entry[K])
-		e.later = true
-		heap.Push(&q.later, e)
-	}
-	q.turn()
+// Rewind says that the head is at the begin of the tape, and nothing is being read: the volume has been
+// mounted anew. All requests are put into one pass.
+func (q *Queue[K]) Rewind() { q.restart() }
+
+// Moved says that the head is elsewhere by now: something has been written, or read, that was not in the
+// queue.
+func (q *Queue[K]) Moved(to Place) {
+	q.head = q.gen.Where(q.planner.Map.At(to.Position, to.Offset))
+	q.running.timed, q.running.moved = false, len(q.running.plan)
+	q.doneAt = time.Time{}
 }
 
 // Keys returns all requests, in no order.
@@ -130,52 +164,72 @@ func (q *Queue[K]) Oldest() time.Time {
 	return q.age[0].since
 }
 
-// turn begins the next pass. The running one must be empty.
-func (q *Queue[K]) turn() {
-	q.pass, q.later = q.later, q.pass
-	for _, e := range q.pass {
-		e.later = false
+// settle decides for all that is new in which pass it is served, and where in it.
+func (q *Queue[K]) settle(now time.Time) {
+	closed := len(q.age) > 0 && now.Sub(q.age[0].since) > q.planner.MaxWait
+	if !closed {
+		q.credit = LateGrace.Seconds()
+		q.running.takeOver(q.next)
 	}
-	q.begun = false
+	for _, e := range q.fresh {
+		if e.gone {
+			continue
+		}
+		if !closed {
+			q.running.add(e)
+			continue
+		}
+		if q.running.size > 0 && q.credit > 0 {
+			if takes, r, place := q.running.price(e); takes <= q.credit {
+				q.running.time(0)
+				was := q.running.ends
+				q.running.put(e, r, place)
+				q.running.time(0)
+				q.credit -= q.running.ends - was // what it really takes: a run that is longer changes the ways, too
+				continue
+			}
+		}
+		q.next.add(e)
+	}
+	clear(q.fresh)
+	q.fresh = q.fresh[:0]
+	if q.running.size == 0 && q.next.size > 0 {
+		q.running = &pass[K]{q: q}
+		q.running.takeOver(q.next)
+		q.credit = LateGrace.Seconds()
+	}
+	q.running.arrange()
 }
 
-func (q *Queue[K]) half(e *entry[K]) *byPlace[K] {
-	if e.later {
-		return &q.later
-	}
-	return &q.pass
+// parts says whether the head is between two places: they are not read in one go.
+func (q *Queue[K]) parts(from, to geometry.Spot) bool {
+	return from.Offset < q.head.Offset && q.head.Offset <= to.Offset
 }
 
 func (q *Queue[K]) drop(e *entry[K]) {
-	heap.Remove(q.half(e), e.index)
+	e.gone = true
+	if e.pass != nil {
+		e.pass.remove(e)
+	}
 	heap.Remove(&q.age, e.ageIdx)
 	delete(q.items, e.key)
 	q.bytes -= int64(e.bytes)
-}
-
-type byPlace[K comparable] []*entry[K]
-
-func (h byPlace[K]) Len() int { return len(h) }
-func (h byPlace[K]) Less(i, j int) bool {
-	if h[i].at != h[j].at {
-		return h[i].at.Before(h[j].at)
+	if len(q.fresh) > 2*len(q.items)+64 {
+		q.fresh = slices.DeleteFunc(q.fresh, func(e *entry[K]) bool { return e.gone })
 	}
-	return h[i].seq < h[j].seq
 }
-func (h byPlace[K]) Swap(i, j int) { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i, j }
-func (h *byPlace[K]) Push(x any) {
-	e := x.(*entry[K])
-	e.index = len(*h)
-	*h = append(*h, e)
+
+// byArrival returns all entries in the order in which they came.
+func (q *Queue[K]) byArrival() []*entry[K] {
+	all := make([]*entry[K], 0, len(q.items))
+	for _, e := range q.items {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry[K]) int { return cmp.Compare(a.seq, b.seq) })
+	return all
 }
-func (h *byPlace[K]) Pop() any {
-	old := *h
-	n := len(old) - 1
-	e := old[n]
-	old[n] = nil
-	*h = old[:n]
-	return e
-}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 type byAge[K comparable] []*entry[K]
 

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,131 +19,171 @@ func place(block uint64, off uint32) Place {
 	return Place{tape.Position{Partition: 1, Block: tape.BlockNo(block)}, off}
 }
 
-// TestQueueModel runs random streams of Add, Remove and Next against a plain
-// model: a list that is searched.
+// planner plans for an LTO-9 volume of LTFS.
+func planner(g Goal) Planner {
+	lto, _ := geometry.ByName("LTO-9")
+	return Planner{Map: geometry.NewMap(geometry.Volume{Generation: lto, Partitions: 2}), Goal: g}
+}
+
+func planners() map[string]Planner {
+	return map[string]Planner{"nothing known": {}, "block": planner(ByBlock), "time": planner(LeastTime), "wait": planner(LeastWait)}
+}
+
+const sliver = 1 << 20
+
+// TestQueueModel runs random streams of calls against a plain model: a set.
 func TestQueueModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		type item struct {
-			key   int
-			at    Place
-			since time.Time
-			seq   int
-			later bool
-		}
-		q := NewQueue[int]()
-		var model []item
-		var head Place
-		begun, seq := false, 0
-		start := time.Unix(0, 0)
-		check := func() {
-			if q.Len() != len(model) || q.Bytes() != int64(len(model))*10 {
-				t.Fatalf("Len %d, Bytes %d, want %d items", q.Len(), q.Bytes(), len(model))
+	for name, p := range planners() {
+		t.Run(name, func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { testQueue(t, p) }) })
+	}
+}
+
+type item struct {
+	at    Place
+	since time.Time
+	bytes int
+}
+
+func testQueue(t *rapid.T, p Planner) {
+	q := NewQueue[int](p)
+	model := map[int]item{}
+	now := time.Unix(1000, 0)
+	var batch *Batch[int]
+	t.Repeat(map[string]func(*rapid.T){
+		"add": func(t *rapid.T) {
+			near := rapid.Bool().Draw(t, "near")
+			for range rapid.IntRange(1, 30).Draw(t, "n") {
+				k := rapid.IntRange(0, 300).Draw(t, "key")
+				it := item{place(rapid.Uint64Range(0, 25e6).Draw(t, "block"), rapid.Uint32Range(0, 2).Draw(t, "off")),
+					now.Add(-time.Duration(rapid.IntRange(0, 1000).Draw(t, "waits")) * time.Second), rapid.IntRange(0, 3).Draw(t, "slivers") * sliver}
+				if near {
+					it.at.Block %= 1000
+				}
+				_, had := model[k]
+				if q.Add(k, it.at, it.bytes, it.since) == had {
+					t.Fatalf("Add(%d) does not tell whether it was there", k)
+				}
+				if !had {
+					model[k] = it
+				}
 			}
+		},
+		"remove": func(t *rapid.T) {
+			for range rapid.IntRange(1, 30).Draw(t, "n") {
+				k := rapid.IntRange(0, 300).Draw(t, "key")
+				_, had := model[k]
+				if q.Remove(k) != had {
+					t.Fatalf("Remove(%d)", k)
+				}
+				delete(model, k)
+			}
+		},
+		"next": func(t *rapid.T) {
+			for range rapid.IntRange(1, 10).Draw(t, "n") {
+				var soonest int
+				for k := range q.Estimates(now) {
+					soonest = k
+					break
+				}
+				k, at, ok := q.Next(now)
+				if ok != (len(model) > 0) {
+					t.Fatalf("Next ok %v", ok)
+				}
+				if !ok {
+					break
+				}
+				if it, in := model[k]; !in || it.at != at || k != soonest {
+					t.Fatalf("Next %d at %v, want %v, and %d", k, at, it, soonest)
+				}
+				delete(model, k)
+				now = now.Add(time.Duration(rapid.IntRange(0, 60).Draw(t, "takes")) * time.Second)
+			}
+		},
+		"rewind": func(*rapid.T) { q.Rewind() },
+		"moved":  func(t *rapid.T) { q.Moved(place(rapid.Uint64Range(0, 25e6).Draw(t, "block"), 0)) },
+		"use":    func(*rapid.T) { q.Use(p) },
+		"plan":   func(*rapid.T) { batch = q.Plan(now) },
+		"solve": func(*rapid.T) {
+			if batch != nil {
+				batch.Solve()
+				q.Adopt(batch)
+				batch = nil
+			}
+		},
+		"recommend": func(t *rapid.T) {
+			q.Recommend(now, rapid.Permutation(q.sortedKeys()).Draw(t, "order"))
+		},
+		"": func(t *rapid.T) {
 			var oldest time.Time
+			sum := int64(0)
 			for _, it := range model {
+				sum += int64(it.bytes)
 				if oldest.IsZero() || it.since.Before(oldest) {
 					oldest = it.since
 				}
 			}
-			if !q.Oldest().Equal(oldest) {
-				t.Fatalf("Oldest %v, want %v", q.Oldest(), oldest)
+			if q.Len() != len(model) || q.Bytes() != sum || !q.Oldest().Equal(oldest) {
+				t.Fatalf("Len %d, Bytes %d, Oldest %v, want %d, %d, %v", q.Len(), q.Bytes(), q.Oldest(), len(model), sum, oldest)
 			}
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"add": func(t *rapid.T) {
-				k := rapid.IntRange(0, 30).Draw(t, "key")
-				at := place(rapid.Uint64Range(0, 15).Draw(t, "block"), rapid.Uint32Range(0, 2).Draw(t, "off"))
-				since := start.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "since")))
-				had := slices.ContainsFunc(model, func(i item) bool { return i.key == k })
-				if q.Add(k, at, 10, since) == had {
-					t.Fatalf("Add(%d) does not tell whether it was there", k)
+			seen := map[int]bool{}
+			last := time.Duration(0)
+			for k, d := range q.Estimates(now) {
+				if _, in := model[k]; !in || seen[k] {
+					t.Fatalf("an estimate of %d, which is in the queue: %v, twice: %v", k, in, seen[k])
 				}
-				if !had {
-					seq++
-					model = append(model, item{k, at, since, seq, begun && at.Before(head)})
+				seen[k] = true
+				if eta, ok := q.ETA(k, now); !ok || eta != d || d > q.Takes(now) {
+					t.Fatalf("%d takes %v, or %v of %v", k, d, eta, q.Takes(now))
 				}
-			},
-			"remove": func(t *rapid.T) {
-				k := rapid.IntRange(0, 30).Draw(t, "key")
-				n := len(model)
-				model = slices.DeleteFunc(model, func(i item) bool { return i.key == k })
-				if q.Remove(k) != (len(model) < n) {
-					t.Fatalf("Remove(%d)", k)
-				}
-			},
-			"next": func(t *rapid.T) {
-				if !slices.ContainsFunc(model, func(i item) bool { return !i.later }) {
-					for i := range model {
-						model[i].later = false
-					}
-					begun = false
-				}
-				want := -1
-				for i, it := range model {
-					if it.later {
-						continue
-					}
-					if want < 0 || it.at.Before(model[want].at) || it.at == model[want].at && it.seq < model[want].seq {
-						want = i
-					}
-				}
-				k, at, ok := q.Next()
-				if ok != (want >= 0) {
-					t.Fatalf("Next ok %v", ok)
-				}
-				if ok {
-					if k != model[want].key || at != model[want].at {
-						t.Fatalf("Next %d at %v, want %v", k, at, model[want])
-					}
-					head, begun = at, true
-					model = slices.Delete(model, want, want+1)
-				}
-			},
-			"rewind": func(*rapid.T) {
-				q.Rewind()
-				for i := range model {
-					model[i].later = false
-				}
-				begun = false
-			},
-			"": func(*rapid.T) { check() },
-		})
+				last = max(last, d)
+			}
+			if len(seen) != len(model) || len(model) > 0 && last != q.Takes(now) {
+				t.Fatalf("%d estimates of %d, the last %v of %v", len(seen), len(model), last, q.Takes(now))
+			}
+			stops := 0
+			for _, s := range q.Stops(now) {
+				stops += len(s)
+			}
+			if stops > len(model) {
+				t.Fatalf("%d requests in stops, %d in the queue", stops, len(model))
+			}
+			q.check(t)
+		},
 	})
 }
 
-// TestNothingStarves adds in front of the head for ever; what lies behind it is
-// served once the pass has reached the end of the tape.
-func TestNothingStarves(t *testing.T) {
-	const end = 100
-	q := NewQueue[uint64]()
-	q.Add(50, place(50, 0), 1, time.Time{})
-	q.Next()
-	q.Add(10, place(10, 0), 1, time.Time{})
-	for n, at := 0, uint64(51); ; n++ {
-		if at < end {
-			q.Add(at, place(at, 0), 1, time.Time{})
-			at++
-		}
-		k, _, ok := q.Next()
-		if !ok || n > end {
-			t.Fatal("the request behind the head was not served in the next pass")
-		}
-		if k == 10 {
-			return
-		}
+func (q *Queue[K]) sortedKeys() []K {
+	var keys []K
+	for _, e := range q.byArrival() {
+		keys = append(keys, e.key)
 	}
+	return keys
 }
 
-func BenchmarkQueue(b *testing.B) {
-	q := NewQueue[uint64]()
-	const n = 100_000
-	for i := uint64(0); i < n; i++ {
-		q.Add(i, place(i*7919%n, 0), 1<<20, time.Time{})
-	}
-	i := uint64(n)
-	for b.Loop() {
-		k, _, _ := q.Next()
-		i++
-		q.Add(k, place(i*7919%n, 0), 1<<20, time.Time{})
+// check looks at what must always hold inside.
+func (q *Queue[K]) check(t *rapid.T) {
+	for _, p := range []*pass[K]{q.running, q.next} {
+		n, dead := 0, 0
+		for _, r := range p.plan {
+			n += len(r.entries)
+			if len(r.entries) == 0 {
+				dead++
+				continue
+			}
+			want := *r
+			want.fit(q.gen)
+			if want.Stop != r.Stop || !slices.IsSortedFunc(r.entries, (*entry[K]).before) || !slices.Contains(p.rows, r) {
+				t.Fatalf("run %+v, want %+v", r.Stop, want.Stop)
+			}
+			for _, e := range r.entries {
+				if e.run != r || e.pass != p || e.gone {
+					t.Fatalf("entry %v in a run that is not its own", e.key)
+				}
+			}
+		}
+		if n != p.size || dead != p.dead || len(p.rows) != len(p.plan)-dead ||
+			!slices.IsSortedFunc(p.rows, func(a, b *run[K]) int { return cmp.Compare(a.From.Offset, b.From.Offset) }) {
+			t.Fatalf("a pass of %d entries has %d; %d dead, %d runs, %d rows", p.size, n, dead, len(p.plan), len(p.rows))
+		}
 	}
 }

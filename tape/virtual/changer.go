@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 	"sliod/tape/scsi"
 )
 
@@ -103,7 +104,7 @@ func (r *changer) serve(ctx context.Context, c *scsi.Command) (*scsi.Sense, erro
 		if r.lib.kind(b.To) == 0 {
 			return sense(scsi.IllegalKey, scsi.CodeInvalidElement), nil
 		}
-		r.pace.spend(ctx, robotMove.Seconds()/2)
+		r.pace.spend(ctx, geometry.RobotMove.Seconds()/2)
 		return nil, nil
 	case scsi.MoveMedium:
 		return r.move(ctx, b)
@@ -208,7 +209,7 @@ func (r *changer) move(ctx context.Context, b scsi.MoveMedium) (*scsi.Sense, err
 	if source != nil && source.state != ejected {
 		return sense(scsi.IllegalKey, scsi.CodeRemovalPrevented), nil
 	}
-	r.pace.spend(ctx, robotMove.Seconds())
+	r.pace.spend(ctx, geometry.RobotMove.Seconds())
 	next := places{placesFormat, maps.Clone(l.places.Elements)}
 	delete(next.Elements, b.From)
 	if !r.drop {

@@ -34,11 +34,11 @@ const (
 	maxRecord     = 8 << 20
 )
 
-func (c *Config) check() (geometry, error) {
+func (c *Config) check() (generation, error) {
 	if c.Cartridge == "" {
 		c.Cartridge = "LTO-9"
 	}
-	g, ok := geometries[c.Cartridge]
+	g, ok := generations[c.Cartridge]
 	switch {
 	case c.Dir == "":
 		return g, errors.New("virtual: no directory was given for the library")
@@ -66,7 +66,7 @@ func (c *Config) check() (geometry, error) {
 		return g, errors.Errorf("virtual: a speed of %v: give 0 for instant, 1 for a real drive's time, 60 for sixty times faster", c.Speed)
 	}
 	if c.Capacity == 0 {
-		c.Capacity = g.capacity
+		c.Capacity = g.Capacity
 	}
 	if c.Cartridges == 0 {
 		c.Cartridges = c.Slots - c.Cleaners

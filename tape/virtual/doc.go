@@ -56,7 +56,7 @@
 // # Time
 //
 // With Speed 0 no clock is used. Else every motion and transfer takes the time of the
-// model in geometry.go, divided by Speed; writes run ahead by the drive's buffer, reads
+// model in package geometry, divided by Speed; writes run ahead by the drive's buffer, reads
 // by what it can have read ahead. If a command's context ends, or the library
 // closes, the pretended time ends at once, but the command is done.
 package virtual

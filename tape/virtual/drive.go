@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 	"sliod/tape/scsi"
 )
 
@@ -60,7 +61,7 @@ type drive struct {
 	order       []scsi.NamedSegment // what RECEIVE RECOMMENDED ACCESS ORDER will give
 	cleaned     bool                // the cleaning cartridge in the drive has been used
 	expired     bool                // and it was used up
-	tapeAt      float64             // where the head is, as a byte offset on the tape
+	tapeAt      geometry.Offset     // where the head is
 }
 
 // sense makes an answer.
@@ -284,7 +285,7 @@ func serveInquiry(c *scsi.Command, b scsi.Inquiry, q scsi.InquiryData, serial st
 func (d *drive) insert(dir string, barcode tape.Barcode) {
 	d.state, d.dir, d.barcode, d.cleaned = threading, dir, barcode, false
 	if d.lib.cfg.Speed > 0 {
-		takes := d.lib.geometry.load
+		takes := d.lib.gen.Load
 		if isCleaner(barcode) {
 			takes += cleanTime
 		}
@@ -352,7 +353,7 @@ func (d *drive) loadUnload(ctx context.Context, b scsi.LoadUnload) *scsi.Sense {
 		return d.open()
 	case ejected:
 		if !isCleaner(d.barcode) {
-			d.pace.spend(ctx, d.lib.geometry.load.Seconds())
+			d.pace.spend(ctx, d.lib.gen.Load.Seconds())
 		}
 		return d.open()
 	}
@@ -377,7 +378,7 @@ func (d *drive) unload(ctx context.Context) *scsi.Sense {
 		if failed = d.flush(); failed == nil {
 			failed = d.written(d.cart.saveMemory())
 		}
-		d.pace.spend(ctx, d.lib.geometry.locate(d.tapeAt, 0)+d.lib.geometry.unload.Seconds())
+		d.pace.spend(ctx, d.lib.gen.Locate(d.tapeAt, 0)+d.lib.gen.Unload.Seconds())
 		d.cart.close()
 		d.cart = nil
 	}

@@ -285,23 +285,6 @@ func TestTime(t *testing.T) {
 	})
 }
 
-func TestGeometry(t *testing.T) {
-	g := geometries["LTO-9"]
-	var sum, rewind float64
-	const n = 20000
-	for i := range n {
-		at := float64(i) / n * float64(g.capacity)
-		sum += g.locate(0, at)
-		rewind += g.locate(at, 0)
-	}
-	if avg := sum / n; avg < 45 || avg > 52 {
-		t.Errorf("average locate from the beginning %.1f s", avg)
-	}
-	if avg := rewind / n; avg < 47 || avg > 55 {
-		t.Errorf("average rewind %.1f s", avg)
-	}
-}
-
 // FuzzDevices sends arbitrary command blocks to the emulated devices.
 func FuzzDevices(f *testing.F) {
 	for _, b := range []scsi.CommandBlock{scsi.Read6{Length: 5}, scsi.Write6{Length: 5}, scsi.WriteFilemarks6{Count: 2}, scsi.Space16{Code: 1, Count: -1 << 63},

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 	"sliod/tape/scsi"
 	"sliod/tape/tapetest"
 )
@@ -141,12 +142,12 @@ func TestOrder(t *testing.T) {
 	noError(t, d.Locate(ctx, tape.Position{Partition: 1}))
 	order, err := d.Order(ctx, segments)
 	noError(t, err)
-	g := geometries["LTO-9"]
+	g := generations["LTO-9"]
 	cost := func(order []int) (sum float64) {
 		at := l.drives[0].base(1)
 		for _, i := range order {
-			from := l.drives[0].base(1) + float64(segments[i].First)*(1<<30)
-			sum += g.locate(at, from)
+			from := l.drives[0].base(1) + geometry.Offset(segments[i].First)*(1<<30)
+			sum += g.Locate(at, from)
 			at = from + 2<<30
 		}
 		return sum
@@ -227,7 +228,7 @@ func TestWraps(t *testing.T) {
 	fill(t, l, 1, 100)
 	ws, err = d.Wraps(ctx)
 	noError(t, err)
-	if want := []tape.WrapEnd{{Wrap: int(l.drives[0].base(1) / wrap), Partition: 1, End: 59}}; !reflect.DeepEqual(ws, want) {
+	if want := []tape.WrapEnd{{Wrap: int(float64(l.drives[0].base(1)) / wrap), Partition: 1, End: 59}}; !reflect.DeepEqual(ws, want) {
 		t.Fatalf("%+v, want %+v", ws, want)
 	}
 	// The short form.
@@ -459,20 +460,14 @@ func TestVolumePage(t *testing.T) {
 	}
 }
 
-func TestGeometries(t *testing.T) {
-	for name, g := range geometries {
+func TestTracks(t *testing.T) {
+	for name, g := range generations {
 		heads := 32
-		if g.density < 0x5C {
+		if g.Density < 0x5C {
 			heads = 16
 		}
-		if int(g.tracks) != g.wraps*heads || g.wraps%bands != 0 {
-			t.Errorf("%s: %d tracks, %d wraps", name, g.tracks, g.wraps)
-		}
-		if all := g.wrapBytes * float64(g.wraps) / float64(g.capacity); all < 0.999 || all > 1.001 {
-			t.Errorf("%s: wraps hold %.4f of the capacity", name, all)
-		}
-		if v := g.length / (g.wrapBytes / g.rate); v < 4 || v > 8 { // metres a second
-			t.Errorf("%s: the tape runs at %.1f m/s", name, v)
+		if g.Name != name || int(g.tracks) != g.Wraps*heads {
+			t.Errorf("%s: %d tracks, %d wraps", name, g.tracks, g.Wraps)
 		}
 	}
 }

@@ -21,13 +21,13 @@ import (
 // Library is an emulated tape library: drives, a changer, and cartridges on
 // disk. It has no goroutines of its own. Methods are safe for concurrent use.
 type Library struct {
-	cfg      Config
-	geometry geometry
-	lock     *os.File // of the directory, while open
-	drives   []*drive
-	changer  *changer
-	tape     *tape.Library
-	places   places // belongs to who holds the changer's turn
+	cfg     Config
+	gen     generation
+	lock    *os.File // of the directory, while open
+	drives  []*drive
+	changer *changer
+	tape    *tape.Library
+	places  places // belongs to who holds the changer's turn
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
@@ -65,7 +65,7 @@ func Open(cfg Config) (l *Library, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "virtual: making the library's directory")
 	}
-	l = &Library{cfg: cfg, geometry: g, hangs: map[int]chan struct{}{}, bad: map[blockAddress]badBlock{}, counts: map[commandKey]uint64{},
+	l = &Library{cfg: cfg, gen: g, hangs: map[int]chan struct{}{}, bad: map[blockAddress]badBlock{}, counts: map[commandKey]uint64{},
 		alerts: map[int]uint64{}, dirty: map[int]tape.Alert{}, resets: map[int]int{}, dead: map[int]bool{}}
 	if l.lock, err = os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, errors.WithStack(err)

@@ -14,10 +14,10 @@ func (d *drive) modeSense(c *scsi.Command, b scsi.ModeSense) *scsi.Sense {
 	if b.Control == 3 {
 		return badField // there are no saved values
 	}
-	m := scsi.ModeData{Buffered: 1, HasBlock: !b.NoDescriptors, Density: d.lib.geometry.density}
+	m := scsi.ModeData{Buffered: 1, HasBlock: !b.NoDescriptors, Density: d.lib.gen.Density}
 	if d.state == ready {
 		m.WriteProtected = d.cart.mem.WriteProtected
-		m.Medium = d.lib.geometry.medium
+		m.Medium = d.lib.gen.medium
 		if d.cart.mem.WORM {
 			m.Medium |= 4
 		}
@@ -82,7 +82,7 @@ func (d *drive) modeSelect(c *scsi.Command, b scsi.ModeSelect) *scsi.Sense {
 		return badField
 	}
 	bad := sense(scsi.IllegalKey, scsi.CodeInvalidParameter)
-	if m.HasBlock && (m.BlockLength != 0 || m.Density != 0 && m.Density != 0x7F && m.Density != d.lib.geometry.density) {
+	if m.HasBlock && (m.BlockLength != 0 || m.Density != 0 && m.Density != 0x7F && m.Density != d.lib.gen.Density) {
 		return bad
 	}
 	layout, compress, protection, extension := d.layout, d.compress, d.protection, d.extension
@@ -90,7 +90,7 @@ func (d *drive) modeSelect(c *scsi.Command, b scsi.ModeSelect) *scsi.Sense {
 		switch {
 		case p.Page == scsi.PageControl && p.Subpage == scsi.SubpageProtection && d.lib.cfg.Profile == ProfileModern:
 			v, err := scsi.ParseProtection(p.Data)
-			if err != nil || v.Method != 0 && (v.Method != scsi.ProtectionCRC32C || v.Size != scsi.ProtectionSize || !d.lib.geometry.hasCRC()) {
+			if err != nil || v.Method != 0 && (v.Method != scsi.ProtectionCRC32C || v.Size != scsi.ProtectionSize || !d.lib.gen.hasCRC()) {
 				return bad
 			}
 			if v.Method == 0 {
@@ -147,7 +147,7 @@ func (d *drive) format(ctx context.Context, b scsi.FormatMedium) *scsi.Sense {
 	case 0:
 	case 1:
 		if l := d.partitioning(); l.Additional == 1 {
-			sizes = split(capacity, capacity/int64(d.lib.geometry.wraps), l)
+			sizes = split(capacity, capacity/int64(d.lib.gen.Wraps), l)
 		}
 	default:
 		return badField

@@ -3,6 +3,7 @@ package virtual
 import (
 	"context"
 
+	"sliod/tape/geometry"
 	"sliod/tape/scsi"
 )
 
@@ -12,8 +13,8 @@ func (d *drive) travel(ctx context.Context, partition int, block int64) *scsi.Se
 	if err != nil {
 		return d.damaged(err)
 	}
-	to := d.base(partition) + float64(offset)
-	d.pace.spend(ctx, d.lib.geometry.locate(d.tapeAt, to))
+	to := d.base(partition) + geometry.Offset(offset)
+	d.pace.spend(ctx, d.lib.gen.Locate(d.tapeAt, to))
 	d.partition, d.block, d.tapeAt = partition, block, to
 	return nil
 }

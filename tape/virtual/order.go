@@ -4,6 +4,7 @@ import (
 	"sort"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 	"sliod/tape/scsi"
 )
 
@@ -11,10 +12,10 @@ import (
 const maxSegments = 2700
 
 // generateOrder is GENERATE RECOMMENDED ACCESS ORDER: the nearest segment first, by the time model
-// of geometry.go, then the one nearest to the end of that, and so on. A real drive
+// of package geometry, then the one nearest to the end of that, and so on. A real drive
 // may know better.
 func (d *drive) generateOrder(c *scsi.Command, b scsi.GenerateOrder) *scsi.Sense {
-	if !d.lib.geometry.hasOrder() || b.Type != 0 {
+	if !d.lib.gen.hasOrder() || b.Type != 0 {
 		return badField
 	}
 	data, ok := taken(c, int(min(b.Length, maxRecord)))
@@ -26,7 +27,7 @@ func (d *drive) generateOrder(c *scsi.Command, b scsi.GenerateOrder) *scsi.Sense
 	if err != nil || len(left) == 0 || len(left) > maxSegments {
 		return bad
 	}
-	ends := make([][2]float64, len(left)) // where each begins and ends on the tape
+	ends := make([][2]geometry.Offset, len(left)) // where each begins and ends on the tape
 	for i, s := range left {
 		if int(s.Partition) >= len(d.cart.parts) || s.First > s.Last {
 			return bad
@@ -40,7 +41,7 @@ func (d *drive) generateOrder(c *scsi.Command, b scsi.GenerateOrder) *scsi.Sense
 			if err != nil {
 				return d.damaged(err)
 			}
-			ends[i][j] = d.base(int(s.Partition)) + float64(offset)
+			ends[i][j] = d.base(int(s.Partition)) + geometry.Offset(offset)
 		}
 	}
 	d.order = nil
@@ -51,7 +52,7 @@ func (d *drive) generateOrder(c *scsi.Command, b scsi.GenerateOrder) *scsi.Sense
 	for at := d.tapeAt; len(left) > 0; {
 		best, least := 0, 0.0
 		for i := range left {
-			if t := d.lib.geometry.locate(at, ends[i][0]); i == 0 || t < least {
+			if t := d.lib.gen.Locate(at, ends[i][0]); i == 0 || t < least {
 				best, least = i, t
 			}
 		}
@@ -65,7 +66,7 @@ func (d *drive) generateOrder(c *scsi.Command, b scsi.GenerateOrder) *scsi.Sense
 }
 
 func (d *drive) receiveOrder(c *scsi.Command, b scsi.ReceiveOrder) *scsi.Sense {
-	if !d.lib.geometry.hasOrder() || b.Type != 0 {
+	if !d.lib.gen.hasOrder() || b.Type != 0 {
 		return badField
 	}
 	if b.Limits {
@@ -83,18 +84,18 @@ func (d *drive) receiveOrder(c *scsi.Command, b scsi.ReceiveOrder) *scsi.Sense {
 // wraps lists the wraps of the tape with the object at the end of each, by the geometry;
 // NoObject where nothing is recorded at the end.
 func (d *drive) wraps() ([]tape.WrapEnd, error) {
-	g := d.lib.geometry
+	g := d.lib.gen
 	var ws []tape.WrapEnd
-	for w := range g.wraps {
+	for w := range g.Wraps {
 		end := tape.WrapEnd{Wrap: w, End: scsi.NoObject}
 		for p := len(d.cart.parts) - 1; p >= 0; p-- {
-			if d.base(p) <= float64(w)*g.wrapBytes {
+			if float64(d.base(p)) <= float64(w)*g.WrapBytes {
 				end.Partition = tape.Partition(p)
 				break
 			}
 		}
 		part := d.cart.parts[end.Partition]
-		offset := float64(w+1)*g.wrapBytes - d.base(int(end.Partition))
+		offset := float64(w+1)*g.WrapBytes - float64(d.base(int(end.Partition)))
 		if float64(part.end) >= offset {
 			block, err := part.reaching(int64(offset))
 			if err != nil {
@@ -122,7 +123,7 @@ func (p *partition) reaching(offset int64) (int64, error) {
 }
 
 func (d *drive) readWraps(c *scsi.Command, b scsi.ReadWraps) *scsi.Sense {
-	if !d.lib.geometry.hasWraps() || int(b.Wrap) >= d.lib.geometry.wraps {
+	if !d.lib.gen.hasWraps() || int(b.Wrap) >= d.lib.gen.Wraps {
 		return badField
 	}
 	ws, err := d.wraps()

@@ -70,7 +70,7 @@ func (l *Library) openPlaces() error {
 func (l *Library) create() error {
 	l.places = places{placesFormat, map[uint16]placedVolume{}}
 	for i := range l.cfg.Cartridges {
-		barcode := tape.Barcode(fmt.Sprintf("A%05d%s", i+1, l.geometry.suffix))
+		barcode := tape.Barcode(fmt.Sprintf("A%05d%s", i+1, l.gen.Suffix))
 		if err := createCartridge(l.cartridgeDir(barcode), barcode, l.cfg.Cartridge, l.cfg.Capacity); err != nil {
 			return err
 		}

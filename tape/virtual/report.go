@@ -11,9 +11,9 @@ func (d *drive) reportDensity(c *scsi.Command, b scsi.ReportDensity) *scsi.Sense
 	if b.Types {
 		return badField
 	}
-	g := d.lib.geometry
-	x := scsi.Density{Primary: g.density, Secondary: g.density, Writable: true, Default: true, BitsPerMM: g.bitsPerMM, Width: 127, Tracks: g.tracks,
-		CapacityMB: uint32(g.capacity / 1e6), Organization: "LTO-CVE", Name: "U-" + d.lib.cfg.Cartridge[len("LTO-"):], Description: "Ultrium " + d.lib.cfg.Cartridge[len("LTO-"):]}
+	g := d.lib.gen
+	x := scsi.Density{Primary: g.Density, Secondary: g.Density, Writable: true, Default: true, BitsPerMM: g.bitsPerMM, Width: 127, Tracks: g.tracks,
+		CapacityMB: uint32(g.Capacity / 1e6), Organization: "LTO-CVE", Name: "U-" + d.lib.cfg.Cartridge[len("LTO-"):], Description: "Ultrium " + d.lib.cfg.Cartridge[len("LTO-"):]}
 	if b.Media {
 		if s := d.notReady(); s != nil {
 			return s
@@ -27,7 +27,7 @@ func (d *drive) reportDensity(c *scsi.Command, b scsi.ReportDensity) *scsi.Sense
 // reportSupported lists the commands that the drive knows, with the timeouts that LTO-9 drives
 // recommend.
 func (d *drive) reportSupported(c *scsi.Command, b scsi.ReportSupported) *scsi.Sense {
-	t, g := scsi.LTO9Timeouts, d.lib.geometry
+	t, g := scsi.LTO9Timeouts, d.lib.gen
 	var list []scsi.Supported
 	add := func(takes time.Duration, opcodes ...byte) {
 		for _, op := range opcodes {

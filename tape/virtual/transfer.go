@@ -5,19 +5,18 @@ import (
 	"hash/crc32"
 
 	"sliod/tape"
+	"sliod/tape/geometry"
 	"sliod/tape/scsi"
 )
 
 func (d *drive) part() *partition { return d.cart.parts[d.partition] }
 
-// base is where a partition begins on the tape: the first takes whole wraps, and two more keep
-// the partitions apart.
-func (d *drive) base(partition int) float64 {
+// base is where a partition begins on the tape.
+func (d *drive) base(partition int) geometry.Offset {
 	if partition == 0 {
 		return 0
 	}
-	g := d.lib.geometry
-	return (float64(int(float64(d.cart.mem.Partitions[0])/g.wrapBytes)) + 3) * g.wrapBytes
+	return d.lib.gen.SecondPartition(d.cart.mem.Partitions[0])
 }
 
 func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.Sense {
@@ -63,9 +62,9 @@ func (d *drive) read(ctx context.Context, c *scsi.Command, b scsi.Read6) *scsi.S
 	if e.kind == filemarkEntry {
 		return &scsi.Sense{Code: scsi.CodeFilemark, Filemark: true, Info: room, InfoValid: true}
 	}
-	seconds := d.lib.geometry.stream(d.tapeAt, int(e.length))
-	d.tapeAt = d.base(d.partition) + float64(e.end())
-	d.pace.read(ctx, seconds, d.lib.geometry.rate)
+	seconds := d.lib.gen.Stream(d.tapeAt, int(e.length))
+	d.tapeAt = d.base(d.partition) + geometry.Offset(e.end())
+	d.pace.read(ctx, seconds, d.lib.gen.Rate)
 	if d.lib.isBad(d.barcode, at).read {
 		return sense(scsi.MediumErrorKey, scsi.CodeReadError)
 	}
@@ -130,9 +129,9 @@ func (d *drive) write(ctx context.Context, c *scsi.Command, b scsi.Write6) *scsi
 	}
 	d.block++
 	d.count(func(u *use) { u.Written += int64(size) })
-	seconds := d.lib.geometry.stream(d.tapeAt, len(data))
-	d.tapeAt = d.base(d.partition) + float64(p.end)
-	d.pace.write(ctx, seconds, len(data), d.lib.geometry.rate)
+	seconds := d.lib.gen.Stream(d.tapeAt, len(data))
+	d.tapeAt = d.base(d.partition) + geometry.Offset(p.end)
+	d.pace.write(ctx, seconds, len(data), d.lib.gen.Rate)
 	return d.warning(int64(len(data)))
 }
 
