@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"server":      {"server/wire", "backend/vfs", "backend", "netaddr", "export", "cert"},
 	"server/ctl":  {"backend", "backend/vfs"},
 	// The archive as the bridge mounts it in the same process.
-	"server/local": {"server", "backend/vfs", "client9p", "client9p/bridge"},
+	"server/local": {"server", "backend/vfs", "export", "client9p", "client9p/bridge"},
 
 	"client9p":        {"server/wire"},
 	"client9p/bridge": {"client9p"}, // FUSE over 9P

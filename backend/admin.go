@@ -35,21 +35,25 @@ func (k JobKind) OnPaths() bool {
 
 // JobStatus is a job as `sliod queue --json` and ctl's job files show it.
 type JobStatus struct {
-	ID         uint64    `json:"id"`
-	Kind       JobKind   `json:"kind"`
-	Paths      []string  `json:"paths"`             // of a job on volumes: empty
-	Volumes    []string  `json:"volumes,omitempty"` // of a job on volumes: their barcodes
-	Step       string    `json:"step,omitempty"`    // what a job on volumes does just now
-	Notes      []string  `json:"notes,omitempty"`   // what a job on volumes has to tell
-	State      string    `json:"state"`             // "running", "done", "failed"
-	Files      int64     `json:"files"`             // found so far
-	FilesDone  int64     `json:"files_done"`
-	Bytes      int64     `json:"bytes"` // to move, found so far
-	BytesDone  int64     `json:"bytes_done"`
-	Failed     int64     `json:"failed"`           // files that could not be done
-	Errors     []string  `json:"errors,omitempty"` // the first few, each with its path
-	StartedAt  time.Time `json:"started_at"`
-	FinishedAt time.Time `json:"finished_at,omitzero"`
+	ID       uint64   `json:"id"`
+	Kind     JobKind  `json:"kind"`
+	Paths    []string `json:"paths"`              // of a job on volumes: empty
+	Volumes  []string `json:"volumes,omitempty"`  // of a job on volumes: their barcodes
+	Step     string   `json:"step,omitempty"`     // what a job on volumes does just now
+	Notes    []string `json:"notes,omitempty"`    // what a job on volumes has to tell
+	State    string   `json:"state"`              // "running", "done", "failed", "cancelled"
+	Priority Priority `json:"priority,omitempty"` // of a job on files
+	Listed   int64    `json:"listed,omitempty"`   // paths that the job was given, if paths has not all of them
+	// PinnedUntil is until when the job pins its files. None: it does not.
+	PinnedUntil time.Time `json:"pinned_until,omitzero"`
+	Files       int64     `json:"files"` // found so far
+	FilesDone   int64     `json:"files_done"`
+	Bytes       int64     `json:"bytes"` // to move, found so far
+	BytesDone   int64     `json:"bytes_done"`
+	Failed      int64     `json:"failed"`           // files that could not be done
+	Errors      []string  `json:"errors,omitempty"` // the first few, each with its path
+	StartedAt   time.Time `json:"started_at"`
+	FinishedAt  time.Time `json:"finished_at,omitzero"`
 }
 
 // Status is what `sliod status --json` prints.
@@ -153,6 +157,13 @@ type Admin interface {
 	// relative to its root; directories stand for all below them), or those of a job on
 	// volumes. A path or a volume that does not exist is an error, and then nothing is started.
 	StartJob(kind JobKind, args []string) (id uint64, err error)
+	// NewJob begins a job on files whose paths come in parts.
+	NewJob(kind JobKind, o JobOptions) (JobList, error)
+	// CancelJob ends a job on files before it is done. What it has done stays. ENOENT:
+	// there is no such job; EINVAL: it has ended, or is one on volumes.
+	CancelJob(id uint64) error
+	// ReleaseJob ends the pins of a job. EINVAL: it has none.
+	ReleaseJob(id uint64) error
 	Job(id uint64) (JobStatus, bool)
 	Jobs() []JobStatus
 }

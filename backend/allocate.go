@@ -16,6 +16,7 @@ var zeros [sliver.Size]byte
 // sure of space is to compare what the file would grow by with what is free now.
 func (f *file) Allocate(mode vfs.AllocateMode, off, n uint64, w *vfs.Waiter) (uint64, error) {
 	ino := f.ino
+	f.gate(w)
 	switch mode {
 	case 0, vfs.KeepSize, vfs.PunchHole | vfs.KeepSize, vfs.ZeroRange, vfs.ZeroRange | vfs.KeepSize:
 	default:

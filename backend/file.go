@@ -83,6 +83,7 @@ func (f *file) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	no, in := sliver.At(off)
 	k := sliver.Key{File: ino.id, No: no}
 	take := min(n, sliver.Size-in)
+	f.gate(w)
 	d, err := ino.readLocked(k, in, take, w)
 	if err != nil {
 		return vfs.Data{}, err
@@ -112,6 +113,9 @@ func notRegular(ino *inode) error {
 func (ino *inode) readLocked(k sliver.Key, in, n int, w *vfs.Waiter) (vfs.Data, error) {
 	b, err := ino.behindLocked(k)
 	if err != nil {
+		return vfs.Data{}, err
+	}
+	if err := ino.mayFaultLocked(k, b, w); err != nil {
 		return vfs.Data{}, err
 	}
 	return ino.fs.cache.Read(k, b, in, n, w)
@@ -175,6 +179,7 @@ func (f *file) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
 	if w != nil {
 		w.Owner = ino
 	}
+	f.gate(w)
 	put := ino.writeLocked
 	if f.append && w != nil {
 		put = ino.appendLocked
@@ -207,6 +212,11 @@ func (ino *inode) writeLocked(k sliver.Key, in int, p []byte, w *vfs.Waiter) (in
 	}
 	if err != nil {
 		return 0, err
+	}
+	if in > 0 || len(p) < b.Len {
+		if err := ino.mayFaultLocked(k, b, w); err != nil {
+			return 0, err
+		}
 	}
 	return ino.fs.cache.Write(k, b, in, p, w)
 }

@@ -31,6 +31,7 @@ type Options struct {
 
 	CacheBytes          int64   // size of the page cache, default 4 GiB
 	HighWater, LowWater float64 // eviction runs above the one, down to the other
+	CachePinned         float64 // share of the cache that pinned files may hold, default 0.5
 	// ArchiveIdle is how long a file must be quiet before it is archived without a
 	// command; negative: never. ArchiveDirty is the share of the cache that may be
 	// dirty before everything is archived at once.
@@ -72,6 +73,9 @@ func (o Options) withDefaults() Options {
 	if o.Import.DirMode == 0 {
 		o.Import.DirMode = 0o755
 	}
+	if o.Mover.ReadAhead == 0 {
+		o.Mover.ReadAhead = mover.DefaultReadAhead
+	}
 	if o.Mover.Log == nil {
 		o.Mover.Log = o.Log
 	}
@@ -98,7 +102,11 @@ type FS struct {
 	pending  pendingSet
 	files    atomic.Int64 // files and directories, without the root
 	jobs     jobTable
-	space    struct { // the library's, for statfs
+	// pinMu makes a change of a file's pins one step, in the catalog and the cache. It is
+	// taken after an inode's mu.
+	pinMu  sync.Mutex
+	pinned chan struct{} // a job with pins has begun
+	space  struct {      // the library's, for statfs
 		mu   sync.Mutex
 		at   time.Time
 		info TapeInfo
@@ -123,7 +131,7 @@ var (
 // workers. Everything that the last run confirmed is there, however it ended.
 func Open(o Options) (_ *FS, err error) {
 	o = o.withDefaults()
-	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1)}
+	fs := &FS{opts: o, log: o.Log, started: time.Now(), pressed: make(chan struct{}, 1), pinned: make(chan struct{}, 1)}
 	fs.itab.m = make(map[sliver.FileID]*inode)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, errors.Wrap(err, "state folder")
@@ -149,7 +157,7 @@ func Open(o Options) (_ *FS, err error) {
 		return nil, err
 	}
 	fs.cache, err = cache.Open(cache.Config{Dir: filepath.Join(o.Dir, "cache"), SizeBytes: o.CacheBytes,
-		HighWater: o.HighWater, LowWater: o.LowWater, MinVersion: minVersion, Log: o.Log})
+		HighWater: o.HighWater, LowWater: o.LowWater, Pinned: o.CachePinned, MinVersion: minVersion, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +169,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
 	fs.cache.SetEvents(events{fs})
 	fs.cache.OnSpaceFreed(fs.mover.SpaceFreed)
-	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.recoverOrphans, fs.recoverCache, fs.loadPending, fs.countFiles} {
+	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.recoverOrphans, fs.recoverCache, fs.loadPins, fs.loadJobs, fs.loadPending, fs.countFiles} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -174,11 +182,16 @@ func Open(o Options) (_ *FS, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	fs.cancel, fs.stopMover = cancel, stopMover
 	fs.jobs.ctx = ctx
-	fs.wg.Add(1)
+	fs.wg.Add(2)
 	go func() {
 		defer fs.wg.Done()
 		fs.syncer(ctx)
 	}()
+	go func() {
+		defer fs.wg.Done()
+		fs.keepPins(ctx)
+	}()
+	fs.resumeJobs()
 	return fs, nil
 }
 
@@ -187,8 +200,8 @@ func Open(o Options) (_ *FS, err error) {
 // stopped before. When ctx ends first, the library's work is cut short: that
 // costs nothing but a repair of the volumes at their next mount.
 func (fs *FS) Close(ctx context.Context) error {
+	fs.cancel() // before the waiters of jobs are woken: they have not failed
 	fs.cache.WakeAll(errors.WithMessage(linux.EIO, "the server is stopping"))
-	fs.cancel()
 	err := fs.syncAll()
 	stop := context.AfterFunc(ctx, fs.stopMover)
 	err = firstError(err, fs.mover.Close())

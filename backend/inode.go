@@ -86,9 +86,6 @@ func (fs *FS) get(id sliver.FileID) (*inode, error) {
 func (fs *FS) addLocked(rec catalog.Inode) *inode {
 	ino := &inode{fs: fs, id: rec.ID, refs: 1, rec: rec, durableSize: rec.Size}
 	fs.itab.m[rec.ID] = ino
-	if rec.Flags&catalog.FlagPinned != 0 {
-		fs.cache.SetPinned(rec.ID, true)
-	}
 	return ino
 }
 

@@ -19,7 +19,6 @@ import (
 func (fs *FS) recoverCache() error {
 	var (
 		cut    []cutSlot
-		pinned = map[sliver.FileID]bool{}
 		last   catalog.Inode
 		key    sliver.Key // of bmap
 		bmap   *catalog.Bmap
@@ -44,9 +43,6 @@ func (fs *FS) recoverCache() error {
 		}
 		if last.NLink == 0 {
 			return cache.Drop
-		}
-		if last.Flags&catalog.FlagPinned != 0 {
-			pinned[last.ID] = true
 		}
 		no, i := s.Key.No.Bmap()
 		if old, _ := key.No.Bmap(); bmap == nil || key.File != s.Key.File || old != no {
@@ -79,9 +75,6 @@ func (fs *FS) recoverCache() error {
 	for _, c := range cut {
 		// A truncate reached the catalog, but not the slot's record.
 		fs.cache.Truncate(c.key, c.len)
-	}
-	for id := range pinned {
-		fs.cache.SetPinned(id, true)
 	}
 	fs.log.WithField("slots", stats).Debug("cache recovered")
 	return fs.reportLost()

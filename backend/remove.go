@@ -146,6 +146,7 @@ func (fs *FS) reclaim(ino *inode) {
 		fs.pending.remove(ino.id)
 	}
 	fs.files.Add(-1)
+	fs.cache.Unpin(ino.id)
 	fs.cache.TruncateFile(ino.id, 0, nil)
 }
 
@@ -172,6 +173,7 @@ func (fs *FS) deleteRecords(id sliver.FileID) (onTape bool, err error) {
 			tx.DeleteXattrs(id),
 			tx.DeleteInode(id),
 			tx.DeleteOrphan(id),
+			deletePins(tx, id),
 			putPendingIf(tx, id, onTape),
 			addCounter(tx, counterFiles, -1),
 		)

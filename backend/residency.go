@@ -104,10 +104,7 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	switch name {
 	case ownXattr + "state", ownXattr + "volumes", ownXattr + "checksum":
 	case ownXattr + "pin":
-		if r.Flags&catalog.FlagPinned != 0 {
-			return []byte("1"), nil
-		}
-		return []byte("0"), nil
+		return ino.fs.pinnedXattr(ino.id)
 	default:
 		return nil, linux.ENODATA
 	}
@@ -153,9 +150,9 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 	case "pin":
 		switch string(value) {
 		case "1":
-			return ino.pinLocked(true)
+			return fs.pinFile(ino, byUser)
 		case "0", "":
-			return ino.pinLocked(false)
+			return fs.unpinFile(ino.id)
 		}
 		return linux.EINVAL
 	case "state", "volumes", "checksum":
@@ -163,25 +160,14 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 	default:
 		return linux.EINVAL
 	}
-	fs.startJobOn(kind, []sliver.FileID{ino.id}, nil)
-	return nil
-}
-
-// pinLocked keeps the file's slivers in the cache, or lets go of them. ino.mu
-// must be held.
-func (ino *inode) pinLocked(pin bool) error {
-	r := ino.attr()
-	if !isFile(&r) {
-		return nil
+	l, err := fs.newList(kind, JobOptions{}, false)
+	if err != nil {
+		return err
 	}
-	err := ino.changeLocked(func(r *catalog.Inode) {
-		r.Flags &^= catalog.FlagPinned
-		if pin {
-			r.Flags |= catalog.FlagPinned
-		}
-	})
-	if err == nil {
-		ino.fs.cache.SetPinned(ino.id, pin)
+	if err := l.addFile(ino); err != nil {
+		l.Drop()
+		return err
 	}
+	_, err = l.Start()
 	return err
 }

@@ -24,7 +24,7 @@ func (fs *FS) startVolumeJob(kind JobKind, v volumeJob, args []string) (uint64, 
 		return 0, err
 	}
 	s := JobStatus{Kind: kind, Volumes: volumes}
-	return fs.begin(s, func(ctx context.Context, j *job) { j.end(v.run(ctx, j, args)) }), nil
+	return fs.begin(s, func(ctx context.Context, j *job) { j.end(v.run(ctx, j, args)); close(j.finished) }), nil
 }
 
 // step says what the job does just now.

@@ -10,6 +10,9 @@ import (
 	"sliod/server/wire"
 )
 
+// MaxIO is how many bytes one request of the fid reads or writes at most.
+func (f *Fid) MaxIO() int { return f.ioSize(1 << 30) }
+
 // ioSize is how much of n bytes goes into one message.
 func (f *Fid) ioSize(n int) int {
 	n = min(n, f.c.maxIO())

@@ -30,6 +30,8 @@ type Export struct {
 	InsecureRoot bool
 	// Admin lets the users of certificates use the control tree.
 	Admin bool
+	// Recall is the rule for recalls by reading and writing.
+	Recall Recall
 }
 
 // Check says what contradicts itself in e, as one sentence that names the keys of the
@@ -59,6 +61,9 @@ func (e *Export) Check() (key, msg string) {
 		return "map", fmt.Sprintf("map of %s is \"ranges\", and there are no uids: write uids = [\"1000-1999:101000\"] or the like, and gids", name)
 	case e.Map != Ranges && len(e.UIDs)+len(e.GIDs) > 0:
 		return "map", fmt.Sprintf("map of %s is %q, and uids and gids are for map = \"ranges\"", name, e.Map)
+	}
+	if field, msg := e.Recall.Check(); msg != "" {
+		return map[string]string{"mode": "recall"}[field], fmt.Sprintf("%s: %s", name, msg)
 	}
 	if err := checkRanges(e.UIDs); err != nil {
 		return "uids", fmt.Sprintf("uids of %s: %v", name, err)

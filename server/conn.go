@@ -220,7 +220,7 @@ func (c *conn) queuedLocked(before int) {
 func (c *conn) errorLocked(tag uint16, err error) error {
 	e, known := errnoOf(err)
 	c.replyLocked(tag, &wire.MsgRlerror{Errno: uint32(e)})
-	if known {
+	if known && !refusedRecall(err) {
 		return nil
 	}
 	return err
@@ -228,6 +228,10 @@ func (c *conn) errorLocked(tag uint16, err error) error {
 
 // logOdd writes the one log line about an error that no tree should return.
 func (c *conn) logOdd(kind wire.Type, tag uint16, err error) {
+	if refusedRecall(err) {
+		c.srv.cfg.Recalls.Say(err)
+		return
+	}
 	if err != nil {
 		c.log.WithFields(logrus.Fields{fieldOp: kind.String(), fieldTag: tag}).
 			Errorf("request failed with an error that has no errno, EIO sent: %+v", err)

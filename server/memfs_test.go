@@ -282,13 +282,13 @@ func (n *memNode) Readlink(*vfs.Cred) (string, error) {
 	}
 	return n.f.target, nil
 }
-func (n *memNode) Open(_ *vfs.Cred, flags p9.OpenFlags) (vfs.File, error) {
+func (n *memNode) Open(c *vfs.Cred, flags p9.OpenFlags) (vfs.File, error) {
 	defer n.lock()()
 	if flags&oTrunc != 0 {
 		n.f.data = nil
 	}
 	n.f.fs.opens++
-	return &memOpen{f: n.f}, nil
+	return &memOpen{f: n.f, gate: c.Recalls}, nil
 }
 func (n *memNode) make(name string, mode p9.FileMode) (*memFile, error) {
 	if n.f.children == nil {
@@ -307,7 +307,7 @@ func (n *memNode) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.F
 	}
 	f.uid, f.gid = c.UID, gid
 	n.f.fs.opens++
-	return n.f.fs.node(f), &memOpen{f: f}, nil
+	return n.f.fs.node(f), &memOpen{f: f, gate: c.Recalls}, nil
 }
 func (n *memNode) Mkdir(_ *vfs.Cred, name string, mode p9.FileMode, _ uint32) (p9.QID, error) {
 	defer n.lock()()
@@ -431,6 +431,7 @@ func (n *memNode) SetXattr(_ *vfs.Cred, name string, value []byte, flags uint32)
 type memOpen struct {
 	f      *memFile
 	closed bool
+	gate   vfs.Gate // is asked before a request parks where none does
 }
 
 func (o *memOpen) lock() func() {
@@ -461,6 +462,9 @@ func (o *memOpen) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	case f.fail != nil:
 		return vfs.Data{}, f.fail
 	case f.absent:
+		if err := o.mayFault(len(f.data)); err != nil {
+			return vfs.Data{}, err
+		}
 		return vfs.Data{}, f.park(w, kindRead, 0)
 	case off >= uint64(len(f.data)+f.hole):
 		return vfs.Data{}, nil
@@ -472,6 +476,14 @@ func (o *memOpen) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	return vfs.Data{Bytes: p, Zeros: zeros, Pin: f.fs}, nil
 }
 
+// mayFault asks the gate, unless the fault is under way.
+func (o *memOpen) mayFault(bytes int) error {
+	if o.gate == nil || o.f.list.Len() > 0 {
+		return nil
+	}
+	return o.gate.Recall(o.f.qid.Path, int64(bytes))
+}
+
 func (o *memOpen) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
 	defer o.lock()()
 	f := o.f
@@ -481,6 +493,11 @@ func (o *memOpen) WriteAt(off uint64, p []byte, w *vfs.Waiter) (int, error) {
 		return 0, f.fail
 	case f.zero:
 		return 0, nil
+	}
+	if f.absent {
+		if err := o.mayFault(len(f.data)); err != nil {
+			return 0, err
+		}
 	}
 	if need := int(off) + len(p); need > len(f.data) {
 		f.data = append(f.data, make([]byte, need-len(f.data))...)

@@ -73,6 +73,11 @@ type Config struct {
 	// Exports are the subtrees that others than local peers may attach to, and local
 	// ones by name. export.CheckAll has passed them.
 	Exports []export.Export
+	// Recall is the rule for recalls of local peers who use no export. The zero value
+	// allows them.
+	Recall export.Recall
+	// Recalls keeps the rules of recalls. Nil: the server has its own keeper.
+	Recalls *Recalls
 	// Identify, if not nil, tells who is at the other end of a connection, instead of
 	// the function Identify.
 	Identify func(net.Conn) (Peer, error)
@@ -114,6 +119,9 @@ func New(cfg Config) (*Server, error) {
 	setDefault(&cfg.MaxConns, DefaultMaxConns)
 	if cfg.Identify == nil {
 		cfg.Identify = Identify
+	}
+	if cfg.Recalls == nil {
+		cfg.Recalls = NewRecalls(cfg.Log)
 	}
 	return &Server{
 		cfg: cfg, log: cfg.Log, uid: uint32(os.Geteuid()), users: NewUsers(), pins: pins{limit: int64(cfg.MaxPinned)},

@@ -107,6 +107,9 @@ func (c *conn) credFor(uid uint32, t *target) (*vfs.Cred, error) {
 		if err == nil && c.srv.cfg.Authorize != nil {
 			err = c.srv.cfg.Authorize(c.peer, cred.UID, t.tree)
 		}
+		if err == nil {
+			cred.Recalls = c.srv.cfg.Recalls.Gate(&t.export.Recall, t.export.Name, cred.UID)
+		}
 		return cred, err
 	}
 	if c.peer.Kind != export.Local {
@@ -129,7 +132,9 @@ func (c *conn) credFor(uid uint32, t *target) (*vfs.Cred, error) {
 			return nil, err
 		}
 	}
-	return c.srv.users.cred(c.peer, uid), nil
+	cred := c.srv.users.cred(c.peer, uid)
+	cred.Recalls = c.srv.cfg.Recalls.Gate(&c.srv.cfg.Recall, "", uid)
+	return cred, nil
 }
 
 // clunk serves Tclunk. The fid is gone whatever the answer is.

@@ -22,6 +22,8 @@ type Config struct {
 	// HighWater and LowWater are shares of the arena in use: above the first,
 	// eviction runs ahead of need until the second. 0 means 0.95 and 0.90.
 	HighWater, LowWater float64
+	// Pinned is the share of the arena that pinned files may hold. 0 means 0.5.
+	Pinned float64
 	// MinVersion is a version that others know: NextVersion goes on above it.
 	MinVersion sliver.Version
 	Log        *logrus.Entry
@@ -127,6 +129,7 @@ type Cache struct {
 	policy    policy               // the clean slivers, in order of eviction
 	draining  bool                 // between high and low water
 	high, low int64                // bytes
+	pins      pins
 	quar      []quarantined
 	quarSeq   uint64
 	stats     Stats
@@ -151,6 +154,9 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.LowWater == 0 {
 		cfg.LowWater = min(0.90, cfg.HighWater)
 	}
+	if cfg.Pinned == 0 {
+		cfg.Pinned = 0.5
+	}
 	if cfg.HighWater < 0 || cfg.HighWater > 1 || cfg.LowWater < 0 || cfg.LowWater > cfg.HighWater {
 		return nil, errors.Errorf("cache: high water %g and low water %g must be shares from 0 to 1, low not above high", cfg.HighWater, cfg.LowWater)
 	}
@@ -170,6 +176,7 @@ func Open(cfg Config) (*Cache, error) {
 		parked: make(map[*vfs.Waiter]*place), wanted: make(map[sliver.Key]int),
 		chunks: make([]chunk, n), cut: make(map[*chunk]struct{}),
 		high: int64(cfg.HighWater * float64(n*chunkSize)), low: int64(cfg.LowWater * float64(n*chunkSize)),
+		pins: pins{limit: int64(cfg.Pinned * float64(n*chunkSize))},
 	}
 	c.bufs.New = func() any { return new([sliver.Size]byte) }
 	if c.ev == nil {

@@ -57,16 +57,18 @@ type entry struct {
 	queue      *queue
 	prev, next *entry
 	freq       uint8
+	held       bool // by a pin, so not in a queue
 	grace      bool // delivered to waiters that have not read yet
 }
 
 // file is what the cache knows of one file.
 type file struct {
-	id      sliver.FileID
-	slivers map[sliver.No]*entry
-	syncMu  sync.Mutex // one SyncFile at a time; before wmu and mu
-	users   int        // SyncFile calls
-	pinned  bool       // by the user
+	id       sliver.FileID
+	slivers  map[sliver.No]*entry
+	syncMu   sync.Mutex // one SyncFile at a time; before wmu and mu
+	users    int        // SyncFile calls
+	pinned   bool       // by the user
+	reserved int64      // bytes that a pin may hold
 
 	bytes                  int64
 	dirty, clean, faulting int
@@ -114,6 +116,7 @@ func (c *Cache) move(e *entry, to sliver.State) {
 		c.broken("illegal move of sliver %v from %v to %v", e.key, e.state, to)
 	}
 	c.tally(e, -1)
+	c.unhold(e)
 	c.policy.remove(e)
 	e.state = to
 	c.tally(e, +1)
@@ -122,13 +125,6 @@ func (c *Cache) move(e *entry, to sliver.State) {
 		c.dirty[e.file.id] = struct{}{}
 	} else {
 		delete(c.dirty, e.file.id)
-	}
-}
-
-// enqueue gives a clean sliver to the eviction policy, unless the user pinned it.
-func (c *Cache) enqueue(e *entry) {
-	if e.state == sliver.Clean && !e.file.pinned && e.queue == nil {
-		c.policy.add(e)
 	}
 }
 

@@ -255,28 +255,3 @@ func (c *Cache) EvictFile(f sliver.FileID) (evicted, dirty int) {
 	c.run(&p)
 	return evicted, dirty
 }
-
-// SetPinned says whether f's slivers are kept from being evicted by the policy.
-// Evict and EvictFile do not ask. It does not survive a restart.
-func (c *Cache) SetPinned(f sliver.FileID, pinned bool) {
-	var p post
-	c.mu.Lock()
-	fl := c.files[f]
-	if fl == nil && pinned {
-		fl = c.fileFor(f)
-	}
-	if fl != nil {
-		fl.pinned = pinned
-		for _, e := range fl.slivers {
-			if pinned {
-				c.policy.remove(e)
-			} else {
-				c.enqueue(e)
-			}
-		}
-		c.forget(fl)
-		p.kick = true
-	}
-	c.mu.Unlock()
-	c.run(&p)
-}

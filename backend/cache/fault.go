@@ -62,6 +62,21 @@ func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int, 
 	return true, e.waiters.Len() + e.copying, e.best()
 }
 
+// ReadAhead says whether one of those who wait for fault seq would have what follows
+// read ahead.
+func (c *Cache) ReadAhead(k sliver.Key, seq uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.fault(k, seq); e != nil {
+		for w := e.waiters.Front(); w != nil; w = w.Next() {
+			if !w.NoAhead {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // best is the class of a fault.
 func (e *entry) best() vfs.Class {
 	for class, n := range e.waiting {

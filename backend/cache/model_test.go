@@ -393,7 +393,7 @@ func TestModel(t *testing.T) {
 			},
 			"evict":     func(rt *rapid.T) { c.Evict(key.Draw(rt, "k")) },
 			"evictfile": func(rt *rapid.T) { c.EvictFile(key.Draw(rt, "k").File) },
-			"pin":       func(rt *rapid.T) { c.SetPinned(key.Draw(rt, "k").File, rapid.Bool().Draw(rt, "on")) },
+			"pin":       func(rt *rapid.T) { pin(c, key.Draw(rt, "k").File, rapid.Bool().Draw(rt, "on")) },
 			"archive":   func(rt *rapid.T) { m.archive(key.Draw(rt, "k"), true) },
 			"begin":     func(rt *rapid.T) { m.archive(key.Draw(rt, "k"), false) },
 			"end":       func(rt *rapid.T) { m.endArchive(key.Draw(rt, "k"), rapid.Bool().Draw(rt, "ok")) },
@@ -431,7 +431,7 @@ func TestModel(t *testing.T) {
 			}
 			hold = nil
 			for _, f := range c.DirtyFiles() {
-				c.SetPinned(f, false)
+				c.Unpin(f)
 				for _, no := range c.DirtySlivers(f) {
 					k := sliver.Key{File: f, No: no}
 					m.endArchive(k, true)
@@ -439,7 +439,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 			for f := sliver.FileID(2); f < 5; f++ {
-				c.SetPinned(f, false)
+				c.Unpin(f)
 			}
 			mark, _ := c.Quarantine()
 			c.ReleaseQuarantine(mark)

@@ -15,7 +15,10 @@ const (
 	keyCookie  = 'c' // directory, cookie
 	keyDirent  = 'd' // directory, name
 	keyInode   = 'i' // file
+	keyHeld    = 'g' // holder, file
+	keyPin     = 'h' // file, holder
 	keyJob     = 'j' // job
+	keyItem    = 'k' // job, volume number, partition, block, file
 	keyCounter = 'n' // name
 	keyOrphan  = 'o' // file
 	keySeq     = 's' // name of a sequence

@@ -81,7 +81,7 @@ type Time struct {
 // Flags of an Inode.
 const (
 	FlagMetaDirty uint32 = 1 << iota // attributes are newer than on tape
-	FlagPinned                       // the user wants it in the cache
+	_                                // was never used in a release
 	FlagOrphan                       // no names are left; it was open when last seen
 	FlagImported                     // it came with a volume that others wrote, and is in no index of ours unless FlagOnTape
 	FlagOnTape                       // the index of a volume may have an entry of it

@@ -45,6 +45,8 @@ type Cache struct {
 	// HighWater and LowWater are shares of SizeBytes, from 0 to 1: eviction begins
 	// above HighWater and goes on until LowWater.
 	HighWater, LowWater float64
+	// Pinned is the share that pinned files may hold.
+	Pinned float64
 	// Sync is how often data is written back that no fsync asked for.
 	Sync time.Duration
 }
@@ -65,11 +67,13 @@ type Archive struct {
 	SHA256 string
 }
 
-// Recall is section [recall]: what comes from tape beside what was asked for.
+// Recall is section [recall]: what comes from tape, and who may make it.
 type Recall struct {
 	// Ahead is the number of slivers that are fetched after the one that a reader
 	// waits for. 0: none.
 	Ahead int
+	// Clients is the rule for those who use no export: local peers, and the mount of serve.
+	Clients export.Recall
 }
 
 // Index is section [index]: how often a volume gets a new LTFS index.

@@ -40,7 +40,7 @@ func TestExampleIsTheDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := Default(); c.Cache != d.Cache || c.Archive != d.Archive || !reflect.DeepEqual(c.Library, d.Library) || c.Log != d.Log ||
-		c.Index != d.Index || c.Mount != d.Mount || c.Drives != d.Drives || c.Recall != d.Recall || c.Import != d.Import || c.Server.MsizeBytes != d.Server.MsizeBytes {
+		c.Index != d.Index || c.Mount != d.Mount || c.Drives != d.Drives || !reflect.DeepEqual(c.Recall, d.Recall) || c.Import != d.Import || c.Server.MsizeBytes != d.Server.MsizeBytes {
 		t.Errorf("the example gives\n%+v, the defaults are\n%+v", c, d)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"sliod/export"
 )
@@ -69,6 +70,12 @@ var exportKeys = []Key{
 		func(e *export.Export) value { return &boolean{&e.InsecureRoot} }),
 	exportKey("admin", "false", "true or false", "Lets the users whose certificates the export lists administer the whole server: the control tree, by the commands with `--server tls:HOST:PORT`.",
 		func(e *export.Export) value { return &boolean{&e.Admin} }),
+	exportRecallKey("recall", "allow", "word", recallMeaning, func(r *export.Recall) value { return recallMode(r) }),
+	exportRecallKey("recall_files", "0", "files", recallFiles, func(r *export.Recall) value { return &count{&r.Files, 0, 1e9} }),
+	exportRecallKey("recall_bytes", "0B", "size", recallBytes, func(r *export.Recall) value { return &size{&r.Bytes, 16 * mib, 1024 * tib, true} }),
+	exportRecallKey("recall_per", "1h", "time", recallPer, func(r *export.Recall) value { return &duration{&r.Per, time.Second, 31 * 24 * time.Hour} }),
+	exportRecallKey("recall_users", "", "users", recallUsers, func(r *export.Recall) value { return recallExceptions(r) }),
+	exportRecallKey("recall_error", "EAGAIN", "word", recallError, func(r *export.Recall) value { return &choice{&r.Error, export.RecallErrors} }),
 }
 
 func exportKey(field, def, unit, meaning string, v func(*export.Export) value) Key {

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"sliod/export"
 )
@@ -61,7 +62,8 @@ attach = "/"
 	if c.TLS != (TLS{"/etc/sliod/server.crt", "/keys/server.key", "/etc/sliod/ca.crt"}) {
 		t.Errorf("%+v", c.TLS)
 	}
-	base := export.Export{Path: "/", Map: export.Auto, AnonUID: 65534, AnonGID: 65534}
+	base := export.Export{Path: "/", Map: export.Auto, AnonUID: 65534, AnonGID: 65534,
+		Recall: export.Recall{Mode: export.RecallAllow, Per: time.Hour, Error: "EAGAIN"}}
 	var names []string
 	for _, e := range c.Exports {
 		names = append(names, e.Name+"="+e.Attach+"="+e.Path)

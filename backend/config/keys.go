@@ -105,6 +105,11 @@ var keys = []Key{
 		value:   func(c *Config) value { return &share{&c.Cache.LowWater, 0, 0.99} },
 	},
 	{
+		Section: "cache", Field: "pinned", Default: "0.5", Unit: "share of the cache",
+		Meaning: "Pinned files may hold this share of the cache. Pinning more is an error (ENOSPC), so that pins never keep others from getting a slot.",
+		value:   func(c *Config) value { return &share{&c.Cache.Pinned, 0.01, 0.9} },
+	},
+	{
 		Section: "cache", Field: "sync", Default: "5s", Unit: "time",
 		Meaning: "How often data is written to disk that no program has asked to be synced. A crash of the machine loses at most this much of such data.",
 		value:   func(c *Config) value { return &duration{&c.Cache.Sync, 100 * time.Millisecond, time.Hour} },
@@ -141,6 +146,13 @@ var keys = []Key{
 		Meaning: "How many slivers after the one that somebody waits for are brought from tape in the same pass. 0 turns this off.",
 		value:   func(c *Config) value { return &count{&c.Recall.Ahead, 0, 4096} },
 	},
+	recallKey("clients", "allow", "word", recallMeaning+" This is for those who use no export: local peers, and the mount of `sliod serve --mount`; an `[export.NAME]` has its own rule.",
+		func(r *export.Recall) value { return recallMode(r) }),
+	recallKey("files", "0", "files", recallFiles, func(r *export.Recall) value { return &count{&r.Files, 0, 1e9} }),
+	recallKey("bytes", "0B", "size", recallBytes, func(r *export.Recall) value { return &size{&r.Bytes, 16 * mib, 1024 * tib, true} }),
+	recallKey("per", "1h", "time", recallPer, func(r *export.Recall) value { return &duration{&r.Per, time.Second, 31 * 24 * time.Hour} }),
+	recallKey("users", "", "users", recallUsers, func(r *export.Recall) value { return recallExceptions(r) }),
+	recallKey("error", "EAGAIN", "word", recallError, func(r *export.Recall) value { return &choice{&r.Error, export.RecallErrors} }),
 	{
 		Section: "index", Field: "bytes", Default: "64GiB", Unit: "size",
 		Meaning: "A volume gets a new LTFS index after this many bytes were written to it. An index is written as well when the volume is unmounted. " +
@@ -300,7 +312,7 @@ var sections = []struct{ name, about string }{
 	{"server", "where the server listens"},
 	{"cache", "the page cache"},
 	{"archive", "when dirty slivers go to tape"},
-	{"recall", "what comes from tape beside what was asked for"},
+	{"recall", "what comes from tape, and who may make it"},
 	{"index", "how often a volume gets a new LTFS index"},
 	{"mount", "volumes in drives"},
 	{"drives", "how reading and writing share the drives"},
@@ -325,6 +337,9 @@ func (c *Config) check() (key, msg string) {
 	}
 	if t := c.TLS; (t.Cert == "") != (t.Key == "") || (t.Cert == "") != (t.ClientCA == "") {
 		return "tls.cert", "tls.cert, tls.key and tls.client_ca belong together: set all of them, or none"
+	}
+	if _, msg := c.Recall.Clients.Check(); msg != "" {
+		return "recall.clients", "recall.clients: " + msg
 	}
 	if e, key, msg := export.CheckAll(c.Exports); e != nil {
 		return "export." + e.Name + "." + key, msg

@@ -23,7 +23,7 @@ type Config struct {
 	SHA256 bool
 
 	// ReadAhead is the number of slivers after a recalled one for which
-	// Files.Next is asked; negative: none. Default 8.
+	// Files.Next is asked; negative: none. Default DefaultReadAhead.
 	ReadAhead int
 
 	// IndexBytes and IndexInterval: a volume gets a new index after this many
@@ -62,6 +62,9 @@ type Config struct {
 	Schedule schedule.Policy
 }
 
+// DefaultReadAhead is the default of Config.ReadAhead.
+const DefaultReadAhead = 8
+
 func (c Config) withDefaults(drives int) Config {
 	if c.Log == nil {
 		quiet := logrus.New()
@@ -70,7 +73,7 @@ func (c Config) withDefaults(drives int) Config {
 	}
 	setDefault(&c.BatchBytes, 1<<30)
 	setDefault(&c.BatchTime, 30*time.Second)
-	setDefault(&c.ReadAhead, 8)
+	setDefault(&c.ReadAhead, DefaultReadAhead)
 	setDefault(&c.IndexBytes, 64<<30)
 	setDefault(&c.IndexInterval, 10*time.Minute)
 	setDefault(&c.IndexIdle, 2*time.Second)

@@ -33,6 +33,8 @@ var ErrWouldWait = stderrors.New("would have to wait")
 type Cred struct {
 	UID, GID uint32
 	Groups   []uint32 // supplementary groups
+	// Recalls, if not nil, is asked before a request of the user begins a fault.
+	Recalls Gate
 }
 
 // InGroup says whether the user belongs to gid.
@@ -75,6 +77,10 @@ type Waiter struct {
 	Owner any
 	// Class is how urgent the request is. It is set before the call that may park it.
 	Class Class
+	// Gate is that of the user, put there by the tree.
+	Gate Gate
+	// NoAhead: nothing is to be read ahead for this request.
+	NoAhead bool
 
 	list       *WaitList
 	prev, next *Waiter

@@ -44,7 +44,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 	}
 	fs, err := backend.Open(backend.Options{
 		Dir: stateDir, Log: log, Library: lib,
-		CacheBytes: cfg.Cache.SizeBytes, HighWater: cfg.Cache.HighWater, LowWater: cfg.Cache.LowWater,
+		CacheBytes: cfg.Cache.SizeBytes, HighWater: cfg.Cache.HighWater, LowWater: cfg.Cache.LowWater, CachePinned: cfg.Cache.Pinned,
 		ArchiveIdle: atLeastOne(cfg.Archive.Idle), ArchiveDirty: cfg.Archive.Dirty, SyncInterval: cfg.Cache.Sync,
 		Mover: mover.Config{
 			Log: log, BatchBytes: cfg.Archive.BatchBytes, BatchTime: cfg.Archive.BatchTime,

@@ -137,7 +137,7 @@ func TestEndToEnd(t *testing.T) {
 	expect(`A00001L9 +append +drive VD\d+ +1\.0 `, "volumes")
 	expect(`A00016L9 +scratch +slot 16 +1\.0 `, "volumes")
 	expect(`library .* of 16\.0 GiB used`, "status")
-	expect(`(?s)recall +done +1/1 .*unpin +done`, "queue") // jobs that have ended
+	expect(`(?s)recall +done +normal +1/1 .*unpin +done`, "queue") // jobs that have ended
 	expect(`(?m)^migrated|^premigrated`, "--state", dir, "ls", "dir/file")
 	stop()
 

@@ -74,6 +74,66 @@ func (a *fakeAdmin) StartJob(kind backend.JobKind, paths []string) (uint64, erro
 	return id, nil
 }
 
+// fakeList is a list of paths of which those of StartJob are known.
+type fakeList struct {
+	a      *fakeAdmin
+	kind   backend.JobKind
+	o      backend.JobOptions
+	paths  []string
+	last   []string
+	failed []string
+}
+
+func (a *fakeAdmin) NewJob(kind backend.JobKind, o backend.JobOptions) (backend.JobList, error) {
+	return &fakeList{a: a, kind: kind, o: o}, nil
+}
+
+func (l *fakeList) Add(paths []string) (unknown []backend.UnknownPath, err error) {
+	for i, p := range paths {
+		if strings.Trim(p, "/") != "a" {
+			unknown = append(unknown, backend.UnknownPath{Index: i, Err: linux.ENOENT})
+		}
+	}
+	l.last = paths
+	l.paths = append(l.paths, paths...)
+	return unknown, nil
+}
+
+func (l *fakeList) Skip(unknown []backend.UnknownPath) {
+	for _, u := range unknown {
+		l.failed = append(l.failed, fmt.Sprintf("path %d (%s): no such file", len(l.paths)-len(l.last)+u.Index+1, l.last[u.Index]))
+	}
+}
+
+func (l *fakeList) Start() (uint64, error) {
+	id, err := l.a.StartJob(l.kind, []string{"/a"})
+	l.a.mu.Lock()
+	defer l.a.mu.Unlock()
+	if err == nil {
+		j := &l.a.jobs[id-1]
+		j.Priority, j.Listed, j.Failed, j.Errors = l.o.Priority, int64(len(l.paths)), int64(len(l.failed)), l.failed[:min(10, len(l.failed))]
+		if l.o.Pin > 0 {
+			j.PinnedUntil = began.Add(l.o.Pin)
+		}
+	}
+	return id, err
+}
+
+func (l *fakeList) Drop() {}
+
+func (a *fakeAdmin) CancelJob(id uint64) error  { return a.about("cancelled", id) }
+func (a *fakeAdmin) ReleaseJob(id uint64) error { return a.about("released", id) }
+
+func (a *fakeAdmin) about(state string, id uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id == 0 || id > uint64(len(a.jobs)) {
+		return errors.WithMessagef(linux.ENOENT, "there is no job %d", id)
+	}
+	a.jobs[id-1].State = state
+	return nil
+}
+
 func (a *fakeAdmin) Job(id uint64) (backend.JobStatus, bool) {
 	if a.looked != nil {
 		a.looked()
@@ -188,7 +248,7 @@ func startServer(t *testing.T, a *fakeAdmin) (stateDir string, s *serving) {
 		t.Fatal(err)
 	}
 	f := newFake(a)
-	s, err = startServing(f, f, config.Default(), []net.Listener{l}, quiet())
+	s, err = startServing(f, f, config.Default(), []net.Listener{l}, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -33,40 +34,97 @@ func (a *app) newJobs() []*cobra.Command {
 		{backend.JobPin, "Keep files in the cache", false},
 		{backend.JobUnpin, "Let the cache evict files again", false},
 	} {
-		wait := !j.waits
+		f := jobFlags{wait: !j.waits}
 		c := &cobra.Command{
-			Use: string(j.kind) + " PATH...", Short: j.short, Args: cobra.MinimumNArgs(1),
-			Long: j.short + ".\n\nPATH is a path in the archive; a directory stands for all below it.",
-			RunE: func(c *cobra.Command, paths []string) error { return a.job(c.Context(), j.kind, paths, wait) },
+			Use: string(j.kind) + " PATH...", Short: j.short,
+			Args: func(_ *cobra.Command, paths []string) error {
+				if f.from == "" && len(paths) == 0 {
+					return fmt.Errorf("requires at least 1 arg(s), only received 0")
+				}
+				return nil
+			},
+			Long: j.short + ".\n\n" + `PATH is a path in the archive; a directory stands for all below it. With --from the paths
+are those of a file, or of the input, one a line, any number of them; such a job goes on
+without the paths that are not there, and the command says which and exits with 1.
+A job goes on when the server is started again. "sliod queue" shows it, "sliod cancel" ends it.`,
+			RunE: func(c *cobra.Command, paths []string) error { return a.job(c.Context(), j.kind, paths, f) },
 		}
 		if j.waits {
-			c.Flags().BoolVar(&wait, "wait", false, "wait until the job is done, and show its progress")
+			c.Flags().BoolVar(&f.wait, "wait", false, "wait until the job is done, and show its progress")
+		}
+		c.Flags().StringVar(&f.from, "from", "", "take the paths from `FILE`; - is the input")
+		c.Flags().BoolVarP(&f.nul, "null", "0", false, "the paths of --from end with NUL bytes, not with lines")
+		switch j.kind {
+		case backend.JobRecall:
+			c.Flags().StringVar(&f.priority, "priority", "", "`PRIORITY` of the job: high (as if a client waited), normal, or low (when nobody else wants a drive)")
+			c.Flags().StringVar(&f.pin, "pin", "", "pin what is recalled for a `TIME` (90m, 24h, 30d) from now, or until \"sliod release\"")
+		case backend.JobPin:
+			c.Flags().StringVar(&f.pin, "for", "", "pin for a `TIME` (90m, 24h, 30d), or until \"sliod release\"; without it, until \"sliod unpin\"")
 		}
 		list = append(list, c)
 	}
 	return list
 }
 
-// job starts a job and, with wait, sees it through.
-func (a *app) job(ctx context.Context, kind backend.JobKind, paths []string, wait bool) error {
+// job starts a job and, with f.wait, sees it through.
+func (a *app) job(ctx context.Context, kind backend.JobKind, paths []string, f jobFlags) error {
+	if len(paths) == 1 && paths[0] == "-" && f.from == "" {
+		paths, f.from = nil, "-"
+	}
+	head, err := f.head(kind)
+	switch {
+	case err != nil:
+		return err
+	case f.from != "" && len(paths) > 0:
+		return &usageError{fmt.Sprintf("%s: paths come from --from or from the command line, not from both", kind)}
+	case f.from == "" && f.nul:
+		return &usageError{"-0 is for --from"}
+	}
+	var in io.ReadCloser
+	if f.from != "" {
+		if in, err = a.paths(&f); err != nil {
+			return err
+		}
+		defer func() { _ = in.Close() }() // it was read
+	}
 	c, root, err := a.attach(ctx, server.CtlTree)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }() // nothing is lost with it
-	id, err := startJob(ctx, root, kind, paths)
+	var id uint64
+	what := pathList(paths)
+	if in != nil {
+		what = "a list"
+		id, err = sendList(ctx, root, kind, head, in, f.nul)
+	} else {
+		id, err = startJob(ctx, root, kind, head, paths)
+	}
 	if err != nil {
 		return err
 	}
-	if !wait {
-		_, err := fmt.Fprintf(a.out, "job %d begins: %s of %s; \"sliod queue\" shows how far it is\n", id, kind, pathList(paths))
+	if f.wait {
+		return a.waitJob(ctx, root, id)
+	}
+	if _, err := fmt.Fprintf(a.out, "job %d begins: %s of %s; \"sliod queue\" shows how far it is\n", id, kind, what); err != nil || in == nil {
 		return err
 	}
-	return a.waitJob(ctx, root, id)
+	var j backend.JobStatus
+	if _, err := readReport(ctx, root, &j, "jobs", strconv.FormatUint(id, 10)); err != nil || j.Failed == 0 {
+		return err
+	}
+	return a.unknownPaths(&j)
 }
 
-// startJob writes a command to jobs/new and returns the number of the job.
-func startJob(ctx context.Context, root *client9p.Fid, kind backend.JobKind, paths []string) (uint64, error) {
+// unknownPaths tells which paths of a list lead nowhere. The job goes on.
+func (a *app) unknownPaths(j *backend.JobStatus) error {
+	a.tellErrors(j)
+	return fmt.Errorf("%s: %d of %d paths could not be done so far; the job goes on with the others", j.Kind, j.Failed, max(j.Listed, int64(len(j.Paths))))
+}
+
+// startJob writes a command to jobs/new and returns the number of the job. head is the word
+// of its kind, with options.
+func startJob(ctx context.Context, root *client9p.Fid, kind backend.JobKind, head string, paths []string) (uint64, error) {
 	f, err := root.Walk(ctx, "jobs", "new")
 	if err != nil {
 		return 0, fmt.Errorf("jobs/new: %w", err)
@@ -87,30 +145,15 @@ func startJob(ctx context.Context, root *client9p.Fid, kind backend.JobKind, pat
 			return 0, &usageError{fmt.Sprintf("%s: %q is no argument for it", kind, p)}
 		}
 	}
-	command := []byte(strings.Join(append([]string{string(kind)}, paths...), "\x00") + "\x00")
+	command := []byte(strings.Join(append([]string{head}, paths...), "\x00") + "\x00")
 	n, err := f.Write(ctx, command, 0)
 	if err != nil {
-		var refused *client9p.Error
-		if stderrors.As(err, &refused) {
-			// The text says more than the error number.
-			if text, rerr := f.ReadAll(ctx, maxReport); rerr == nil && len(text) > 0 {
-				return 0, stderrors.New(strings.TrimPrefix(strings.TrimSpace(string(text)), "error: "))
-			}
-		}
-		return 0, fmt.Errorf("%s: %w", kind, err)
+		return 0, whyRefused(ctx, f, kind, err)
 	}
 	if n < len(command) {
-		return 0, fmt.Errorf("%s: %d paths are too many for one command; name a directory, or fewer paths at a time", kind, len(paths))
+		return 0, fmt.Errorf("%s: %d paths are too many for one command; name a directory, or give them with --from", kind, len(paths))
 	}
-	text, err := f.ReadAll(ctx, maxReport)
-	if err != nil {
-		return 0, fmt.Errorf("%s has begun, but its job number cannot be read: %w", kind, err)
-	}
-	id, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s has begun, but the server tells no job number: %q", kind, text)
-	}
-	return id, nil
+	return jobNumber(ctx, f, kind)
 }
 
 // mayNot says who may start jobs.
@@ -188,11 +231,19 @@ func (a *app) ended(j *backend.JobStatus) error {
 		_, err := fmt.Fprintln(a.out, line)
 		return err
 	}
+	if j.State == "cancelled" {
+		return fmt.Errorf("%s; then the job was cancelled", line)
+	}
+	a.tellErrors(j)
+	return fmt.Errorf("%s, %d failed", line, j.Failed)
+}
+
+// tellErrors prints the errors of single files.
+func (a *app) tellErrors(j *backend.JobStatus) {
 	for _, e := range j.Errors {
-		_, _ = fmt.Fprintln(a.err, "sliod:", e)
+		_, _ = fmt.Fprintln(a.err, "sliod:", printable(e))
 	}
 	if more := j.Failed - int64(len(j.Errors)); more > 0 && len(j.Errors) > 0 {
 		_, _ = fmt.Fprintf(a.err, "sliod: and %s more\n", plural(more, "file"))
 	}
-	return fmt.Errorf("%s, %d failed", line, j.Failed)
 }

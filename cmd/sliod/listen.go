@@ -78,11 +78,11 @@ type serving struct {
 
 // startServing serves the data tree and its control tree on the listeners. The
 // listener that fails sends its error to failed.
-func startServing(data vfs.FS, admin backend.Admin, cfg *config.Config, listeners []net.Listener, log *logrus.Entry) (*serving, error) {
+func startServing(data vfs.FS, admin backend.Admin, cfg *config.Config, listeners []net.Listener, recalls *server.Recalls, log *logrus.Entry) (*serving, error) {
 	srv, err := server.New(server.Config{
 		Log: log, MaxMsize: uint32(cfg.Server.MsizeBytes), MaxPinned: int(cfg.Cache.SizeBytes / sliver.Size / pinnedShare),
-		Exports: cfg.Exports,
-		Trees:   map[string]vfs.FS{"": data, server.CtlTree: ctl.New(admin, ctl.Options{Log: log})},
+		Exports: cfg.Exports, Recall: cfg.Recall.Clients, Recalls: recalls,
+		Trees: map[string]vfs.FS{"": data, server.CtlTree: ctl.New(admin, ctl.Options{Log: log})},
 	})
 	if err != nil {
 		return nil, err

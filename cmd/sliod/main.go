@@ -26,7 +26,7 @@ const (
 )
 
 func main() {
-	a := &app{out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, linesEvery: 10 * time.Second, open: openArchive, discover: sg.Discover, self: os.Args[0]}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, signals: make(chan os.Signal, 2), pollEvery: 200 * time.Millisecond, watchEvery: 2 * time.Second, linesEvery: 10 * time.Second, open: openArchive, discover: sg.Discover, self: os.Args[0]}
 	a.term = term.IsTerminal(int(os.Stderr.Fd()))
 	a.outTerm = term.IsTerminal(int(os.Stdout.Fd()))
 	a.inTerm = term.IsTerminal(int(os.Stdin.Fd()))
@@ -37,6 +37,7 @@ func main() {
 // app is one run of the program: what it shares with the world around it, and
 // the flags of all commands.
 type app struct {
+	in            io.Reader
 	out, err      io.Writer
 	term, outTerm bool           // err and out are terminals
 	inTerm        bool           // and the input is

@@ -182,10 +182,10 @@ func printQueue(out io.Writer, q *backend.Queue, now time.Time) {
 	}
 	if len(q.Jobs) > 0 {
 		_, _ = fmt.Fprintln(out)
-		t := newTable(out, "JOB", "KIND", "STATE", "FILES", "GiB", "FAILED", "BEGAN", "PATHS")
+		t := newTable(out, "JOB", "KIND", "STATE", "PRIORITY", "FILES", "GiB", "FAILED", "BEGAN", "PATHS")
 		for _, j := range q.Jobs {
-			t.line(fmt.Sprint(j.ID), string(j.Kind), j.State, fmt.Sprintf("%d/%d", j.FilesDone, j.Files), gib(j.BytesDone)+"/"+gib(j.Bytes),
-				fmt.Sprint(j.Failed), age(j.StartedAt, now), pathList(slices.Concat(j.Volumes, j.Paths)))
+			t.line(fmt.Sprint(j.ID), string(j.Kind), j.State, dash(string(j.Priority)), fmt.Sprintf("%d/%d", j.FilesDone, j.Files), gib(j.BytesDone)+"/"+gib(j.Bytes),
+				fmt.Sprint(j.Failed), age(j.StartedAt, now), jobWhat(&j))
 		}
 		t.flush()
 	}
@@ -199,13 +199,27 @@ func printQueue(out io.Writer, q *backend.Queue, now time.Time) {
 	}
 }
 
+// jobWhat says what a job works on, and until when it pins it.
+func jobWhat(j *backend.JobStatus) string {
+	what := pathList(slices.Concat(j.Volumes, j.Paths))
+	if more := j.Listed - int64(min(len(j.Paths), pathsShown)); j.Listed > 0 && more > 0 {
+		what = pathList(j.Paths[:min(len(j.Paths), pathsShown)]) + fmt.Sprintf(" and %d more", more)
+	}
+	if !j.PinnedUntil.IsZero() {
+		what += ", pinned until " + j.PinnedUntil.Local().Format("2006-01-02 15:04")
+	}
+	return what
+}
+
+// pathsShown is how many paths of a job are shown.
+const pathsShown = 3
+
 // pathList writes the paths of a job so that they fit in a line.
 func pathList(paths []string) string {
-	const most = 3
 	var b strings.Builder
 	for i, p := range paths {
-		if i == most {
-			fmt.Fprintf(&b, " and %d more", len(paths)-most)
+		if i == pathsShown {
+			fmt.Fprintf(&b, " and %d more", len(paths)-pathsShown)
 			break
 		}
 		if i > 0 {

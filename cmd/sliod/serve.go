@@ -18,6 +18,7 @@ import (
 
 	"sliod/backend/config"
 	"sliod/backend/vfs"
+	"sliod/export"
 	"sliod/netaddr"
 	"sliod/server"
 	"sliod/server/local"
@@ -131,13 +132,14 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		undo = append(undo, serveHTTP(web, archive, log))
 		names = append(names, "http://"+web.Addr().String())
 	}
-	s, err := startServing(archive, archive, cfg, listeners, log)
+	recalls := server.NewRecalls(log)
+	s, err := startServing(archive, archive, cfg, listeners, recalls, log)
 	if err != nil {
 		return err
 	}
 	undo = append(undo, s.stop)
 	if o.mount != "" {
-		unmount, err := a.mountHere(ctx, archive, dir, o.mount, log)
+		unmount, err := a.mountHere(ctx, archive, dir, o.mount, recalls, &cfg.Recall.Clients, log)
 		if err != nil {
 			return err
 		}
@@ -155,7 +157,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 }
 
 // mountHere mounts the archive without a socket between.
-func (a *app) mountHere(ctx context.Context, fs vfs.FS, state, dir string, log *logrus.Entry) (unmount func() error, err error) {
+func (a *app) mountHere(ctx context.Context, fs vfs.FS, state, dir string, recalls *server.Recalls, rule *export.Recall, log *logrus.Entry) (unmount func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil && !stderrors.Is(err, syscall.ENOTCONN) && !stderrors.Is(err, os.ErrExist) {
 		return nil, errors.Wrap(err, "--mount")
 	}
@@ -166,7 +168,9 @@ func (a *app) mountHere(ctx context.Context, fs vfs.FS, state, dir string, log *
 	if err != nil {
 		return nil, err
 	}
-	m, err := newFuseMount(ctx, local.New(fs), dir, state, o, log)
+	tree := local.New(fs)
+	tree.Limit(recalls, rule)
+	m, err := newFuseMount(ctx, tree, dir, state, o, log)
 	if err != nil {
 		return nil, err
 	}

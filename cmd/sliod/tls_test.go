@@ -74,7 +74,7 @@ func newLab(t *testing.T, exports string) *tlsLab {
 	}
 	l.addr = addr
 	f := newFake(&fakeAdmin{})
-	if l.s, err = startServing(f, f, cfg, []net.Listener{ln}, log); err != nil {
+	if l.s, err = startServing(f, f, cfg, []net.Listener{ln}, nil, log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -190,7 +190,7 @@ func TestTLSToPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFake(&fakeAdmin{})
-	s, err := startServing(f, f, config.Default(), []net.Listener{plain}, quiet())
+	s, err := startServing(f, f, config.Default(), []net.Listener{plain}, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func (a *app) volumeJob(ctx context.Context, kind backend.JobKind, args []string
 		return err
 	}
 	defer func() { _ = c.Close() }() // nothing is lost with it
-	id, err := startJob(ctx, root, kind, args)
+	id, err := startJob(ctx, root, kind, string(kind), args)
 	if err != nil {
 		return err
 	}

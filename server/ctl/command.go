@@ -34,8 +34,15 @@ var words = []word{
 	{kind: backend.JobVolumesImport, what: "volume"}, {kind: backend.JobVolumesExport, min: 1, what: "volume"},
 	{kind: backend.JobVolumesSet, min: 2, max: 2, what: "volume"},
 	{kind: backend.JobDrivesReset, min: 1, what: "drive"},
+	{kind: wordCancel, min: 1, what: "job"}, {kind: wordRelease, min: 1, what: "job"},
 	{kind: backend.JobImport, min: 1, what: "volume"}, {kind: backend.JobVerifyFormat, min: 1, max: 2, what: "volume"},
 }
+
+// Words that are about jobs and begin none.
+const (
+	wordCancel  backend.JobKind = "cancel"  // end jobs before they are done
+	wordRelease backend.JobKind = "release" // end the pins of jobs
+)
 
 // badCommand is a command that makes no sense: EINVAL to the client.
 type badCommand struct{ msg string }
@@ -47,9 +54,10 @@ func badf(format string, args ...any) error { return &badCommand{fmt.Sprintf(for
 
 // parseCommand reads one write to /jobs/new, and returns its word and arguments; the
 // package comment has the forms.
-func parseCommand(p []byte) (backend.JobKind, []string, error) {
+func parseCommand(p []byte) (backend.JobKind, backend.JobOptions, []string, error) {
+	var o backend.JobOptions
 	if len(p) > MaxCommand {
-		return "", nil, badf("a command has at most %d bytes, this one has %d; name a directory instead of the files in it", MaxCommand, len(p))
+		return "", o, nil, badf("a command has at most %d bytes, this one has %d; name a directory instead of the files in it, or write a list to jobs/list", MaxCommand, len(p))
 	}
 	var parts [][]byte
 	switch line := bytes.TrimRight(p, "\r\n"); {
@@ -60,28 +68,31 @@ func parseCommand(p []byte) (backend.JobKind, []string, error) {
 	default:
 		parts = splitLine(line)
 	}
-	kind := backend.JobKind(parts[0])
+	kind, o, err := parseHead(parts[0])
+	if err != nil {
+		return "", o, nil, err
+	}
 	w, ok := wordOf(kind)
 	if !ok {
-		return "", nil, badf("there is no command %q; the commands are %s", kind, wordList())
+		return "", o, nil, badf("there is no command %q; the commands are %s", kind, wordList(""))
 	}
 	args := make([]string, 0, len(parts)-1)
 	for i, arg := range parts[1:] {
 		if len(arg) == 0 && !(w.text && i+1 == w.max) {
 			if w.what == "path" {
-				return "", nil, badf("%s: a path is empty; the root of the archive is /", kind)
+				return "", o, nil, badf("%s: a path is empty; the root of the archive is /", kind)
 			}
-			return "", nil, badf("%s: an argument is empty", kind)
+			return "", o, nil, badf("%s: an argument is empty", kind)
 		}
 		args = append(args, string(arg))
 	}
 	switch {
 	case len(args) < w.min:
-		return "", nil, badf("%s: which %s? Name at least one", kind, w.what)
+		return "", o, nil, badf("%s: which %s? Name at least one", kind, w.what)
 	case w.max > 0 && len(args) > w.max:
-		return "", nil, badf("%s: %d arguments are too many; it takes at most %d", kind, len(args), w.max)
+		return "", o, nil, badf("%s: %d arguments are too many; it takes at most %d", kind, len(args), w.max)
 	}
-	return kind, args, nil
+	return kind, o, args, nil
 }
 
 // splitLine splits a command in one line at spaces. A path has the whole rest of
@@ -118,10 +129,13 @@ func wordOf(k backend.JobKind) (word, bool) {
 	return word{}, false
 }
 
-func wordList() string {
-	names := make([]string, len(words))
-	for i, w := range words {
-		names[i] = string(w.kind)
+// wordList lists the words whose arguments are of a kind; "" is any.
+func wordList(what string) string {
+	var names []string
+	for _, w := range words {
+		if what == "" || w.what == what {
+			names = append(names, string(w.kind))
+		}
 	}
 	return strings.Join(names, ", ")
 }
@@ -129,20 +143,56 @@ func wordList() string {
 // command runs one write to /jobs/new. It returns the text that reading back
 // gives; with err, that of the error.
 func (t *FS) command(p []byte) (text string, err error) {
-	kind, args, err := parseCommand(p)
+	kind, o, args, err := parseCommand(p)
+	w, _ := wordOf(kind)
+	if err == nil && w.what == "job" {
+		if text, err = t.commandJobs(kind, args); err == nil {
+			return text, nil
+		}
+	}
 	var id uint64
-	if err == nil {
+	switch {
+	case err != nil:
+	case o != (backend.JobOptions{}):
+		id, err = t.startWith(kind, o, args)
+	default:
 		id, err = t.admin.StartJob(kind, args)
 	}
 	if err == nil {
 		t.log.WithField("job", id).Infof("%s begins, %d argument(s)", kind, len(args))
 		return jobName(id) + "\n", nil
 	}
-	text = explain(kind, err)
-	t.mu.Lock()
-	t.lastError = text
-	t.mu.Unlock()
-	return text, err
+	return t.refused(kind, err), err
+}
+
+// startWith begins a job on files with options. As without any, nothing is begun if a
+// path is not there.
+func (t *FS) startWith(kind backend.JobKind, o backend.JobOptions, paths []string) (uint64, error) {
+	l, err := t.admin.NewJob(kind, o)
+	if err != nil {
+		return 0, err
+	}
+	return backend.StartList(l, paths)
+}
+
+// commandJobs cancels or releases jobs: all, or up to the first that cannot be.
+func (t *FS) commandJobs(kind backend.JobKind, names []string) (text string, err error) {
+	do := t.admin.CancelJob
+	if kind == wordRelease {
+		do = t.admin.ReleaseJob
+	}
+	for _, name := range names {
+		id, ok := parseJob(name)
+		if !ok {
+			return "", badf("%s: %q is no number of a job", kind, name)
+		}
+		if err := do(id); err != nil {
+			return "", err
+		}
+		t.log.WithField("job", id).Infof("%s", kind)
+		text += jobName(id) + "\n"
+	}
+	return text, nil
 }
 
 // explain makes the one line that a refused command leaves.

@@ -26,6 +26,9 @@ type admin struct {
 	mu       sync.Mutex
 	statuses int64 // how often Status was asked
 	jobs     map[uint64]backend.JobStatus
+	options  backend.JobOptions
+	list     *fakeList
+	told     []string
 }
 
 func (a *admin) Status() backend.Status {
@@ -49,6 +52,48 @@ func (a *admin) StartJob(kind backend.JobKind, paths []string) (uint64, error) {
 	id := uint64(len(a.jobs) + 1)
 	a.jobs[id] = backend.JobStatus{ID: id, Kind: kind, Paths: paths, State: "running"}
 	return id, nil
+}
+
+// fakeList is a list of which only /a is known.
+type fakeList struct {
+	a       *admin
+	kind    backend.JobKind
+	paths   []string
+	skipped int
+	dropped bool
+}
+
+func (a *admin) NewJob(kind backend.JobKind, o backend.JobOptions) (backend.JobList, error) {
+	if o.Priority == "none" {
+		return nil, errors.WithMessage(linux.EINVAL, "priority")
+	}
+	a.options = o
+	a.list = &fakeList{a: a, kind: kind}
+	return a.list, nil
+}
+
+func (l *fakeList) Add(paths []string) (unknown []backend.UnknownPath, err error) {
+	for i, p := range paths {
+		if strings.Trim(p, "/") != "a" {
+			unknown = append(unknown, backend.UnknownPath{Index: i, Err: linux.ENOENT})
+		}
+	}
+	l.paths = append(l.paths, paths...)
+	return unknown, nil
+}
+func (l *fakeList) Skip(u []backend.UnknownPath) { l.skipped += len(u) }
+func (l *fakeList) Start() (uint64, error)       { return l.a.StartJob(backend.JobVolumesImport, l.paths) }
+func (l *fakeList) Drop()                        { l.dropped = true }
+
+func (a *admin) CancelJob(id uint64) error  { return a.about("cancel", id) }
+func (a *admin) ReleaseJob(id uint64) error { return a.about("release", id) }
+
+func (a *admin) about(what string, id uint64) error {
+	if id > 9 {
+		return errors.WithMessagef(linux.ENOENT, "there is no job %d", id)
+	}
+	a.told = append(a.told, fmt.Sprint(what, " ", id))
+	return nil
 }
 
 func (a *admin) Job(id uint64) (backend.JobStatus, bool) {
@@ -181,7 +226,7 @@ func TestReaddir(t *testing.T) {
 		a.jobs[id] = backend.JobStatus{ID: id}
 	}
 	d := open(t, fs, "/jobs", stranger, p9.ReadOnly)
-	all := []string{".", "..", "new", "error"}
+	all := []string{".", "..", "new", "error", "list"}
 	for id := 1; id <= 30; id++ {
 		all = append(all, fmt.Sprint(id))
 	}
@@ -200,7 +245,7 @@ func TestReaddir(t *testing.T) {
 	}
 
 	// A cookie stays good while entries come and go.
-	_, last := names(t, d, 0, 10) // up to job 6
+	_, last := names(t, d, 0, 11) // up to job 6
 	delete(a.jobs, 2)
 	delete(a.jobs, 7)
 	a.jobs[31] = backend.JobStatus{ID: 31}
@@ -458,7 +503,7 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte("label A00001L9 a name"))
 	f.Add([]byte("format\x00A00001L9\x00force\x00"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		kind, paths, err := parseCommand(p)
+		kind, _, paths, err := parseCommand(p)
 		if err != nil {
 			if !stderrors.Is(err, linux.EINVAL) {
 				t.Fatalf("%v is not EINVAL", err)

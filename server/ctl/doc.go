@@ -7,6 +7,7 @@
 //	/drives       its drives
 //	/queue        what waits for tape, and the jobs
 //	/jobs/new     write a command here
+//	/jobs/list    write a command with many paths here
 //	/jobs/error   what was wrong with the last command that was refused
 //	/jobs/N       job number N
 //
@@ -35,6 +36,22 @@
 // same open file from offset 0 then gives the number of the job and a line feed.
 // A command that is refused starts nothing: the write fails with the errno of
 // the cause, and the same open file, or /jobs/error, holds a line that explains it.
+//
+// The word of a command on paths may be followed by options, in the first two forms:
+//
+//	recall pin=24h priority=low NUL path NUL...
+//
+// pin is for how long the job pins what it recalls (or, with the word pin, what it
+// pins), priority is high, normal or low. cancel and release have numbers of jobs as
+// arguments, and begin none.
+//
+// # Lists
+//
+// A command with more paths than one write can carry goes to /jobs/list: the writes to
+// one open file are one command. Each is made of whole parts, all ended by a NUL: the
+// first begins with the word, all else is paths. An empty path ends the list and begins
+// the job, whose number is read back. Paths that are not there count as failed, and do not
+// keep the job from beginning. A list whose file is closed before its end is forgotten.
 //
 // # Who may
 //

@@ -14,10 +14,12 @@ type file struct {
 	n             *node
 	reads, writes bool
 
-	mu sync.Mutex
+	listMu sync.Mutex // one write of a list at a time; before mu
+	mu     sync.Mutex
 	// text is the report of the last read at offset 0; in /jobs/new the answer to
 	// the last write. It is replaced, never changed, so a reader may keep it.
 	text []byte
+	list list // of /jobs/list; its writes come one at a time
 }
 
 func (f *file) ReadAt(off uint64, n int, _ *vfs.Waiter) (vfs.Data, error) {
@@ -51,7 +53,13 @@ func (f *file) WriteAt(_ uint64, p []byte, _ *vfs.Waiter) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	text, err := f.n.t.command(p)
+	command := f.n.t.command
+	if f.n.e == listJob {
+		f.listMu.Lock()
+		defer f.listMu.Unlock()
+		command = func(p []byte) (string, error) { return f.n.t.writeList(&f.list, p) }
+	}
+	text, err := command(p)
 	f.set([]byte(text))
 	if err != nil {
 		return 0, err
@@ -79,4 +87,9 @@ func (f *file) GetLock(vfs.LockRange) (vfs.LockRange, error) {
 
 func (f *file) Cancel(*vfs.Waiter) bool { return false }
 
-func (f *file) Close() {}
+// Close forgets a list that was not ended.
+func (f *file) Close() {
+	f.listMu.Lock()
+	defer f.listMu.Unlock()
+	f.list.drop()
+}

@@ -64,7 +64,7 @@ func (n *node) Getattr(*vfs.Cred) (p9.Attr, error) {
 // Setattr accepts, and ignores, what a shell's "> jobs/new" asks for: a
 // truncate and new times. All else is refused.
 func (n *node) Setattr(c *vfs.Cred, mask p9.SetAttrMask, attr p9.SetAttr, writable bool) error {
-	if n.e != newJob {
+	if !n.e.commands() {
 		return linux.EPERM
 	}
 	if !writable && !n.t.mayCommand(c) {
@@ -94,7 +94,7 @@ func (n *node) Open(c *vfs.Cred, flags p9.OpenFlags) (vfs.File, error) {
 		}
 	case flags&flagDir != 0:
 		return nil, linux.ENOTDIR
-	case n.e == newJob:
+	case n.e.commands():
 		if !n.t.mayCommand(c) {
 			return nil, linux.EACCES
 		}

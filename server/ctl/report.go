@@ -16,6 +16,7 @@ const readme = `This is the control tree of SLIOD, a file server for tape.
 status    the server as a whole         volumes   the tape volumes
 drives    the drives                    queue     what waits for tape, and the jobs
 jobs/N    job number N                  jobs/new  write a command here
+jobs/list write a command with many paths here
 
 The reports are JSON, one object each, made when they are read from offset 0.
 
@@ -25,7 +26,12 @@ ended or separated by a NUL byte or a line feed. The words are
     evict     drop the cached copy of archived slivers
     recall    bring slivers back from tape
     pin       keep in the cache            unpin   let go again
-A directory stands for all below it. With volumes, by their barcodes, in place of paths:
+A directory stands for all below it. Options follow the word:
+    recall pin=24h priority=low      priority is high, normal or low
+A list of any length goes to jobs/list in several writes: the word, then paths, each
+ended by a NUL byte; an empty path ends the list and begins the job.
+    cancel JOB...   end jobs before they are done      release JOB...   end their pins
+With volumes, by their barcodes, in place of paths:
     format BARCODE [force]     make it an empty volume of this archive
     label BARCODE [TEXT]       give it a name, or tell the one that it has
     volumes-import [BARCODE...]   take cartridges from the mail slots

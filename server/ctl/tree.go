@@ -99,6 +99,7 @@ const (
 	pathJobs
 	pathNew
 	pathError
+	pathList
 
 	jobPaths   = 1 << 32
 	jobCookies = 16
@@ -115,6 +116,8 @@ var (
 	jobs = &entry{path: pathJobs, name: "jobs", mode: modeDir, parent: root}
 	// newJob is /jobs/new.
 	newJob = &entry{path: pathNew, name: "new", mode: modeNew, parent: jobs}
+	// listJob is /jobs/list.
+	listJob = &entry{path: pathList, name: "list", mode: modeNew, parent: jobs}
 )
 
 func init() {
@@ -131,7 +134,7 @@ func init() {
 		report(pathQueue, "queue", root, reportQueue),
 		jobs,
 	}
-	jobs.children = []*entry{newJob, report(pathError, "error", jobs, reportError)}
+	jobs.children = []*entry{newJob, report(pathError, "error", jobs, reportError), listJob}
 }
 
 // jobEntry makes the entry of a job's file.
@@ -139,6 +142,9 @@ func jobEntry(id uint64) *entry {
 	return &entry{path: jobPaths + id, name: jobName(id), mode: modeReport, parent: jobs,
 		report: func(t *FS) ([]byte, error) { return reportJob(t, id) }}
 }
+
+// commands says whether e takes commands.
+func (e *entry) commands() bool { return e == newJob || e == listJob }
 
 func (e *entry) isDir() bool { return e.mode.IsDir() }
 

@@ -39,6 +39,13 @@ func (w *waiter) Wake(n int, err error) {
 
 var waiters = sync.Pool{New: func() any { return &waiter{woken: make(chan struct{}, 1)} }}
 
+// say logs that a recall was refused.
+func (t *Tree) say(err error) {
+	if err != nil && t.recalls != nil {
+		t.recalls.Say(err)
+	}
+}
+
 // newWaiter returns a waiter for one call of the tree.
 func newWaiter() *waiter {
 	w := waiters.Get().(*waiter)
@@ -71,6 +78,7 @@ func (h *handle) do(ctx context.Context, call func(*vfs.Waiter) (int, error)) (i
 		n, err = h.wait(ctx, w)
 	}
 	waiters.Put(w)
+	h.t.say(err)
 	return n, err
 }
 
@@ -82,6 +90,7 @@ func (h *handle) read(ctx context.Context, n int, off uint64) (vfs.Data, error) 
 		d, err := h.f.ReadAt(off, n, &w.Waiter)
 		if err != vfs.ErrParked {
 			waiters.Put(w)
+			h.t.say(err)
 			return d, err
 		}
 		_, err = h.wait(ctx, w)

@@ -11,6 +11,7 @@ import (
 	"sliod/backend/vfs"
 	"sliod/client9p"
 	"sliod/client9p/bridge"
+	"sliod/export"
 	"sliod/server"
 )
 
@@ -24,7 +25,10 @@ const (
 type Tree struct {
 	fs    vfs.FS
 	users *server.Users
-	conn  uint64 // the number that stands for this mount in the owners of locks
+	// recalls keeps rule, the rule for recalls; nil: they are allowed.
+	recalls *server.Recalls
+	rule    *export.Recall
+	conn    uint64 // the number that stands for this mount in the owners of locks
 }
 
 var _ bridge.Tree = (*Tree)(nil)
@@ -37,9 +41,21 @@ func New(fs vfs.FS) *Tree {
 	return &Tree{fs: fs, users: server.NewUsers(), conn: -conns.Add(1)}
 }
 
+// Limit has the tree keep a rule for recalls. It is called before the tree is used.
+func (t *Tree) Limit(recalls *server.Recalls, rule *export.Recall) { t.recalls, t.rule = recalls, rule }
+
+// cred returns the credentials of a user.
+func (t *Tree) cred(uid uint32) *vfs.Cred {
+	c := t.users.Cred(uid)
+	if t.recalls != nil {
+		c.Recalls = t.recalls.Gate(t.rule, "", uid)
+	}
+	return c
+}
+
 // Attach implements bridge.Tree.
 func (t *Tree) Attach(_ context.Context, uid uint32) (bridge.File, error) {
-	c := t.users.Cred(uid)
+	c := t.cred(uid)
 	n, err := t.fs.Attach(c, "")
 	if err != nil {
 		return nil, err
@@ -98,7 +114,7 @@ func (f *file) WalkAll(ctx context.Context, names []string) []bridge.Walked {
 }
 
 func (f *file) As(_ context.Context, uid uint32) (bridge.File, error) {
-	return &file{f.t, f.n.Clone(), f.t.users.Cred(uid)}, nil
+	return &file{f.t, f.n.Clone(), f.t.cred(uid)}, nil
 }
 
 func (f *file) Getattr(context.Context) (p9.Attr, error) { return f.n.Getattr(f.c) }

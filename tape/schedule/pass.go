@@ -51,7 +51,7 @@ func (r *run[K]) fit(g *geometry.Generation) {
 type pass[K comparable] struct {
 	q     *Queue[K]
 	plan  []*run[K]   // in the order of service; those without entries are skipped
-	rows  []*run[K]   // by place on the tape: no two overlap
+	rows  []*run[K]   // by place on the tape
 	loose []*entry[K] // not yet in the plan; and what has gone since
 	size  int         // entries
 	dead  int         // runs in plan without entries
@@ -93,7 +93,6 @@ func (p *pass[K]) remove(e *entry[K]) {
 		return
 	}
 	r.shrink(p.q.gen, e)
-	// One that was split by the head can overlap the next: it may begin behind that now.
 	for ; row+1 < len(p.rows) && p.rows[row+1].From.Offset < r.From.Offset; row++ {
 		p.rows[row], p.rows[row+1] = p.rows[row+1], r
 	}
