@@ -134,9 +134,10 @@ func (q *Queue[K]) busy(now time.Time) time.Duration { return max(q.doneAt.Sub(n
 // estimate has all runs know when they begin.
 func (q *Queue[K]) estimate(now time.Time) {
 	q.settle(now)
-	q.next.timed = q.next.timed && q.running.timed
 	q.running.time(0)
 	q.next.arrange()
+	q.next.timed = q.next.timed && q.next.after == q.running.times
+	q.next.after = q.running.times
 	q.next.time(q.running.ends)
 }
 
