@@ -32,6 +32,7 @@ func (q *Queue[K]) Adopt(b *Batch[K]) bool {
 	if b.pass != q.running || len(b.order) != len(b.groups) {
 		return false
 	}
+	q.running.given = false
 	q.running.adopt(b)
 	return true
 }
