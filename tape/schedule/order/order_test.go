@@ -114,7 +114,7 @@ func TestExact(t *testing.T) {
 		if c := b.Cost(order); c > least*(1+1e-12) {
 			t.Fatalf("%v: %v, the best is %v", b.Goal, c, least)
 		}
-		if c := b.Cost(Search(b, usual(12))); c > 1.2*least {
+		if c := b.Cost(Search(b, Usual(12))); c > 1.2*least {
 			t.Fatalf("%v: local search finds %v, the best is %v", b.Goal, c, least)
 		}
 	})
