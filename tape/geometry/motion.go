@@ -62,26 +62,26 @@ func (g *Generation) Locate(from, to Offset) float64 { return g.Travel(g.Where(f
 
 // Travel is Locate between places that are known already: for those who ask often.
 func (g *Generation) Travel(from, to Spot) float64 {
-	d := math.Abs(to.Metres - from.Metres)
-	if from.Wrap == to.Wrap && to.Offset >= from.Offset && d < readOn {
-		return d / (g.Length / (g.WrapBytes / g.Rate))
+	d := to.Metres - from.Metres
+	back := int32(0)
+	if d < 0 {
+		back, d = 1, -d
 	}
-	t := startStop + wind(d)
-	ahead := to.Metres >= from.Metres
-	if from.Forward() != ahead {
-		t += turnAround
+	if from.Wrap == to.Wrap {
+		if to.Offset >= from.Offset && d < readOn {
+			return d / (g.Length / (g.WrapBytes / g.Rate))
+		}
+		return startStop + wind(d) + turns[(from.Wrap&1^back)+(to.Wrap&1^back)]
 	}
-	if to.Forward() != ahead {
-		t += turnAround
-	}
-	if from.Wrap != to.Wrap {
-		t += otherWrap
-	}
+	other := otherWrap
 	if from.Band != to.Band {
-		t += otherBand
+		other += otherBand
 	}
-	return t
+	return startStop + wind(d) + turns[(from.Wrap&1^back)+(to.Wrap&1^back)] + other
 }
+
+// turns are the times of none, one and two turns of direction.
+var turns = [...]float64{0, turnAround, 2 * turnAround}
 
 // ReadsOn says whether the drive goes from one place to the other by just reading on.
 func (g *Generation) ReadsOn(from, to Spot) bool {

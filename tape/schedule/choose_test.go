@@ -19,14 +19,14 @@ import (
 // a clock that stands still until told.
 //
 //	policy max-wait=10m turn=3m [class=bulk]
+//	add              lines of: volume key block offset MiB [class]
 //	volume A goal=time [generation=LTO-9]    how requests of A are put in order; else nothing is known of a volume
-//	add                                      lines of: volume key block offset MiB [class]
 //	advance 30s
 //	serve n=3        takes n requests of the mounted volume; the clock goes on by what the model says that they take
 //	decide           stay, exchange or idle, and does it; an exchange is followed by replan
-//	replan           puts the clients' requests of the mounted volume in order as a whole, if that pays
-//	recommend key... the drive's order of these
-//	plan             what the mounted volume's queue will do for clients: wrap, metres, estimate
+//	replan           puts the mounted volume in order as a whole, if that pays
+//	recommend key... the drive's order
+//	plan             what the mounted volume's queue of clients will do: wrap, metres, estimate
 //	drop vol=A key=f1
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -95,9 +95,8 @@ func TestScripts(t *testing.T) {
 				}
 				queues[vol] = NewClasses[string](pl, &p)
 			case "replan":
-				q := queues[mounted].queues[Client]
-				fmt.Fprintf(&out, "%v\n", q.Stale(now))
-				q.Replan(now)
+				fmt.Fprintf(&out, "%v\n", queues[mounted].queues[Client].Stale(now))
+				queues[mounted].queues[Client].Replan(now)
 			case "recommend":
 				var keys []string
 				for _, a := range td.CmdArgs {
@@ -160,7 +159,7 @@ func TestScripts(t *testing.T) {
 					mountedFor = class
 					mounted, since = string(others[i].Volume), now
 					queues[mounted].Mounted(now, &p)
-					queues[mounted].Replan(now, &p)
+					queues[mounted].queues[Client].Replan(now)
 					fmt.Fprintf(&out, "exchange to %q", mounted)
 					if class != Client {
 						fmt.Fprintf(&out, " for %v", class)

@@ -2,7 +2,7 @@ package schedule
 
 import "time"
 
-// Classes holds the requests of one volume by class, each class in the order of its own plan. The
+// Classes holds the requests of one volume by class, each class in tape order. The
 // most urgent class that waits is served; one that has had no service for longer
 // than its MaxWait gets the head for a Turn of the most urgent class. It is as safe
 // for concurrent use as Queue is.
@@ -13,27 +13,34 @@ type Classes[K comparable] struct {
 	slot  Class
 	until time.Time
 	last  time.Time // of the last Next
-	gave  Class     // the class of it; NumClasses: none since the volume was mounted
+	// headOf is the class whose queue knows where the head is, head what it gave out last.
+	headOf Class
+	head   Place
 }
 
-// NewClasses returns empty queues. In those of each class nobody is overtaken for longer than its
-// MaxWait, whatever the planner says.
-func NewClasses[K comparable](plan Planner, p *Policy) *Classes[K] {
-	q := &Classes[K]{slot: NumClasses, gave: NumClasses}
+// NewClasses returns empty queues, which put their requests in order as pl says. The
+// MaxWait of a class takes the place of the planner's.
+func NewClasses[K comparable](pl Planner, p *Policy) *Classes[K] {
+	q := &Classes[K]{slot: NumClasses, headOf: NumClasses}
 	for c := range q.queues {
-		plan.MaxWait = p.MaxWait[c]
-		q.queues[c] = NewQueue[K](plan)
+		pl.MaxWait = p.MaxWait[c]
+		q.queues[c] = NewQueue[K](pl)
 	}
 	return q
 }
 
 // Use is Queue.Use for all classes.
-func (q *Classes[K]) Use(plan Planner, p *Policy) {
+func (q *Classes[K]) Use(pl Planner, p *Policy) {
 	for c := range q.queues {
-		plan.MaxWait = p.MaxWait[c]
-		q.queues[c].Use(plan)
+		pl.MaxWait = p.MaxWait[c]
+		q.queues[c].Use(pl)
 	}
+	q.headOf = NumClasses
 }
+
+// Queue returns the queue of a class, to be planned. Requests are put in and taken out
+// through q alone.
+func (q *Classes[K]) Queue(c Class) *Queue[K] { return q.queues[c] }
 
 // Add is Queue.Add, for a request of class c. A request that is queued in any class
 // stays as it is.
@@ -59,8 +66,9 @@ func (q *Classes[K]) Next(now time.Time, p *Policy) (k K, c Class, at Place, ok 
 	if c = q.turn(now, p); c == NumClasses {
 		return k, c, at, false
 	}
-	q.served[c], q.last, q.gave = now, now, c
+	q.served[c], q.last = now, now
 	k, at, ok = q.queues[c].Next(now)
+	q.headOf, q.head = c, at
 	return k, c, at, ok
 }
 
@@ -72,40 +80,76 @@ func (q *Classes[K]) Replan(now time.Time, p *Policy) {
 }
 
 // turn says which class is served at the time now, and has its queue know where the head is.
+// NumClasses: none waits.
 func (q *Classes[K]) turn(now time.Time, p *Policy) Class {
 	waits := q.Oldest()
-	c := waits.Best()
-	if c == NumClasses {
-		return c
+	best := waits.Best()
+	if best == NumClasses {
+		return best
 	}
-	if q.slot < NumClasses && now.Before(q.until) && q.queues[q.slot].Len() > 0 {
+	c := best
+	switch {
+	case q.slot < NumClasses && now.Before(q.until) && q.queues[q.slot].Len() > 0:
 		c = q.slot
-	} else if best := c; p.turn(now, &waits, &q.served) > best {
-		c = p.turn(now, &waits, &q.served)
-		q.slot, q.until = c, now.Add(p.Turn[best])
+	default:
+		if c = p.turn(now, &waits, &q.served); c > best {
+			q.slot, q.until = c, now.Add(p.Turn[best])
+		}
 	}
-	if q.gave < NumClasses && q.gave != c {
-		q.queues[c].moved(q.queues[q.gave].head)
-		q.gave = c
+	if q.headOf != c && q.headOf < NumClasses {
+		q.queues[c].Moved(q.head)
+		q.headOf = c
 	}
 	return c
 }
 
-// Mounted begins new passes at the begin of the tape, as the volume has been mounted
-// anew. A class that is overdue goes on with its pass: what is far behind would
-// never be reached by turns that all begin at the begin with all that has come.
+// Mounted says that the volume has been mounted anew: the head is at its begin. A class
+// that is overdue goes on with the pass that it was in, others begin a new one: what is
+// far behind would never be reached by turns that each begin with what has come since.
 func (q *Classes[K]) Mounted(now time.Time, p *Policy) {
 	if left := q.until.Sub(q.last); q.slot < NumClasses && left > 0 {
 		q.until = now.Add(left) // the volume was away meanwhile
 	}
-	q.gave = NumClasses
 	for c, queue := range q.queues {
 		if p.Overdue(now, Class(c), queue.Oldest()) {
-			queue.moved(queue.gen.Where(0))
+			queue.Moved(Place{})
 		} else {
 			queue.Rewind()
 		}
 	}
+	q.headOf = NumClasses
+}
+
+// Moved is Queue.Moved.
+func (q *Classes[K]) Moved(to Place) {
+	for _, queue := range q.queues {
+		queue.Moved(to)
+	}
+	q.headOf = NumClasses
+}
+
+// ETA is how long it will take until k has been read if the drive stays with the volume:
+// what is more urgent comes before it. ok is false if k is not queued.
+func (q *Classes[K]) ETA(k K, now time.Time) (left time.Duration, ok bool) {
+	for _, queue := range q.queues {
+		if d, ok := queue.ETA(k, now); ok {
+			return left + d, true
+		}
+		if queue.Len() > 0 {
+			left += queue.Takes(now)
+		}
+	}
+	return 0, false
+}
+
+// Takes is how long it will take until all that is queued has been read.
+func (q *Classes[K]) Takes(now time.Time) (left time.Duration) {
+	for _, queue := range q.queues {
+		if queue.Len() > 0 {
+			left += queue.Takes(now)
+		}
+	}
+	return left
 }
 
 // Keys returns all requests, in no order.

@@ -51,13 +51,15 @@ func (r *run[K]) fit(g *geometry.Generation) {
 type pass[K comparable] struct {
 	q     *Queue[K]
 	plan  []*run[K]   // in the order of service; those without entries are skipped
-	rows  []*run[K]   // by place on the tape: no two overlap
+	rows  []*run[K]   // by place on the tape
 	loose []*entry[K] // not yet in the plan; and what has gone since
 	size  int         // entries
 	dead  int         // runs in plan without entries
 	moved int         // runs that came into the plan since it was last made as a whole
 	given bool        // the drive made the plan
 	timed bool        // run.starts and ends are right
+	times int         // how often they were computed
+	after int         // times of the running pass when they were: that one comes before
 	ends  float64     // when all is done, in seconds
 }
 
@@ -93,7 +95,6 @@ func (p *pass[K]) remove(e *entry[K]) {
 		return
 	}
 	r.shrink(p.q.gen, e)
-	// One that was split by the head can overlap the next: it may begin behind that now.
 	for ; row+1 < len(p.rows) && p.rows[row+1].From.Offset < r.From.Offset; row++ {
 		p.rows[row], p.rows[row+1] = p.rows[row+1], r
 	}
@@ -308,4 +309,5 @@ func (p *pass[K]) time(now float64) {
 		}
 	}
 	p.ends, p.timed = now, true
+	p.times++
 }

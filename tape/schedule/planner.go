@@ -41,7 +41,7 @@ func (g Goal) order() order.Goal {
 }
 
 // Planner says how the requests of a volume are put in order. The zero value orders by block, lets
-// nobody be overtaken for longer than DefaultPolicy.MaxWait, and estimates as if the medium were like
+// nobody be overtaken for longer than DefaultPolicy.MaxWait of clients, and estimates as if the medium were like
 // LTO-7.
 type Planner struct {
 	// Map tells where the volume's blocks are, and how its drive moves. nil: nothing is known, and

@@ -135,11 +135,7 @@ func (q *Queue[K]) Rewind() { q.restart() }
 // Moved says that the head is elsewhere by now: something has been written, or read, that was not in the
 // queue.
 func (q *Queue[K]) Moved(to Place) {
-	q.moved(q.gen.Where(q.planner.Map.At(to.Position, to.Offset)))
-}
-
-func (q *Queue[K]) moved(to geometry.Spot) {
-	q.head = to
+	q.head = q.gen.Where(q.planner.Map.At(to.Position, to.Offset))
 	q.running.timed, q.running.moved = false, len(q.running.plan)
 	q.doneAt = time.Time{}
 }
@@ -185,8 +181,11 @@ func (q *Queue[K]) settle(now time.Time) {
 		}
 		if q.running.size > 0 && q.credit > 0 {
 			if takes, r, place := q.running.price(e); takes <= q.credit {
-				q.credit -= takes
+				q.running.time(0)
+				was := q.running.ends
 				q.running.put(e, r, place)
+				q.running.time(0)
+				q.credit -= q.running.ends - was // what it really takes: a run that is longer changes the ways, too
 				continue
 			}
 		}

@@ -187,3 +187,52 @@ func (q *Queue[K]) check(t *rapid.T) {
 		}
 	}
 }
+
+// TestManyRuns: more runs than are put in order one by one are taken together, and all are served.
+func TestManyRuns(t *testing.T) {
+	const n = 3 * maxStops
+	q := NewQueue[int](planner(LeastTime))
+	for i := range n {
+		q.Add(i, place(uint64(i)*7919%n*1000, 0), sliver, time.Time{})
+	}
+	now := time.Unix(0, 0)
+	if !q.Stale(now) {
+		t.Fatal("not stale")
+	}
+	quick := q.Takes(now)
+	b := q.Plan(now)
+	if len(b.groups) != maxStops {
+		t.Fatalf("%d stops", len(b.groups))
+	}
+	b.Solve()
+	if !q.Adopt(b) || q.Stale(now) || q.Takes(now) > quick {
+		t.Fatalf("it took %v, and takes %v in the new order", quick, q.Takes(now))
+	}
+	seen := map[int]bool{}
+	for k, _, ok := q.Next(now); ok; k, _, ok = q.Next(now) {
+		seen[k] = true
+	}
+	if len(seen) != n || q.Len() != 0 {
+		t.Fatalf("%d of %d were served", len(seen), n)
+	}
+}
+
+func BenchmarkQueue(b *testing.B) {
+	for name, p := range planners() {
+		b.Run(name, func(b *testing.B) {
+			q := NewQueue[uint64](p)
+			const n = 4000
+			now := time.Unix(0, 0)
+			for i := range uint64(n) {
+				q.Add(i, place(i*7919%n*1000, 0), sliver, now)
+			}
+			q.Replan(now)
+			i := uint64(n)
+			for b.Loop() {
+				k, _, _ := q.Next(now)
+				i++
+				q.Add(k, place(i*7919%n*1000, 0), sliver, now)
+			}
+		})
+	}
+}

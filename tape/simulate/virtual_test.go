@@ -86,7 +86,7 @@ func replay(t *testing.T, cfg virtual.Config, first tape.BlockNo, steps []Event)
 			drive, ctx := l.Tape().Drives[d], t.Context()
 			switch e.Step {
 			case Resting:
-				time.Sleep(start.Add(e.Until).Sub(time.Now()))
+				time.Sleep(time.Until(start.Add(e.Until)))
 			case Unloading:
 				return drive.Unload(ctx)
 			case GoingHome:

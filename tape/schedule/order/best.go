@@ -2,24 +2,14 @@ package order
 
 import "math/rand/v2"
 
-// effort says how hard Best tries. It is counted in ways looked at and not by a clock, so that the same
-// batch always gets the same order.
-type effort struct {
-	work  int // ways looked at
-	near  int // neighbours of each stop
-	reach int // the longest piece that is tried at every place
-}
-
-// usual keeps the time below 100 ms of one core for 4096 stops.
-var usual = effort{work: 3e6, near: 8, reach: 3}
-
-// Best puts a batch in order: an exact solution for up to MaxExact stops; for more a good
-// one, which is never worse than FirstCome, ByBlock, Scan, Sweeps and Nearest.
+// Best puts a batch in order: exactly for up to MaxExact stops; for more a good order, which
+// is never worse than FirstCome, ByBlock, Scan, Sweeps and Nearest. It takes less than 100 ms of one core for
+// 4096 stops.
 func Best(b *Batch) []int {
 	if len(b.Stops) <= MaxExact {
 		return Exact(b)
 	}
-	return try(b, usual)
+	return Search(b, Usual(len(b.Stops)))
 }
 
 // Quick is the best of the simple orders.
@@ -35,42 +25,57 @@ func Quick(b *Batch) []int {
 	return best
 }
 
-// try improves the best simple order by local search, and then again and again after a
+// Effort says how hard Search tries. It is counted in ways looked at and not by a clock, so that the same
+// batch always gets the same order.
+type Effort struct {
+	Work  int    // ways looked at
+	Near  int    // neighbours of each stop
+	Reach int    // the longest piece that is tried at every place
+	Span  int    // the longest piece of a random change
+	Seed  uint64 // of chance
+}
+
+// Usual is the effort of Best. Up to matrixLimit stops a way is looked up, and costs a third.
+func Usual(n int) Effort {
+	if n <= matrixLimit {
+		return Effort{Work: min(20_000*n, 4e6), Near: 8, Reach: 3, Span: 10}
+	}
+	return Effort{Work: 1.7e6, Near: 5, Reach: 1, Span: 10}
+}
+
+// Search improves the best simple order by local search, and then again and again after a
 // random change that local search alone does not find, a double bridge. What comes out worse is taken
-// back (iterated local search: Martin, Otto and Felten).
-func try(b *Batch, e effort) []int {
+// back (iterated local search). Best does it with an effort that suits; more is for benchmarks.
+func Search(b *Batch, e Effort) []int {
 	n := len(b.Stops)
 	start := Quick(b)
 	if n < 2 {
 		return start
 	}
-	s := newSearch(b, min(e.near, n), e.reach)
+	s := newSearch(b, min(e.Near, n), e.Reach)
 	s.begin(start)
-	for i := range s.n + 1 {
+	for i := range n + 1 {
 		s.push(int32(i))
 	}
-	s.settle(e.work)
-	s.keep()
-	dice := rand.New(rand.NewPCG(1, uint64(n)))
-	for n >= 8 && s.work < e.work {
-		s.work++
-		size := min(50, n/3)
+	s.settle(e.Work)
+	dice := rand.New(rand.NewPCG(e.Seed, uint64(n)))
+	span := max(min(e.Span, n/3), 1)
+	for n > 2 && s.work < e.Work {
+		s.work++ // it ends, whatever the dice say
 		k := 1 + int32(dice.IntN(n-2))
-		x, y, z := k+1+int32(dice.IntN(size)), int32(1+dice.IntN(size)), int32(1+dice.IntN(size))
-		y += x
-		z += y
+		x := k + 1 + int32(dice.IntN(span))
+		y := x + 1 + int32(dice.IntN(span))
+		z := y + 1 + int32(dice.IntN(span))
 		if int(z) > n+1 {
 			continue
 		}
 		// k .. x-1 | x .. y-1 | y .. z-1 become the other way round, each piece as it is.
+		s.keep()
 		was := s.total
-		for _, m := range []move{{k, x, y - 1}, {k, y, z - 1}} {
-			s.make(m, s.gain(m.i, m.p, m.q))
-		}
-		s.settle(e.work + e.work/16) // not cut off in the middle if it can be helped
-		if s.total < was-tiny {
-			s.keep()
-		} else {
+		s.make(move{k, x, y - 1})
+		s.make(move{k, y, z - 1})
+		s.settle(e.Work)
+		if s.total > was {
 			s.takeBack()
 			s.total = was
 		}
