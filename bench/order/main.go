@@ -10,6 +10,8 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +23,7 @@ var (
 	seeds = flag.Int("seeds", 5, "batches of each kind and size")
 	long  = flag.Duration("long", 10*time.Second, "time for the long search, for each batch of 64 and 512 stops; 0 leaves it out")
 	only  = flag.String("goal", "", "\"least time\" or \"least wait\": this one only")
+	sizes = flag.String("sizes", "8,12,16,32,64,128,256,512,1024,2048,4096", "requests of a batch")
 	check = flag.Bool("check", false, "exit with status 1 if a target is missed")
 )
 
@@ -61,7 +64,12 @@ func main() {
 		fmt.Printf("\n%v\n\n| batch | n | stops | s a request | first come | by block | SCAN | nearest | to the exact | to %v | ms |\n|---|---|---|---|---|---|---|---|---|---|---|\n", goal, *long)
 		var rows []row
 		for _, kind := range kinds {
-			for _, n := range []int{8, 12, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096} {
+			for text := range strings.SplitSeq(*sizes, ",") {
+				n, err := strconv.Atoi(text)
+				if err != nil || n < 1 {
+					fmt.Fprintf(os.Stderr, "order: --sizes: %q is not a number of requests\n", text)
+					os.Exit(2)
+				}
 				r := measure(goal, kind, n)
 				rows = append(rows, r)
 				fmt.Printf("| %s | %d | %.0f | %.1f | %.2f | %.2f | %.3f | %.3f | %s | %s | %.1f |\n", r.kind, r.n, r.stops, r.seconds,
@@ -141,6 +149,9 @@ func summary(rows []row) (missed bool) {
 		fmt.Printf("- %s: %.4f, target %.2f: %s\n", what, got, target, state)
 	}
 	fmt.Println()
+	if len(far) == 0 {
+		return false
+	}
 	say("SCAN, on average from 16 on", mean(scans), better, mean(scans) >= better)
 	say("nearest first, on average from 16 on", mean(nears), better, mean(nears) >= better)
 	fmt.Printf("- the better of the two: %.4f on average, %.4f at least\n", mean(far), slices.Min(far))

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"cmp"
+	"flag"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +14,13 @@ import (
 	"sliod/tape/geometry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each check is a long one: fewer than rapid's 100 by default, more with -rapid.checks.
+	if err := flag.Set("rapid.checks", "30"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func place(block uint64, off uint32) Place {
 	return Place{tape.Position{Partition: 1, Block: tape.BlockNo(block)}, off}

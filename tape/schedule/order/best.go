@@ -40,7 +40,7 @@ func Usual(n int) Effort {
 	if n <= matrixLimit {
 		return Effort{Work: min(20_000*n, 4e6), Near: 8, Reach: 3, Span: 10}
 	}
-	return Effort{Work: 1.7e6, Near: 5, Reach: 1, Span: 10}
+	return Effort{Work: 1.4e6, Near: 5, Reach: 1, Span: 10}
 }
 
 // Search improves the best simple order by local search, and then again and again after a
