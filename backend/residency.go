@@ -103,6 +103,8 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	}
 	switch name {
 	case ownXattr + "state", ownXattr + "volumes", ownXattr + "checksum":
+	case ownXattr + "eta":
+		return ino.etaXattr()
 	case ownXattr + "pin":
 		return ino.fs.pinnedXattr(ino.id)
 	default:
@@ -155,7 +157,7 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 			return fs.unpinFile(ino.id)
 		}
 		return linux.EINVAL
-	case "state", "volumes", "checksum":
+	case "state", "volumes", "checksum", "eta":
 		return linux.EPERM
 	default:
 		return linux.EINVAL

@@ -97,7 +97,7 @@ func (m *Mover) next(d *drive) task {
 				return t
 			}
 		}
-		target.drive, d.class = d, class
+		target.drive, d.class, d.since = d, class, now
 		if target.useReady() {
 			return m.takeUseLocked(d, target)
 		}
@@ -137,7 +137,7 @@ func (m *Mover) workLocked(d *drive, now time.Time, archiveHere, mayRecall bool)
 	}
 	r := m.recalls[k]
 	r.state = active
-	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy}}
+	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy, begun: now, model: d.vol.queue.Busy(now)}}
 }
 
 // elsewhereLocked returns the best demand that needs an exchange in d, as a list

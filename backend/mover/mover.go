@@ -66,6 +66,7 @@ type Mover struct {
 	useN     int                            // uses that wait, of all volumes
 	noTape   bool
 	errs     []TapeError
+	est      estimator
 	stats    Stats
 }
 

@@ -49,7 +49,11 @@ func (p *bar) update(j *backend.JobStatus) {
 	if p.b.GetMax64() != total {
 		p.b.ChangeMax64(total)
 	}
-	p.b.Describe(fmt.Sprintf("%s %d/%d files", j.Kind, j.FilesDone, j.Files))
+	what := fmt.Sprintf("%s %d/%d files", j.Kind, j.FilesDone, j.Files)
+	if !j.ETA.IsZero() {
+		what += ", done in " + untilETA(j.ETA, time.Now())
+	}
+	p.b.Describe(what)
 	// A full bar would end the bar, and more files may be found.
 	_ = p.b.Set64(min(j.BytesDone, total-1)) // a terminal that is gone is nobody's loss
 }
@@ -75,7 +79,11 @@ func (p *lines) update(j *backend.JobStatus) {
 		return
 	}
 	p.last, p.at = *j, now
-	_, _ = fmt.Fprintf(p.out, "job %d: %s: %d of %s, %s of %s\n", j.ID, j.Kind, j.FilesDone, plural(j.Files, "file"), human(j.BytesDone), human(j.Bytes))
+	left := ""
+	if !j.ETA.IsZero() {
+		left = ", done in " + untilETA(j.ETA, now)
+	}
+	_, _ = fmt.Fprintf(p.out, "job %d: %s: %d of %s, %s of %s%s\n", j.ID, j.Kind, j.FilesDone, plural(j.Files, "file"), human(j.BytesDone), human(j.Bytes), left)
 }
 
 func (p *lines) leave() {}
