@@ -24,7 +24,7 @@ help:
 	@echo "make run     build it and serve $(STATE) (STATE=DIR PORT=N MOUNT=DIR ARGS='...')"
 	@echo "make test    everything that must hold; installs what the tests need"
 	@echo "make lint    gofmt, go vet, staticcheck"
-	@echo "make bench   sliod beside null9p and diod; mounts beside others (root); tape (ARGS='--json')"
+	@echo "make bench   sliod beside null9p and diod; mounts beside others (root); tape; orders (ARGS='--json')"
 	@echo "make fuzz    every fuzz target for FUZZTIME=$(FUZZTIME)"
 	@echo "make crash   kill -9 the server ROUNDS=$(ROUNDS) times under load"
 	@echo "make faults  fail every command to the library, and cut the power at every write (an hour)"
@@ -52,6 +52,7 @@ lint:
 bench:
 	@go run ./bench/run $(ARGS)
 	@go test -run '^$$' -bench 'Archive|Recall' -benchtime 10x ./backend/mover >&2
+	@go run ./bench/order
 	@go test -run '^$$' -bench Million -benchtime 1x ./tape/ltfs >&2
 
 fuzz:

@@ -12,7 +12,7 @@ import (
 // are taken together.
 const maxStops = 4096
 
-// never is a distance at which nothing is taken together.
+// never is the distance of what is taken together last.
 const never = 1e300
 
 // Batch is the running pass of a queue at one moment, to be put in order without the queue's lock.
@@ -82,15 +82,21 @@ func (p *pass[K]) batch() *Batch[K] {
 			ends = e.to
 		}
 	}
-	least := 0.0 // so far apart, entries are stops of their own
 	if cuts >= maxStops && b.goal != ByBlock {
-		sizes := slices.Clone(between)
-		slices.Sort(sizes)
-		least = sizes[len(sizes)-maxStops+1]
+		near := make([]int, 0, len(between))
+		for i, d := range between {
+			if d > 0 {
+				near = append(near, i)
+			}
+		}
+		slices.SortStableFunc(near, func(i, j int) int { return cmp.Compare(between[i], between[j]) })
+		for _, i := range near[:cuts-maxStops+1] {
+			between[i] = 0 // taken together
+		}
 	}
 	for first := 0; first < len(all); {
 		last := first
-		for last < len(between) && (between[last] == 0 || between[last] < least) {
+		for last < len(between) && between[last] == 0 {
 			last++
 		}
 		group := all[first : last+1]

@@ -58,6 +58,8 @@ type pass[K comparable] struct {
 	moved int         // runs that came into the plan since it was last made as a whole
 	given bool        // the drive made the plan
 	timed bool        // run.starts and ends are right
+	times int         // how often they were computed
+	after int         // times of the running pass when they were: that one comes before
 	ends  float64     // when all is done, in seconds
 }
 
@@ -307,4 +309,5 @@ func (p *pass[K]) time(now float64) {
 		}
 	}
 	p.ends, p.timed = now, true
+	p.times++
 }

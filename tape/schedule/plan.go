@@ -32,6 +32,7 @@ func (q *Queue[K]) Adopt(b *Batch[K]) bool {
 	if b.pass != q.running || len(b.order) != len(b.groups) {
 		return false
 	}
+	q.running.given = false
 	q.running.adopt(b)
 	return true
 }
@@ -134,9 +135,10 @@ func (q *Queue[K]) busy(now time.Time) time.Duration { return max(q.doneAt.Sub(n
 // estimate has all runs know when they begin.
 func (q *Queue[K]) estimate(now time.Time) {
 	q.settle(now)
-	q.next.timed = q.next.timed && q.running.timed
 	q.running.time(0)
 	q.next.arrange()
+	q.next.timed = q.next.timed && q.next.after == q.running.times
+	q.next.after = q.running.times
 	q.next.time(q.running.ends)
 }
 

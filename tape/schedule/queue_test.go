@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"cmp"
+	"flag"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +14,13 @@ import (
 	"sliod/tape/geometry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each check is a long one: fewer than rapid's 100 by default, more with -rapid.checks.
+	if err := flag.Set("rapid.checks", "30"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func place(block uint64, off uint32) Place {
 	return Place{tape.Position{Partition: 1, Block: tape.BlockNo(block)}, off}
@@ -185,5 +192,54 @@ func (q *Queue[K]) check(t *rapid.T) {
 			!slices.IsSortedFunc(p.rows, func(a, b *run[K]) int { return cmp.Compare(a.From.Offset, b.From.Offset) }) {
 			t.Fatalf("a pass of %d entries has %d; %d dead, %d runs, %d rows", p.size, n, dead, len(p.plan), len(p.rows))
 		}
+	}
+}
+
+// TestManyRuns: more runs than are put in order one by one are taken together, and all are served.
+func TestManyRuns(t *testing.T) {
+	const n = 3 * maxStops
+	q := NewQueue[int](planner(LeastTime))
+	for i := range n {
+		q.Add(i, place(uint64(i)*7919%n*1000, 0), sliver, time.Time{})
+	}
+	now := time.Unix(0, 0)
+	if !q.Stale(now) {
+		t.Fatal("not stale")
+	}
+	quick := q.Takes(now)
+	b := q.Plan(now)
+	if len(b.groups) != maxStops {
+		t.Fatalf("%d stops", len(b.groups))
+	}
+	b.Solve()
+	if !q.Adopt(b) || q.Stale(now) || q.Takes(now) > quick {
+		t.Fatalf("it took %v, and takes %v in the new order", quick, q.Takes(now))
+	}
+	seen := map[int]bool{}
+	for k, _, ok := q.Next(now); ok; k, _, ok = q.Next(now) {
+		seen[k] = true
+	}
+	if len(seen) != n || q.Len() != 0 {
+		t.Fatalf("%d of %d were served", len(seen), n)
+	}
+}
+
+func BenchmarkQueue(b *testing.B) {
+	for name, p := range planners() {
+		b.Run(name, func(b *testing.B) {
+			q := NewQueue[uint64](p)
+			const n = 4000
+			now := time.Unix(0, 0)
+			for i := range uint64(n) {
+				q.Add(i, place(i*7919%n*1000, 0), sliver, now)
+			}
+			q.Replan(now)
+			i := uint64(n)
+			for b.Loop() {
+				k, _, _ := q.Next(now)
+				i++
+				q.Add(k, place(i*7919%n*1000, 0), sliver, now)
+			}
+		})
 	}
 }

@@ -9,7 +9,7 @@ func Best(b *Batch) []int {
 	if len(b.Stops) <= MaxExact {
 		return Exact(b)
 	}
-	return Search(b, usual(len(b.Stops)))
+	return Search(b, Usual(len(b.Stops)))
 }
 
 // Quick is the best of the simple orders.
@@ -35,12 +35,12 @@ type Effort struct {
 	Seed  uint64 // of chance
 }
 
-// usual is the effort of Best. Up to matrixLimit stops a way is looked up, and costs a third.
-func usual(n int) Effort {
+// Usual is the effort of Best. Up to matrixLimit stops a way is looked up, and costs a third.
+func Usual(n int) Effort {
 	if n <= matrixLimit {
-		return Effort{Work: min(20_000*n, 6e6), Near: 8, Reach: 3, Span: 10}
+		return Effort{Work: min(20_000*n, 4e6), Near: 8, Reach: 3, Span: 10}
 	}
-	return Effort{Work: 2e6, Near: 5, Reach: 1, Span: 10}
+	return Effort{Work: 1.4e6, Near: 5, Reach: 1, Span: 10}
 }
 
 // Search improves the best simple order by local search, and then again and again after a

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"flag"
 	"math"
 	"slices"
 	"testing"
@@ -11,7 +12,13 @@ import (
 	"sliod/tape/geometry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each check is a long one: fewer than rapid's 100 by default, more with -rapid.checks.
+	if err := flag.Set("rapid.checks", "30"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // batches draws batches of up to n stops: anywhere, near one another, twice at the same place, one in the other, over
 // the end of a wrap.
@@ -114,7 +121,7 @@ func TestExact(t *testing.T) {
 		if c := b.Cost(order); c > least*(1+1e-12) {
 			t.Fatalf("%v: %v, the best is %v", b.Goal, c, least)
 		}
-		if c := b.Cost(Search(b, usual(12))); c > 1.2*least {
+		if c := b.Cost(Search(b, Usual(12))); c > 1.2*least {
 			t.Fatalf("%v: local search finds %v, the best is %v", b.Goal, c, least)
 		}
 	})
