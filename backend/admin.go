@@ -56,6 +56,8 @@ type JobStatus struct {
 	Errors      []string  `json:"errors,omitempty"` // the first few, each with its path
 	StartedAt   time.Time `json:"started_at"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
+	// ETA is when a job on files that runs will be done, by an estimate. None: it is not known.
+	ETA time.Time `json:"eta,omitzero"`
 }
 
 // Status is what `sliod status --json` prints.
@@ -72,6 +74,16 @@ type Status struct {
 	Faults     int64     `json:"faults"`        // faults in flight
 	FaultsDone int64     `json:"faults_done"`   // since start
 	FaultsFail int64     `json:"faults_failed"` // since start
+	Estimates  Estimates `json:"estimates"`     // of when recalls would be done, since start
+}
+
+// Estimates compares estimates of single recalls with what came.
+type Estimates struct {
+	Compared         int64   `json:"compared"`
+	EstimatedSeconds float64 `json:"estimated_seconds"` // mean
+	TookSeconds      float64 `json:"took_seconds"`      // mean
+	OffSeconds       float64 `json:"off_seconds"`       // mean difference, without its sign
+	Close            int64   `json:"close"`             // off by a fifth at most, or by a second
 }
 
 // CacheInfo describes the page cache, in bytes.
@@ -131,6 +143,8 @@ type QueueEntry struct {
 	Slivers  int       `json:"slivers"`
 	Requests int       `json:"requests"` // parked requests that wait for them
 	Since    time.Time `json:"since"`    // the oldest
+	// ETA is when all of them will be there, by an estimate. None: it is not known.
+	ETA time.Time `json:"eta,omitzero"`
 }
 
 // TapeError is one of the last errors of the library.

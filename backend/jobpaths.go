@@ -443,4 +443,5 @@ func (fs *FS) resumeJobs() {
 		fs.jobs.enter(j)
 	}
 	fs.jobs.left = nil
+	fs.pinsChanged()
 }

@@ -448,3 +448,47 @@ func BenchmarkMillionPaths(b *testing.B) {
 		}
 	}
 }
+
+// TestEstimates: what waits for tape has an estimate, in the queue, of the job and of the file;
+// and how good they were is counted.
+func TestEstimates(t *testing.T) {
+	w := newWorld(t, oneDrive)
+	paths, _ := w.migrated(12)
+	n := 0
+	g := w.hold(func(e virtual.Event) bool {
+		if e.Opcode == scsi.OpRead6 && !e.After {
+			n++
+		}
+		return n == 3
+	})
+	begin := time.Now()
+	j := w.list(JobRecall, JobOptions{}, paths...)
+	g.wait()
+	eta := func() time.Time {
+		s, _ := w.fs.Job(j.ID)
+		return s.ETA
+	}
+	eventually(t, "the job has an estimate", func() bool { return !eta().IsZero() })
+	if at := eta(); at.Before(begin) || at.After(time.Now().Add(time.Hour)) {
+		t.Errorf("the job is to be done %v from now", time.Until(at))
+	}
+	if q := w.fs.Queue(); len(q.Recalls) != 1 || q.Recalls[0].ETA.IsZero() || q.Jobs[len(q.Jobs)-1].ETA.IsZero() {
+		t.Errorf("%+v", q)
+	}
+	if at, err := time.Parse(time.RFC3339, w.xattrOf(paths[11], "user.sliod.eta")); err != nil || at.Before(begin.Truncate(time.Second)) {
+		t.Errorf("the file is to be there at %v, %v", at, err)
+	}
+	node := w.node(paths[11])
+	defer node.Release()
+	if err := node.SetXattr(rootCred, "user.sliod.eta", []byte("now"), 0); err != linux.EPERM {
+		t.Errorf("an estimate can be set: %v", err)
+	}
+	g.release()
+	<-j.finished
+	if _, err := node.Xattr(rootCred, "user.sliod.eta"); err != linux.ENODATA {
+		t.Errorf("a file that is here has an estimate: %v", err)
+	}
+	if e := w.fs.Status().Estimates; e.Compared == 0 || e.TookSeconds <= 0 {
+		t.Errorf("%+v", e)
+	}
+}

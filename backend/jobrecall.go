@@ -119,7 +119,7 @@ func (f *fileRecall) want(ino *inode, n sliver.No) bool {
 	if st := ino.fs.cache.State(k, b); st != sliver.Absent && st != sliver.Faulting {
 		return false
 	}
-	w := &sliverRecall{file: f, bytes: int64(b.Len)}
+	w := &sliverRecall{file: f, key: k, bytes: int64(b.Len)}
 	w.Waiter.Waker, w.Waiter.Class = w, f.job.class
 	f.mu.Lock()
 	f.left++
@@ -198,6 +198,7 @@ func (f *fileRecall) end(err error) {
 type sliverRecall struct {
 	vfs.Waiter
 	file  *fileRecall
+	key   sliver.Key
 	bytes int64
 }
 

@@ -136,13 +136,22 @@ func (j *job) status() JobStatus {
 	return s
 }
 
+// shown is status with an estimate of the job's end.
+func (j *job) shown() JobStatus {
+	s := j.status()
+	if j.paths != nil && s.State == jobRunning {
+		s.ETA = j.paths.eta(&s, time.Now())
+	}
+	return s
+}
+
 // Job implements Admin.
 func (fs *FS) Job(id uint64) (JobStatus, bool) {
 	j := fs.jobs.find(id)
 	if j == nil {
 		return JobStatus{}, false
 	}
-	return j.status(), true
+	return j.shown(), true
 }
 
 // Jobs implements Admin: the oldest first.
@@ -150,7 +159,7 @@ func (fs *FS) Jobs() []JobStatus {
 	list := fs.jobs.all()
 	all := make([]JobStatus, len(list))
 	for i, j := range list {
-		all[i] = j.status()
+		all[i] = j.shown()
 	}
 	return all
 }

@@ -24,6 +24,9 @@ const byUser uint64 = 0
 func (fs *FS) pinFile(ino *inode, holder uint64) error {
 	fs.pinMu.Lock()
 	defer fs.pinMu.Unlock()
+	if j := fs.jobs.find(holder); holder != byUser && (j == nil || j.paths.pinUntil().IsZero()) {
+		return nil // it was released meanwhile
+	}
 	if a := ino.attr(); a.NLink == 0 {
 		return nil
 	}

@@ -120,6 +120,8 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	}
 	switch name {
 	case ownXattr + "state", ownXattr + "volumes", ownXattr + "checksum", ownXattr + "verified":
+	case ownXattr + "eta":
+		return ino.etaXattr()
 	case ownXattr + "pin":
 		return ino.fs.pinnedXattr(ino.id)
 	default:
@@ -174,7 +176,7 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 			return fs.unpinFile(ino.id)
 		}
 		return linux.EINVAL
-	case "state", "volumes", "checksum", "verified", "rule":
+	case "state", "volumes", "checksum", "verified", "rule", "eta":
 		return linux.EPERM
 	default:
 		return linux.EINVAL

@@ -28,6 +28,7 @@ func (fs *FS) Status() Status {
 		Faults:     int64(c.Faulting),
 		FaultsDone: m.Stats.Recalled,
 		FaultsFail: m.Stats.Failed,
+		Estimates:  estimates(m.Estimates),
 	}
 }
 
@@ -98,7 +99,7 @@ func (fs *FS) Queue() Queue {
 	m := fs.mover.Status()
 	q := Queue{Recalls: []QueueEntry{}, Jobs: fs.jobsShown()}
 	for _, r := range m.Recalls {
-		q.Recalls = append(q.Recalls, QueueEntry{Volume: string(r.Volume), Slivers: r.Slivers, Requests: r.Waiters, Since: r.Since})
+		q.Recalls = append(q.Recalls, QueueEntry{Volume: string(r.Volume), Slivers: r.Slivers, Requests: r.Waiters, Since: r.Since, ETA: r.Done})
 	}
 	q.Archive.Files = m.Archive
 	for _, e := range m.Errors {

@@ -82,6 +82,22 @@ func (c *Cache) DirtySlivers(f sliver.FileID) []sliver.No {
 	return nos
 }
 
+// FaultingSlivers returns the numbers of f's slivers that are on their way, in no order.
+func (c *Cache) FaultingSlivers(f sliver.FileID) (nos []sliver.No) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fl := c.files[f]
+	if fl == nil || fl.faulting == 0 {
+		return nil
+	}
+	for no, e := range fl.slivers {
+		if e.state == sliver.Faulting {
+			nos = append(nos, no)
+		}
+	}
+	return nos
+}
+
 // DirtyFiles returns the files that have dirty slivers, sorted.
 func (c *Cache) DirtyFiles() []sliver.FileID {
 	c.mu.Lock()

@@ -105,7 +105,7 @@ func (m *Mover) next(d *drive) task {
 				return t
 			}
 		}
-		target.drive, d.class = d, class
+		target.drive, d.class, d.since = d, class, now
 		if target.useReady(now) {
 			return m.takeUseLocked(d, target)
 		}
@@ -146,7 +146,7 @@ func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, may
 	}
 	r := m.recalls[k]
 	r.state = active
-	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy}}
+	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy, begun: now, model: d.vol.queue.Busy(now)}}
 }
 
 // elsewhere is work that a drive could do after an exchange.

@@ -56,6 +56,7 @@ type drive struct {
 	cleaned   int            // how often it was cleaned since it last worked
 	class     schedule.Class // for whose sake it was given its volume
 	mountedAt time.Time
+	since     time.Time // when it set out for the volume that it is to have
 	idleSince time.Time
 	strikes   map[catalog.VolumeNo]bool // volumes that failed in it
 	blamed    map[catalog.VolumeNo]bool // of these, where the drive was at fault

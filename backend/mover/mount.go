@@ -41,7 +41,11 @@ func (d *drive) exchange(v *volume, pool string) {
 		_ = d.mountFailed(v, err) // noted
 		return
 	}
-	_ = d.mounted(v) // noted
+	if d.mounted(v) == nil {
+		d.m.mu.Lock()
+		d.m.est.exchanged(time.Since(d.since))
+		d.m.mu.Unlock()
+	}
 }
 
 // mounted makes v, whose LTFS volume d.lv is, the drive's volume. An error has

@@ -71,6 +71,7 @@ type Mover struct {
 	noTape    bool
 	nothing   bool // see NothingComes
 	errs      []TapeError
+	est       estimator
 	stats     Stats
 }
 

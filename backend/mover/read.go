@@ -3,6 +3,7 @@ package mover
 import (
 	stderrors "errors"
 	"fmt"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/pkg/errors"
@@ -128,6 +129,9 @@ func (d *drive) deliver(j job, gen uint64) {
 	m.mu.Lock()
 	m.stats.Recalled++
 	m.stats.ReadBytes += int64(j.loc.ArchLen)
+	now := time.Now()
+	m.est.readTook(j.model, now.Sub(j.begun))
+	m.outcomeLocked(j.r, now)
 	d.position = placeOf(j.copy).Position
 	m.forgetLocked(j.r, j.seq)
 	m.mu.Unlock()

@@ -46,6 +46,9 @@ type recall struct {
 	badVols  map[catalog.VolumeNo]bool // its copy there could not be read
 	badDrive map[*drive]bool
 	lastErr  error
+
+	estimated   time.Time // when it was to be done, as was said at estimatedAt; zero: nothing was said
+	estimatedAt time.Time
 }
 
 // job is what a drive's owner has been given to read.
@@ -55,6 +58,9 @@ type job struct {
 	seq  uint64
 	loc  Located
 	copy catalog.Copy
+
+	begun time.Time
+	model time.Duration // how long it takes by the model
 }
 
 var errNoCopy = stderrors.New("the catalog names no copy on tape")
@@ -82,6 +88,7 @@ func (m *Mover) Recall(k sliver.Key, seq uint64) {
 	// lie elsewhere by now. One who has r sees the new seq when he is done.
 	r.seq = seq
 	r.attempts, r.badVols, r.badDrive, r.lastErr = 0, nil, nil, nil
+	r.estimated = time.Time{}
 	m.unqueueLocked(r)
 }
 
@@ -326,6 +333,7 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 	if err == nil {
 		r.vol, r.copy, r.state = v, c, queued
 		v.queue.Add(r.key, r.class, placeOf(c), loc.ArchLen, r.since)
+		m.sampleLocked(r, time.Now())
 		m.wakeLocked()
 	}
 	m.mu.Unlock()

@@ -32,6 +32,7 @@ type setup struct {
 	cfg            Config
 	ahead          int
 	profile        string // of the drives
+	speed          float64
 	log            *logrus.Entry
 }
 
@@ -93,7 +94,7 @@ func (r *rig) start() {
 	}
 	var err error
 	r.lib, err = virtual.Open(virtual.Config{
-		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Profile: r.s.profile, Log: r.s.log,
+		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Profile: r.s.profile, Speed: r.s.speed, Log: r.s.log,
 		ImportExport: r.s.mail, Cleaners: r.s.cleaners,
 	})
 	fatal(err)

@@ -64,6 +64,7 @@ type QueueStatus struct {
 	Slivers int
 	Waiters int // parked requests, when they were last counted
 	Since   time.Time
+	Done    time.Time // estimate of when all that is queued will be there; zero: not known
 }
 
 // Status is a picture of the mover at one moment.
@@ -75,6 +76,7 @@ type Status struct {
 	Archive     int // files that wait for archiving, or for a further copy
 	NoTapeSpace bool
 	Errors      []TapeError // the last ones, oldest first
+	Estimates   Accuracy    // since Start
 	Stats       Stats
 }
 
@@ -84,7 +86,7 @@ func (m *Mover) Status() Status {
 	defer m.mu.Unlock()
 	s := Status{
 		Library: m.lib.Name, Archive: m.queued + len(m.copyInbox), NoTapeSpace: m.noTape,
-		Errors: slices.Clone(m.errs), Stats: m.stats,
+		Errors: slices.Clone(m.errs), Stats: m.stats, Estimates: m.est.accuracy,
 	}
 	for _, v := range m.volumes {
 		s.Volumes = append(s.Volumes, m.volumeStatusLocked(v))
@@ -130,6 +132,7 @@ func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
 
 func (m *Mover) queueStatusLocked() []QueueStatus {
 	byVolume := map[tape.Barcode]*QueueStatus{}
+	now := time.Now()
 	for _, r := range m.recalls {
 		b := tape.Barcode("")
 		switch {
@@ -144,6 +147,9 @@ func (m *Mover) queueStatusLocked() []QueueStatus {
 		if q == nil {
 			q = &QueueStatus{Volume: b, Since: r.since}
 			byVolume[b] = q
+			if r.vol != nil {
+				q.Done = m.volumeETALocked(r.vol, now)
+			}
 		}
 		q.Slivers++
 		q.Waiters += r.waiters

@@ -30,7 +30,7 @@ func TestReports(t *testing.T) {
 			`library +virtual: 2 drives, 16 volumes, 25\.0 GiB of 100\.0 GiB used \(25%\)\n`, `faults +2 under way, 11 done, 0 failed; 7 requests wait\n`}},
 		{[]string{"volumes"}, []string{`VOLUME +STATE +WHERE +CAPACITY GiB`, `A00001L9 +append +drive D1 +18\.0 +9\.0 +50% +0\.0\n`}},
 		{[]string{"drives"}, []string{`D1 +reading +A00001L9 +b 1234 +- +-\n`, `D2 +empty +- +- +- +-\n`}},
-		{[]string{"queue"}, []string{`12 files wait to be archived`, `A00001L9 +5 +6 +\d+d`, `1 +archive +running +- +0/2 +0\.0/0\.0 +0 +\d+d\d\dh +/a\n`,
+		{[]string{"queue"}, []string{`12 files wait to be archived`, `A00001L9 +5 +6 +\d+d`, `1 +archive +running +- +0/2 +0\.0/0\.0 +0 +\d+d\d\dh +- +/a\n`,
 			`read +A00001L9 +- +- +medium error +"gone\\x1b\[2J"\n`}},
 		{[]string{"ls"}, []string{`(?m)^migrated +\d+ B  20\d\d-\d\d-\d\d \d\d:\d\d  drives$`, `(?m)^- +-  20.*  jobs/$`, `(?m)^migrated +\d.* README$`}},
 		{[]string{"ls", "/README"}, []string{`^migrated .* README\n$`}},

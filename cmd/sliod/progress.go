@@ -50,8 +50,11 @@ func (p *bar) update(j *backend.JobStatus) {
 		p.b.ChangeMax64(total)
 	}
 	what := fmt.Sprintf("%s %d/%d files", j.Kind, j.FilesDone, j.Files)
-	if j.Files == 0 {
+	switch {
+	case j.Files == 0:
 		what = printable(j.Step)
+	case !j.ETA.IsZero():
+		what += ", done in " + untilETA(j.ETA, time.Now())
 	}
 	p.b.Describe(what)
 	// A full bar would end the bar, and more files may be found.
@@ -79,7 +82,11 @@ func (p *lines) update(j *backend.JobStatus) {
 		return
 	}
 	p.last, p.at = *j, now
-	_, _ = fmt.Fprintf(p.out, "job %d: %s: %d of %s, %s of %s\n", j.ID, j.Kind, j.FilesDone, plural(j.Files, "file"), human(j.BytesDone), human(j.Bytes))
+	left := ""
+	if !j.ETA.IsZero() {
+		left = ", done in " + untilETA(j.ETA, now)
+	}
+	_, _ = fmt.Fprintf(p.out, "job %d: %s: %d of %s, %s of %s%s\n", j.ID, j.Kind, j.FilesDone, plural(j.Files, "file"), human(j.BytesDone), human(j.Bytes), left)
 }
 
 func (p *lines) leave() {}

@@ -94,6 +94,9 @@ func printStatus(out io.Writer, s *backend.Status, now time.Time) {
 	t.line("library", fmt.Sprintf("%s: %s, %s, %s", s.Tape.Library, plural(int64(s.Tape.Drives), "drive"),
 		plural(int64(s.Tape.Volumes), "volume"), space(s.Tape.UsedBytes, s.Tape.CapacityBytes)))
 	t.line("tape", fmt.Sprintf("%s written, %s read since the start", human(s.Tape.WrittenBytes), human(s.Tape.ReadBytes)))
+	if e := s.Estimates; e.Compared > 0 {
+		t.line("estimates", fmt.Sprintf("of %s: %.0f s on average, it took %.0f s; off by %.0f s on average, %d close", plural(e.Compared, "recall"), e.EstimatedSeconds, e.TookSeconds, e.OffSeconds, e.Close))
+	}
 	t.line("faults", fmt.Sprintf("%d under way, %d done, %d failed; %s wait", s.Faults, s.FaultsDone, s.FaultsFail, plural(s.Parked, "request")))
 	t.flush()
 }
@@ -198,18 +201,18 @@ func printQueue(out io.Writer, q *backend.Queue, now time.Time) {
 		_, _ = fmt.Fprintln(out, "no recalls wait")
 	} else {
 		_, _ = fmt.Fprintln(out)
-		t := newTable(out, "RECALLS FROM", "SLIVERS", "REQUESTS", "OLDEST")
+		t := newTable(out, "RECALLS FROM", "SLIVERS", "REQUESTS", "OLDEST", "DONE IN")
 		for _, r := range q.Recalls {
-			t.line(dash(r.Volume), fmt.Sprint(r.Slivers), fmt.Sprint(r.Requests), age(r.Since, now))
+			t.line(dash(r.Volume), fmt.Sprint(r.Slivers), fmt.Sprint(r.Requests), age(r.Since, now), untilETA(r.ETA, now))
 		}
 		t.flush()
 	}
 	if len(q.Jobs) > 0 {
 		_, _ = fmt.Fprintln(out)
-		t := newTable(out, "JOB", "KIND", "STATE", "PRIORITY", "FILES", "GiB", "FAILED", "BEGAN", "PATHS")
+		t := newTable(out, "JOB", "KIND", "STATE", "PRIORITY", "FILES", "GiB", "FAILED", "BEGAN", "DONE IN", "PATHS")
 		for _, j := range q.Jobs {
 			t.line(fmt.Sprint(j.ID), string(j.Kind), j.State, dash(string(j.Priority)), fmt.Sprintf("%d/%d", j.FilesDone, j.Files), gib(j.BytesDone)+"/"+gib(j.Bytes),
-				fmt.Sprint(j.Failed), age(j.StartedAt, now), jobWhat(&j))
+				fmt.Sprint(j.Failed), age(j.StartedAt, now), untilETA(j.ETA, now), jobWhat(&j))
 		}
 		t.flush()
 	}
@@ -221,6 +224,14 @@ func printQueue(out io.Writer, q *backend.Queue, now time.Time) {
 		}
 		t.flush()
 	}
+}
+
+// untilETA is how long it is until an estimated time.
+func untilETA(at, now time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return span(max(0, at.Sub(now)))
 }
 
 // jobWhat says what a job works on, and until when it pins it.

@@ -142,6 +142,14 @@ func (q *Classes[K]) ETA(k K, now time.Time) (left time.Duration, ok bool) {
 	return 0, false
 }
 
+// Busy is how long what was given out last will still take, by the model.
+func (q *Classes[K]) Busy(now time.Time) time.Duration {
+	if q.headOf == NumClasses {
+		return 0
+	}
+	return q.queues[q.headOf].busy(now)
+}
+
 // Takes is how long it will take until all that is queued has been read.
 func (q *Classes[K]) Takes(now time.Time) (left time.Duration) {
 	for _, queue := range q.queues {
