@@ -263,23 +263,23 @@ func (fs *FS) names(id sliver.FileID) ([]name, error) {
 
 // Archived implements mover.Files: the slivers' new place is committed, synced,
 // and only then are they clean.
-func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done) ([]bool, error) {
+func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done) (kept []bool, now uint64, err error) {
 	fs := f.fs
-	kept := make([]bool, len(done))
+	kept = make([]bool, len(done))
 	ino, err := fs.get(id)
 	if stderrors.Is(err, linux.ENOENT) {
-		return kept, nil // unlinked meanwhile
+		return kept, dataVersion, nil // unlinked meanwhile
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer ino.release()
 	if err := ino.archived(dataVersion, done, kept); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := fs.cat.Sync(); err != nil {
 		fs.pending.add(id) // the slivers stay dirty
-		return nil, err
+		return nil, 0, err
 	}
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
@@ -290,7 +290,7 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 		bytes += int64(d.Len)
 	}
 	fs.jobs.archived(id, bytes)
-	return kept, nil
+	return kept, ino.attr().DataVersion, nil
 }
 
 // archived commits the place on tape of the slivers that still have the version
