@@ -266,35 +266,35 @@ func (fs *FS) names(id sliver.FileID) ([]name, error) {
 
 // Archived implements mover.Files: the slivers' new place is committed, synced,
 // and only then are they clean.
-func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done) ([]bool, error) {
+func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done) (kept []bool, now uint64, err error) {
 	fs := f.fs
-	kept := make([]bool, len(done))
+	kept = make([]bool, len(done))
 	ino, err := fs.get(id)
 	if stderrors.Is(err, linux.ENOENT) {
-		return kept, fs.wasted(done) // unlinked meanwhile
+		return kept, dataVersion, fs.wasted(done) // unlinked meanwhile
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer ino.release()
 	v := fs.pending.verdictOf(id)
 	if !fs.rules.holds(v, time.Now()) {
 		if v, err = fs.verdict(id); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	short, err := fs.short(id, v)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	// What comes to tape now is there once.
 	short = short || len(done) > 0 && len(v.Copies) > 1
 	if err := ino.archived(dataVersion, done, kept, short); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := fs.cat.Sync(); err != nil {
 		fs.pending.add(id) // the slivers stay dirty
-		return nil, err
+		return nil, 0, err
 	}
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
@@ -305,7 +305,7 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 		bytes += int64(d.Len)
 	}
 	fs.jobs.archived(id, bytes)
-	return kept, nil
+	return kept, ino.attr().DataVersion, nil
 }
 
 // archived commits the place on tape of the slivers that still have the version

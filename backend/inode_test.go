@@ -69,7 +69,7 @@ func TestPendingWhileDirty(t *testing.T) {
 			}
 			done = append(done, mover.Done{No: no, Version: v, Len: n, Copy: catalog.Copy{Volume: 1}})
 		}
-		kept, err := files{w.fs}.Archived(ino.id, plan.Inode.DataVersion, done)
+		kept, _, err := files{w.fs}.Archived(ino.id, plan.Inode.DataVersion, done)
 		if err != nil || !kept[0] {
 			t.Fatalf("archived: kept %v, %v", kept, err)
 		}
@@ -163,7 +163,7 @@ func TestPendingDirectory(t *testing.T) {
 	settled := func() {
 		t.Helper()
 		version := w.root.(*node).ino.record().DataVersion
-		if _, err := (files{w.fs}).Archived(root, version, nil); err != nil { // as the index that carries it
+		if _, _, err := (files{w.fs}).Archived(root, version, nil); err != nil { // as the index that carries it
 			t.Fatal(err)
 		}
 		if w.fs.pending.has(root) || w.catalogPending(root) {

@@ -34,7 +34,9 @@ type part struct {
 	plan *Plan
 	done []Done
 	more bool // the file goes on in the next batch
-	err  error
+	// changed: the file is not as planned any more.
+	changed bool
+	err     error
 }
 
 // archiveBatch takes files from the queue and appends them, until the batch is
@@ -276,9 +278,11 @@ func (d *drive) commit(b *batch) bool {
 // record commits what the batch has of one file.
 func (m *Mover) record(p *part) error {
 	if p.item.copy == nil {
-		_, err := m.files.Archived(p.item.file, p.plan.Inode.DataVersion, p.done)
+		_, now, err := m.files.Archived(p.item.file, p.plan.Inode.DataVersion, p.done)
+		p.changed = now != p.plan.Inode.DataVersion
 		return err
 	}
+	p.changed = true // nobody says whether it is
 	kept, err := m.files.Copied(p.item.file, p.done)
 	n := int64(0)
 	for _, ok := range kept {
@@ -300,9 +304,8 @@ func (d *drive) finishParts(b *batch) {
 	var rest []*archiveItem
 	for i := range b.parts {
 		p := &b.parts[i]
-		p.plan.hash = p.item.hash
 		if p.err == nil && len(p.done) > 0 {
-			p.err = d.putEntries(p.plan) // with the slivers as the catalog has them now
+			p.err = d.putPart(p)
 		}
 		switch {
 		case p.err == nil && p.more:
@@ -316,6 +319,21 @@ func (d *drive) finishParts(b *batch) {
 		}
 	}
 	m.putBack(rest)
+}
+
+// putPart puts the file of a part in the index, with the slivers as the catalog has them
+// now. The rest must be as new: a file that has grown since its plan would be listed
+// without slivers that are on this volume and, as its next entry may go to another, for good.
+func (d *drive) putPart(p *part) error {
+	plan := p.plan
+	if p.changed {
+		var err error
+		if plan, err = d.m.files.Plan(p.item.file); err != nil || plan == nil {
+			return err // without a plan it is gone: its removal comes to tape by itself
+		}
+	}
+	plan.hash = p.item.hash
+	return d.putEntries(plan)
 }
 
 // endArchive says that the slivers of p are not archived.

@@ -24,9 +24,10 @@ type Files interface {
 	// commits that to the catalog, syncs the catalog, and then ends the slivers'
 	// archiving in the cache (EndArchive). dataVersion is that of the plan's
 	// inode: if the file still has it, its attributes are on tape too. kept[i]
-	// says that done[i] still is the newest content. If it fails, nothing was
+	// says that done[i] still is the newest content. now is the file's data version: another
+	// than dataVersion means that it has changed since the plan. If it fails, nothing was
 	// committed, and the mover ends the archiving as failed.
-	Archived(f sliver.FileID, dataVersion uint64, done []Done) (kept []bool, err error)
+	Archived(f sliver.FileID, dataVersion uint64, done []Done) (kept []bool, now uint64, err error)
 	// Lacking returns, sorted by their numbers, the slivers of a file that are archived in their
 	// newest content, and are on fewer volumes than they are to be. None if the file is gone.
 	Lacking(f sliver.FileID, o CopyOptions) ([]Lack, error)

@@ -106,7 +106,7 @@ func (d *drive) writeIndex() error {
 		if md.gone {
 			err = m.files.Removed(md.item.file)
 		} else {
-			_, err = m.files.Archived(md.item.file, md.dataVersion, nil)
+			_, _, err = m.files.Archived(md.item.file, md.dataVersion, nil)
 		}
 		if err != nil {
 			md.item.finish(errors.WithMessagef(err, "mover: record file %d in the catalog", md.item.file))

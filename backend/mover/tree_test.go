@@ -158,18 +158,20 @@ func (tr *tree) Plan(f sliver.FileID) (*Plan, error) {
 	return p, err
 }
 
-func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, error) {
+func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, uint64, error) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if tr.fail != nil {
-		return nil, tr.fail
+		return nil, 0, tr.fail
 	}
 	tr.archived[f]++
+	var now uint64
 	err := tr.cat.Update(func(tx *catalog.Tx) error {
 		ino, err := tx.Inode(f)
 		if err != nil {
 			return err
 		}
+		now = ino.DataVersion
 		if ino.DataVersion == md {
 			ino.Flags &^= catalog.FlagMetaDirty
 		}
@@ -196,13 +198,13 @@ func (tr *tree) Archived(f sliver.FileID, md uint64, done []Done) ([]bool, error
 		err = tr.cat.Sync()
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	kept := make([]bool, len(done))
 	for i, d := range done {
 		kept[i] = tr.cache.EndArchive(keyOf(f, d.No), d.Version, d.Sum, true)
 	}
-	return kept, nil
+	return kept, now, nil
 }
 
 func (tr *tree) Lacking(f sliver.FileID, o CopyOptions) (lacks []Lack, err error) {
