@@ -249,9 +249,14 @@ func (st *store) writeHeader() error {
 	return nil
 }
 
-// allocate gives a file its blocks up to size, or says what is missing.
+// allocate gives a file its blocks up to size, or says what is missing. It asks first: to
+// try would fill the disk, and everybody else on it would find it full until it is given up.
 func allocate(d *disk, dir string, from, size int64) error {
-	err := unix.Fallocate(int(d.f.Fd()), 0, 0, size)
+	var fs unix.Statfs_t
+	err := error(unix.EINTR)
+	if unix.Statfs(dir, &fs) == nil && uint64(size-from) > fs.Bavail*uint64(fs.Bsize) {
+		err = unix.ENOSPC
+	}
 	for err == unix.EINTR {
 		err = unix.Fallocate(int(d.f.Fd()), 0, 0, size)
 	}
@@ -259,7 +264,6 @@ func allocate(d *disk, dir string, from, size int64) error {
 		return nil
 	}
 	_ = d.f.Truncate(from)
-	var fs unix.Statfs_t
 	if err == unix.ENOSPC && unix.Statfs(dir, &fs) == nil {
 		avail := int64(fs.Bavail) * fs.Bsize
 		return errors.Wrapf(err, "cache: the page cache %s needs %d bytes more and the file system has %d bytes available: "+
