@@ -114,6 +114,11 @@ func (j *job) verifyVolume(ctx context.Context, b string) error {
 		j.mu.Unlock()
 	}}
 	if err := p.run(ctx, true); err != nil {
+		now, gone := fs.volume(b)
+		if gone == nil && (now.UUID != v.UUID || now.State == catalog.VolScratch) {
+			j.note("%s was emptied while it was verified: nothing is on it any longer", b)
+			return nil
+		}
 		return err
 	}
 	j.note("%s: %d copies are good, %d are bad", b, good, bad)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hugelgupf/p9/linux"
@@ -40,7 +41,7 @@ var root = &vfs.Cred{}
 type machine struct {
 	dir string
 	log *logrus.Entry
-	out *strings.Builder // the log, for a failure
+	out *journal // the log, for a failure
 
 	hook func(virtual.Event) // of the library, if set
 	// library is what a drill wants other than usual; zero values are the usual ones.
@@ -53,9 +54,27 @@ type machine struct {
 	fs  *backend.FS
 }
 
+// journal is a log that is read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 func newMachine(dir string) *machine {
 	l := logrus.New()
-	m := &machine{dir: dir, out: new(strings.Builder)}
+	m := &machine{dir: dir, out: new(journal)}
 	l.SetOutput(m.out)
 	m.log = logrus.NewEntry(l)
 	return m
