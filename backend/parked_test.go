@@ -129,7 +129,7 @@ func TestDirtyIsNeverEvicted(t *testing.T) {
 // The tape of a file that fails to be written is not the end: while another volume
 // has room nobody is told ENOSPC.
 func TestNoSpaceOnlyWhenNoVolumeHasRoom(t *testing.T) {
-	w := newWorld(t, oneDrive, small(16), func(_ *Options, c *virtual.Config) { c.Slots, c.Capacity = 4, 24*mib })
+	w := newWorld(t, oneDrive, small(16), tiny(4))
 	log := w.logged()
 	content := map[string][]byte{}
 	var total int
@@ -160,6 +160,11 @@ func TestNoSpaceOnlyWhenNoVolumeHasRoom(t *testing.T) {
 	}
 	if n := log.count("could not be archived"); n > 2 {
 		t.Errorf("the log says %d times that tape is full", n)
+	}
+	for _, v := range w.fs.mover.Status().Volumes {
+		if v.Room || v.State != "full" {
+			t.Errorf("ENOSPC came with volume %s in state %s (%s)", v.Barcode, v.State, v.Reason)
+		}
 	}
 	if total < 3*20*mib {
 		t.Errorf("ENOSPC came after %d MiB, with 4 volumes of 24 MiB", total/mib)

@@ -26,6 +26,14 @@ func small(n int64) func(*Options, *virtual.Config) {
 	return func(o *Options, _ *virtual.Config) { o.CacheBytes = n * mib }
 }
 
+// tiny is so many volumes of 24 MiB, whose index partition is a quarter of that: with
+// larger blocks it would have no room for any index.
+func tiny(volumes int) func(*Options, *virtual.Config) {
+	return func(o *Options, c *virtual.Config) {
+		c.Slots, c.Capacity, o.Mover.BlockSize = volumes, 24*mib, mib/2
+	}
+}
+
 // Readers come while the fault is being completed: each is answered, whether it
 // was in the list before the completion, during it, or after.
 func TestSlash2_CompletionBeforeWaiterIsRegistered(t *testing.T) {
@@ -509,9 +517,7 @@ func TestSlash2_LateCompletionMeetsNewGeneration(t *testing.T) {
 // The cache is full of what is not on tape, and tape has no room: whoever needs a
 // slot is told so, and nobody is left without an answer.
 func TestSlash2_NoSpaceIsAnswered(t *testing.T) {
-	w := newWorld(t, oneDrive, small(16), func(_ *Options, c *virtual.Config) {
-		c.Slots, c.Capacity = 1, 24*mib
-	})
+	w := newWorld(t, oneDrive, small(16), tiny(1))
 	old := pattern(1, 3*mib)
 	w.archived("old", old)
 	content := map[string][]byte{}

@@ -103,6 +103,29 @@ func (r *rig) onlyVolume() tape.Barcode {
 	return found
 }
 
+// TestIndexOfAFileThatGrows: what is written between the plan of a file and its data goes to
+// tape with them, and the index of that volume lists all of it: the next entry of the file may
+// be in the index of another one.
+func TestIndexOfAFileThatGrows(t *testing.T) {
+	r := newRig(t, setup{})
+	f := r.fill(1, 1000)[0]
+	more := bytes.Repeat([]byte("later"), mib/5)
+	r.tree.mu.Lock()
+	r.planned = func(sliver.FileID) {
+		if err := r.write(f, 1000, more[:mib-1000]); err != nil {
+			t.Error(err)
+		}
+	}
+	r.tree.mu.Unlock()
+	r.archive(f)
+	if n := r.rec(keyOf(f, 0)).Len; n != mib {
+		t.Fatalf("%d bytes of the sliver are on tape, want all that it had when it was read: the test tests nothing", n)
+	}
+	v := r.onlyVolume()
+	r.stop()
+	r.onTape(v, func(lv *ltfs.Volume) { r.compare(lv, r.names[f][0], f) })
+}
+
 func TestIndexOnTape(t *testing.T) {
 	r := newRig(t, setup{})
 	files := r.fill(20, mib+77)

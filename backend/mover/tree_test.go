@@ -34,6 +34,7 @@ type tree struct {
 	want     map[sliver.FileID][]byte // what was written
 	archived map[sliver.FileID]int    // calls of Archived
 	fail     error                    // for Archived
+	planned  func(sliver.FileID)      // called once, when a plan has been made
 
 	unarchived []sliver.FileID // calls of Unarchived
 	bad        []badCopy
@@ -154,6 +155,13 @@ func (tr *tree) Plan(f sliver.FileID) (*Plan, error) {
 				return true
 			})
 		})
+	}
+	tr.mu.Lock()
+	planned := tr.planned
+	tr.planned = nil
+	tr.mu.Unlock()
+	if planned != nil {
+		planned(f)
 	}
 	return p, err
 }
