@@ -283,6 +283,8 @@ func checkMountpoint(dir string, log *logrus.Entry) error {
 		st, err = os.Stat(dir)
 	case stderrors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("the mountpoint %s does not exist; make it with: mkdir -p %s", dir, shellWord(dir))
+	case stderrors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("the mountpoint %s cannot be used: something in its path is not a directory", dir)
 	}
 	if err != nil {
 		return fmt.Errorf("the mountpoint %s cannot be used: %w; if a dead mount is there, unmount it first: umount -l %s", dir, err, shellWord(dir))

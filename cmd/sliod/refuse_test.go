@@ -211,7 +211,8 @@ func TestMountpoints(t *testing.T) {
 	}{
 		{"none", "does not exist; make it with: mkdir -p " + filepath.Join(dir, "none"), ""},
 		{"file", "is not a directory", ""},
-		{"file/x", "cannot be used: stat", ""},
+		{"file/x", "something in its path is not a directory", ""},
+		{strings.Repeat("x", 300), "cannot be used: file name too long; if a dead mount is there", ""},
 		{".", "", "is not empty: what is in it is hidden"},
 		{"empty", "", ""},
 	} {

@@ -54,7 +54,7 @@ func TestSimulateGolden(t *testing.T) {
 					t.Fatalf("%s: status %d, %s", how, status, stderr)
 				}
 				words := strings.Fields("simulate-" + pattern + " " + strings.ReplaceAll(how, "--", ""))
-				golden(t, strings.Join(words, "-")+".out", out)
+				golden(t, strings.Join(words, "-")+".golden", out)
 			}
 		})
 	}

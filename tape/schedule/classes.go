@@ -16,6 +16,7 @@ type Classes[K comparable] struct {
 	// headOf is the class whose queue knows where the head is, head what it gave out last.
 	headOf Class
 	head   Place
+	doneAt time.Time // when what was given out last will be done
 }
 
 // NewClasses returns empty queues, which put their requests in order as pl says. The
@@ -35,7 +36,7 @@ func (q *Classes[K]) Use(pl Planner, p *Policy) {
 		pl.MaxWait = p.MaxWait[c]
 		q.queues[c].Use(pl)
 	}
-	q.headOf = NumClasses
+	q.headOf, q.doneAt = NumClasses, time.Time{}
 }
 
 // Queue returns the queue of a class, to be planned. Requests are put in and taken out
@@ -68,7 +69,7 @@ func (q *Classes[K]) Next(now time.Time, p *Policy) (k K, c Class, at Place, ok 
 	}
 	q.served[c], q.last = now, now
 	k, at, ok = q.queues[c].Next(now)
-	q.headOf, q.head = c, at
+	q.headOf, q.head, q.doneAt = c, at, q.queues[c].doneAt
 	return k, c, at, ok
 }
 
@@ -117,7 +118,7 @@ func (q *Classes[K]) Mounted(now time.Time, p *Policy) {
 			queue.Rewind()
 		}
 	}
-	q.headOf = NumClasses
+	q.headOf, q.doneAt = NumClasses, time.Time{}
 }
 
 // Moved is Queue.Moved.
@@ -125,37 +126,32 @@ func (q *Classes[K]) Moved(to Place) {
 	for _, queue := range q.queues {
 		queue.Moved(to)
 	}
-	q.headOf = NumClasses
+	q.headOf, q.doneAt = NumClasses, time.Time{}
 }
 
 // ETA is how long it will take until k has been read if the drive stays with the volume:
 // what is more urgent comes before it. ok is false if k is not queued.
 func (q *Classes[K]) ETA(k K, now time.Time) (left time.Duration, ok bool) {
+	left = q.Busy(now)
 	for _, queue := range q.queues {
 		if d, ok := queue.ETA(k, now); ok {
-			return left + d, true
+			return left + d - queue.busy(now), true
 		}
-		if queue.Len() > 0 {
-			left += queue.Takes(now)
-		}
+		left += queue.work(now)
 	}
 	return 0, false
 }
 
 // Busy is how long what was given out last will still take, by the model.
 func (q *Classes[K]) Busy(now time.Time) time.Duration {
-	if q.headOf == NumClasses {
-		return 0
-	}
-	return q.queues[q.headOf].busy(now)
+	return max(q.doneAt.Sub(now), 0)
 }
 
 // Takes is how long it will take until all that is queued has been read.
 func (q *Classes[K]) Takes(now time.Time) (left time.Duration) {
+	left = q.Busy(now)
 	for _, queue := range q.queues {
-		if queue.Len() > 0 {
-			left += queue.Takes(now)
-		}
+		left += queue.work(now)
 	}
 	return left
 }

@@ -272,8 +272,11 @@ func (p *pass[K]) start() geometry.Spot {
 	if p == p.q.running {
 		return p.q.head
 	}
-	if before := p.q.running.plan; len(before) > 0 {
-		return before[len(before)-1].To
+	before := p.q.running.plan
+	for i := len(before) - 1; i >= 0; i-- {
+		if len(before[i].entries) > 0 {
+			return before[i].To
+		}
 	}
 	return p.q.head
 }

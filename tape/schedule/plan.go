@@ -125,8 +125,16 @@ func (q *Queue[K]) Estimates(now time.Time) iter.Seq2[K, time.Duration] {
 
 // Takes is how long it will take until all that is queued has been read.
 func (q *Queue[K]) Takes(now time.Time) time.Duration {
+	return q.busy(now) + q.work(now)
+}
+
+// work is Takes without what was given out last.
+func (q *Queue[K]) work(now time.Time) time.Duration {
+	if len(q.items) == 0 {
+		return 0
+	}
 	q.estimate(now)
-	return q.busy(now) + seconds(max(q.running.ends, q.next.ends))
+	return seconds(max(q.running.ends, q.next.ends))
 }
 
 // busy is how long what was given out last will still take.
