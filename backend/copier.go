@@ -274,7 +274,7 @@ func (f *fetched) wait() error {
 	return f.err
 }
 
-// fetch starts the fault of one sliver if it is absent, and says whether it waits.
+// fetch starts the fault of one sliver if it is absent, in the background, and says whether it waits.
 func (fs *FS) fetch(f *fetched, k sliver.Key) bool {
 	ino, err := fs.get(k.File)
 	if err != nil {
@@ -292,7 +292,7 @@ func (fs *FS) fetch(f *fetched, k sliver.Key) bool {
 		return false
 	}
 	w := &fetchWaiter{f: f}
-	w.Waiter.Waker = w
+	w.Waiter.Waker, w.Class = w, vfs.Background
 	f.ended.Add(1)
 	d, err := fs.cache.Read(k, b, 0, 1, &w.Waiter)
 	if err == vfs.ErrParked {

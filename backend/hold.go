@@ -35,7 +35,7 @@ func (h *holder) Wake(_ int, err error) {
 }
 
 // hold has slivers in the cache and keeps them there, however the cache is short of slots: those that are absent are recalled, all
-// at the same time, so that the mover orders them. Those that cannot be had are told to failed. The caller bounds
+// at the same time, so that the mover orders them, in the background: clients go first. Those that cannot be had are told to failed. The caller bounds
 // how many there are.
 func (fs *FS) hold(ctx context.Context, keys []sliver.Key, failed func(sliver.Key, error)) (h held, err error) {
 	woken := make(chan *holder, len(keys))
@@ -53,6 +53,7 @@ func (fs *FS) hold(ctx context.Context, keys []sliver.Key, failed func(sliver.Ke
 	}
 	for _, k := range keys {
 		w := &holder{k: k, woken: woken}
+		w.Class = vfs.Background
 		w.Waker = w
 		try(w)
 	}
@@ -65,6 +66,7 @@ func (fs *FS) hold(ctx context.Context, keys []sliver.Key, failed func(sliver.Ke
 				continue
 			}
 			again := &holder{k: w.k, woken: woken}
+			again.Class = vfs.Background
 			again.Waker = again
 			try(again)
 		case <-ctx.Done():

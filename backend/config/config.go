@@ -83,6 +83,8 @@ type Recall struct {
 	// Ahead is the number of slivers that are fetched after the one that a reader
 	// waits for. 0: none.
 	Ahead int
+	// Goal is "time" or "wait": what the order on a volume is good for.
+	Goal string
 	// Clients is the rule for those who use no export: local peers, and the mount of serve.
 	Clients export.Recall
 }

@@ -167,6 +167,13 @@ var keys = []Key{
 		Meaning: "How many slivers after the one that somebody waits for are brought from tape in the same pass. 0 turns this off.",
 		value:   func(c *Config) value { return &count{&c.Recall.Ahead, 0, 4096} },
 	},
+	{
+		Section: "recall", Field: "goal", Default: "time", Unit: "word",
+		Meaning: "What the order in which slivers are read from a volume is good for. `time`: all that waits is done as early as possible; drives that recommend an order (RAO, LTO-9) are asked for theirs. " +
+			"`wait`: those who wait do so as short as possible on average; what is near and short goes first, and the whole takes longer. `time` is the default, as a file is of use when the last of its slivers is there, " +
+			"and as drives that are done sooner keep queues short for all.",
+		value: func(c *Config) value { return &choice{&c.Recall.Goal, []string{"time", "wait"}} },
+	},
 	recallKey("clients", "allow", "word", recallMeaning+" This is for those who use no export: local peers, and the mount of `sliod serve --mount`; an `[export.NAME]` has its own rule.",
 		func(r *export.Recall) value { return recallMode(r) }),
 	recallKey("files", "0", "files", recallFiles, func(r *export.Recall) value { return &count{&r.Files, 0, 1e9} }),

@@ -63,6 +63,8 @@ type Config struct {
 	// ArchiveDrives and RecallDrives are the same as numbers. Default: what the shares
 	// say, at least 1.
 	ArchiveDrives, RecallDrives int
+	// Goal is what the order of the recalls on a volume is good for. Default schedule.LeastTime.
+	Goal schedule.Goal
 	// Schedule is the choice between volumes. Default schedule.DefaultPolicy.
 	Schedule schedule.Policy
 }
@@ -97,6 +99,7 @@ func (c Config) withDefaults(drives int) Config {
 	setDefault(&c.ReadShare, 1)
 	setDefault(&c.ArchiveDrives, schedule.Share(c.WriteShare, drives))
 	setDefault(&c.RecallDrives, schedule.Share(c.ReadShare, drives))
+	setDefault(&c.Goal, schedule.LeastTime)
 	setDefault(&c.Schedule, schedule.DefaultPolicy)
 	return c
 }

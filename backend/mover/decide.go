@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sliod/backend/catalog"
+	"sliod/backend/sliver"
 	"sliod/tape/schedule"
 )
 
@@ -11,6 +12,7 @@ type taskKind uint8
 
 const (
 	doWait        taskKind = iota // until woken, or for a time
+	doPlan                        // put the recalls in order
 	doRead                        // one sliver
 	doArchive                     // one batch
 	doExchange                    // for another volume
@@ -25,11 +27,12 @@ const (
 // task is the next step of a drive.
 type task struct {
 	kind   taskKind
-	job    job           // doRead
-	target *volume       // doExchange, doClean
-	use    *use          // doUse
-	pool   string        // doExchange: of which the volume is to be, "" if no batch goes to it
-	wait   time.Duration // doWait; 0: until woken
+	queue  *schedule.Queue[sliver.Key] // doPlan
+	job    job                         // doRead
+	target *volume                     // doExchange, doClean
+	use    *use                        // doUse
+	pool   string                      // doExchange: of which the volume is to be, "" if no batch goes to it
+	wait   time.Duration               // doWait; 0: until woken
 }
 
 // next decides what d does next. Only d's owner calls it.
@@ -139,7 +142,19 @@ func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, may
 			return task{kind: doArchive}
 		}
 	}
-	d.wrote, d.recalling = false, true
+	d.recalling = true
+	if d.strayed {
+		d.strayed = false
+		d.vol.queue.Moved(schedule.Place{Position: d.lv.Head()})
+	}
+	if !d.planned {
+		if q := d.vol.queue.Stale(now, &m.cfg.Schedule); q != nil {
+			// The next step is a read: not another use, and with d.wrote as it is no other batch.
+			d.planned, d.used = true, true
+			return task{kind: doPlan, queue: q}
+		}
+	}
+	d.wrote, d.planned = false, false
 	k, class, _, _ := d.vol.queue.Next(now, &m.cfg.Schedule)
 	if class == d.class {
 		m.served[class] = now

@@ -60,11 +60,15 @@ type drive struct {
 	idleSince time.Time
 	strikes   map[catalog.VolumeNo]bool // volumes that failed in it
 	blamed    map[catalog.VolumeNo]bool // of these, where the drive was at fault
+	noOrder   bool                      // it has refused to recommend an order
+	orderAt   time.Time                 // when it may be asked for one again
 
 	// Only the owner uses what follows.
 	lv       *ltfs.Volume
 	wrote    bool // the last step was a batch
 	used     bool // the last step was a use
+	strayed  bool // the head is not where the recalls' plan has it
+	planned  bool // the last step was a plan: now something is read
 	buf      []byte
 	hasher   hasher
 	paths    map[sliver.FileID][]string // entries in the volume's index
@@ -103,9 +107,14 @@ func (d *drive) run() {
 		if t.kind != doWait && t.kind != doUnmount && t.kind != doIndex {
 			d.idleSinceReset()
 		}
+		if t.kind != doWait && t.kind != doRead && t.kind != doPlan {
+			d.strayed = true
+		}
 		switch t.kind {
 		case doWait:
 			d.wait(t.wait)
+		case doPlan:
+			d.plan(t.queue)
 		case doRead:
 			d.read(t.job)
 		case doArchive:
@@ -230,7 +239,7 @@ func (m *Mover) ResetDrive(serial string) error {
 		m.mu.Unlock()
 		return errors.Errorf("there is no drive %s: see `sliod drives`", serial)
 	}
-	d.failed, d.lastErr, d.cleaned = false, nil, 0
+	d.failed, d.lastErr, d.cleaned, d.noOrder = false, nil, 0, false
 	clear(d.strikes)
 	clear(d.blamed)
 	m.requeueAllLocked()

@@ -167,7 +167,7 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 	for _, rec := range known {
 		v := m.volumes[rec.No]
 		if v == nil {
-			v = &volume{queue: schedule.NewClasses[sliver.Key](schedule.Planner{}, &m.cfg.Schedule), rec: *rec, away: true}
+			v = &volume{queue: schedule.NewClasses[sliver.Key](m.plannerOf(rec), &m.cfg.Schedule), rec: *rec, away: true}
 			m.volumes[rec.No] = v
 			v.cleaner = m.isCleaner(rec.Barcode)
 		}

@@ -52,9 +52,12 @@ func (d *drive) exchange(v *volume, pool string) {
 // been noted, and the volume is not in the drive any longer.
 func (d *drive) mounted(v *volume) error {
 	m := d.m
+	planner := d.survey(v)
 	m.mu.Lock()
-	d.vol, d.mountedAt = v, time.Now()
-	v.queue.Mounted(time.Now(), &m.cfg.Schedule)
+	now := time.Now()
+	d.vol, d.mountedAt = v, now
+	m.surveyedLocked(v, planner, now)
+	v.queue.Mounted(now, &m.cfg.Schedule)
 	m.stats.Mounts++
 	m.wakeLocked()
 	m.mu.Unlock()

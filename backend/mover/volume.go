@@ -31,6 +31,7 @@ type volume struct {
 	missed          bool   // that it is away was said when somebody wanted it
 
 	queue      *schedule.Classes[sliver.Key]
+	surveyed   bool   // the queue's map is by what a drive says of the medium
 	uses       []*use // that wait, oldest first
 	readErrors int
 	indexTried bool   // its index was to be brought up to date since it is suspect

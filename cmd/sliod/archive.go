@@ -14,6 +14,7 @@ import (
 	"sliod/backend/pool"
 	"sliod/backend/vfs"
 	"sliod/tape"
+	"sliod/tape/schedule"
 )
 
 // archive is what serve needs of an open archive.
@@ -50,6 +51,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 		Mover: mover.Config{
 			Log: log, BatchBytes: cfg.Archive.BatchBytes, BatchTime: cfg.Archive.BatchTime,
 			SHA256:    cfg.Archive.SHA256 == "on",
+			Goal:      goalOf(cfg),
 			ReadAhead: orNone(cfg.Recall.Ahead), IndexBytes: cfg.Index.Bytes, IndexInterval: cfg.Index.Interval,
 			Linger: orNone(cfg.Mount.Linger), WriteShare: max(cfg.Drives.WriteShare, 1e-9), ReadShare: max(cfg.Drives.ReadShare, 1e-9), Cleaning: cfg.Library.Cleaning, Pools: pools,
 		},
@@ -64,6 +66,14 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 		return nil, errors.WithMessagef(err, "open the archive in %s", stateDir)
 	}
 	return &libraryArchive{fs, lib}, nil
+}
+
+// goalOf is recall.goal.
+func goalOf(cfg *config.Config) schedule.Goal {
+	if cfg.Recall.Goal == schedule.LeastWait.String() {
+		return schedule.LeastWait
+	}
+	return schedule.LeastTime
 }
 
 // runBytes is archive.run_bytes; an emulated library that takes no time need not stream.

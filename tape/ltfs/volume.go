@@ -258,6 +258,9 @@ func (v *Volume) fail(err error) error {
 	return err
 }
 
+// Head is where the head was when the volume's own commands were last done.
+func (v *Volume) Head() tape.Position { return v.pos }
+
 // Moved says that somebody else has used the drive: where the head is, is not known any
 // longer. The medium itself must be as it was.
 func (v *Volume) Moved() { v.posKnown = false }

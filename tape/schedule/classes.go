@@ -73,6 +73,15 @@ func (q *Classes[K]) Next(now time.Time, p *Policy) (k K, c Class, at Place, ok 
 	return k, c, at, ok
 }
 
+// Stale returns the queue of the class that Next takes from, if it pays to put that in order as a whole
+// (Queue.Stale); else nil.
+func (q *Classes[K]) Stale(now time.Time, p *Policy) *Queue[K] {
+	if c := q.turn(now, p); c < NumClasses && q.queues[c].Stale(now) {
+		return q.queues[c]
+	}
+	return nil
+}
+
 // Replan is Queue.Replan for the class that Next takes from.
 func (q *Classes[K]) Replan(now time.Time, p *Policy) {
 	if c := q.turn(now, p); c < NumClasses {

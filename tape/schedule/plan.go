@@ -47,7 +47,8 @@ func (q *Queue[K]) Replan(now time.Time) {
 }
 
 // Recommend makes the order of keys, which the drive gave (tape.Drive.Order), the plan of the running pass.
-// Requests that are read in one go stay together, at the place of the first of them. Those of the
+// Requests that are read in one go stay together, at the place of the first of them, and what is being read is
+// read to its end first. Those of the
 // pass that keys does not name are put where they cost least by the model, as those are that come later.
 // Keys that are not in the pass are passed over.
 func (q *Queue[K]) Recommend(now time.Time, keys []K) {
@@ -66,6 +67,9 @@ func (q *Queue[K]) Recommend(now time.Time, keys []K) {
 			if rank, ok := ranks[e.key]; ok {
 				first[i] = min(first[i], rank)
 			}
+		}
+		if i == b.current {
+			first[i] = -1
 		}
 		if first[i] < math.MaxInt {
 			b.order = append(b.order, i)
