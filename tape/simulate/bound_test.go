@@ -41,10 +41,10 @@ func TestNobodyWaitsBeyondTheBound(t *testing.T) {
 					t.Errorf("%d drives, goal %v: a %v of %s waits for %v, more than %v", drives, goal, k, q.volume.barcode, wait, bound[k])
 				}
 			}
-			for i := range 1200 {
+			for i := range 600 {
 				must(t, s.Add(Request{Volume: "FLOOD1L9", Block: tape.BlockNo(uint64(i) * 2654435761 % 30_000_000), Length: 200 << 20}))
 			}
-			for hour := range 8 {
+			for hour := range 6 {
 				at := time.Duration(hour) * time.Hour
 				for v := range others {
 					must(t, s.Add(Request{At: at, Volume: tape.Barcode(fmt.Sprintf("A%05dL9", v)), Block: tape.BlockNo(hour * 3_000_000), Length: 1 << 20}))
