@@ -72,9 +72,10 @@ func TestClientGoesBeforeABulkJob(t *testing.T) {
 	r.eventually("it is lowered again", classOf(5, schedule.Bulk))
 	release()
 	all.Wait()
-	// The bulk job goes on from where the client's sliver is.
-	if want := []sliver.No{0, 6, 7, 1, 2, 3, 4, 5}; !slices.Equal(order, want) {
-		t.Errorf("read in the order %v, want %v", order, want)
+	// The bulk job goes on along the tape: from where the client's sliver is, or with what it was at.
+	want := [][]sliver.No{{0, 6, 7, 1, 2, 3, 4, 5}, {0, 6, 1, 2, 3, 4, 5, 7}}
+	if !slices.ContainsFunc(want, func(w []sliver.No) bool { return slices.Equal(order, w) }) {
+		t.Errorf("read in the order %v, want one of %v", order, want)
 	}
 }
 
