@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"backend/catalog": {"backend/sliver", "backend/acl"},
 	"backend/cache":   {"backend/sliver", "backend/vfs"},
 	"backend/mover": {"backend/sliver", "backend/vfs", "backend/catalog", "backend/cache",
-		"tape", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/schedule"},
+		"tape", "tape/ltfs", "tape/ltfs/ltfscheck", "tape/geometry", "tape/schedule"},
 	"backend/pool":       {"backend/config", "tape", "tape/ltfs"}, // pools of volumes, and their keys
 	"backend/ltfsimport": {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},
 	"backend/rebuild":    {"backend/sliver", "backend/catalog", "tape", "tape/ltfs"},

@@ -28,6 +28,12 @@ type holder struct {
 	err   error
 }
 
+func newHolder(k sliver.Key, woken chan<- *holder) *holder {
+	w := &holder{k: k, woken: woken}
+	w.Waker, w.Class = w, vfs.Background
+	return w
+}
+
 // Wake implements vfs.Waker.
 func (h *holder) Wake(_ int, err error) {
 	h.err = err
@@ -52,10 +58,7 @@ func (fs *FS) hold(ctx context.Context, keys []sliver.Key, failed func(sliver.Ke
 		}
 	}
 	for _, k := range keys {
-		w := &holder{k: k, woken: woken}
-		w.Class = vfs.Background
-		w.Waker = w
-		try(w)
+		try(newHolder(k, woken))
 	}
 	for len(parked) > 0 {
 		select {
@@ -65,10 +68,7 @@ func (fs *FS) hold(ctx context.Context, keys []sliver.Key, failed func(sliver.Ke
 				failed(w.k, w.err)
 				continue
 			}
-			again := &holder{k: w.k, woken: woken}
-			again.Class = vfs.Background
-			again.Waker = again
-			try(again)
+			try(newHolder(w.k, woken))
 		case <-ctx.Done():
 			for w := range parked {
 				if fs.cache.Cancel(&w.Waiter) {

@@ -75,11 +75,12 @@ capacity = "2.5GB"
 "drives" = 4
 [recall]
 ahead = 0
+goal = "wait"
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Archive.Idle != 2*time.Minute || c.Cache.SizeBytes != 64*gib || c.Cache.HighWater != 0.95 || c.Recall.Ahead != 0 {
+	if c.Archive.Idle != 2*time.Minute || c.Cache.SizeBytes != 64*gib || c.Cache.HighWater != 0.95 || c.Recall.Ahead != 0 || c.Recall.Goal != "wait" {
 		t.Errorf("%+v", c)
 	}
 	if len(c.Server.Listen) != 2 || c.Server.Listen[1] != "unix:/run/sliod.sock" || c.Server.MsizeBytes != mib {

@@ -56,7 +56,13 @@ func (d *drive) indexNow() {
 	d.setState(driveWriting, "index of volume "+d.vol.rec.Barcode)
 	if err := d.writeIndex(); err != nil {
 		_ = d.dismount(true) // noted
+		return
 	}
+	// Data has been written since the last survey.
+	planner := d.survey(d.vol)
+	d.m.mu.Lock()
+	d.m.surveyedLocked(d.vol, planner, time.Now())
+	d.m.mu.Unlock()
 }
 
 // writeIndex puts the index on tape and ends the files that waited for it. After

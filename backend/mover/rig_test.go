@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type setup struct {
 	profile        string // of the drives
 	speed          float64
 	log            *logrus.Entry
+	wrap           func(tape.Drive) tape.Drive // of each drive, if not nil
 }
 
 // rig is a mover with everything around it.
@@ -114,7 +116,16 @@ func (r *rig) start() {
 	c.SetEvents(r.tree)
 	_, err = c.Recover(func(cache.SlotRecord) cache.Verdict { return cache.Drop })
 	fatal(err)
-	r.m = New(r.s.cfg, r.lib.Tape(), cat, c, r.tree)
+	lib := r.lib.Tape()
+	if r.s.wrap != nil {
+		drives := slices.Clone(lib.Drives)
+		for i, d := range drives {
+			drives[i] = r.s.wrap(d)
+		}
+		wrapped := *lib
+		wrapped.Drives, lib = drives, &wrapped
+	}
+	r.m = New(r.s.cfg, lib, cat, c, r.tree)
 	r.m.observer = make(chan struct{}, 1)
 	c.OnSpaceFreed(r.m.SpaceFreed)
 	fatal(r.m.Start(context.Background()))
