@@ -30,8 +30,9 @@ type Recalls struct {
 	log *logrus.Entry
 	now func() time.Time
 
-	mu    sync.Mutex
-	users map[recallUser]*recallGate
+	mu     sync.Mutex
+	users  map[recallUser]*recallGate
+	forgot time.Time // of the last forgetLocked
 }
 
 // recallUser is a user of an export; "" are those who use none.
@@ -70,8 +71,13 @@ func (r *Recalls) Gate(rule *export.Recall, name string, uid uint32) vfs.Gate {
 	return g
 }
 
+// forgetLocked forgets those whose interval is over: at most once a second, as it looks at all.
 func (r *Recalls) forgetLocked() {
 	now := r.now()
+	if now.Sub(r.forgot) < time.Second {
+		return
+	}
+	r.forgot = now
 	for u, g := range r.users {
 		g.mu.Lock()
 		if !now.Before(g.until) {

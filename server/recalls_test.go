@@ -197,7 +197,7 @@ func TestRecallUsersAreBounded(t *testing.T) {
 	r := NewRecalls(logrus.NewEntry(quiet))
 	r.now = clock.Now
 	rule := &export.Recall{Mode: export.RecallDeny, Per: time.Minute}
-	for uid := range uint32(3 * maxRecallUsers) {
+	for uid := range uint32(maxRecallUsers + 100) {
 		if g := r.Gate(rule, "x", 1<<20+uid); g.Recall(1, 1) == nil {
 			t.Fatal("not refused")
 		}
@@ -205,7 +205,7 @@ func TestRecallUsersAreBounded(t *testing.T) {
 	}
 	// Within one interval those beyond the bound are counted together.
 	limit := &export.Recall{Mode: export.RecallLimit, Files: 1, Per: time.Hour}
-	for uid := range uint32(3 * maxRecallUsers) {
+	for uid := range uint32(2*maxRecallUsers + 100) {
 		err := r.Gate(limit, "y", 1<<20+uid).Recall(uint64(uid), 1)
 		if uid < maxRecallUsers/2 && err != nil {
 			t.Fatal(err)
