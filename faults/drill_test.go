@@ -118,7 +118,7 @@ var drills = []drill{
 	},
 	{
 		name:    "end of tape in a file",
-		library: virtual.Config{Capacity: 28 * mib, Slots: 24},
+		library: virtual.Config{Capacity: 20 * mib, Slots: 24},
 		faults:  func(*stage) string { return "" },
 		during: func(s *stage, failed []string) {
 			if len(failed) > 0 {

@@ -207,9 +207,9 @@ func (x *crasher) write(k sliver.Key, off int, p []byte) {
 }
 
 func TestPowerLoss(t *testing.T) {
-	base := t.TempDir()
+	base := inMemory(t)
 	round := 0
-	rapid.Check(t, func(rt *rapid.T) {
+	runs(t, func(rt *rapid.T) {
 		round++
 		x := &crasher{t: rt, dir: fmt.Sprintf("%s/%d", base, round), cat: map[sliver.Key]catRec{}, hist: map[sliver.Key][][]byte{},
 			synced: map[sliver.Version]int{}, faults: map[sliver.Key]uint64{}, budget: 4}

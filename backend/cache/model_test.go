@@ -2,7 +2,9 @@ package cache
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -353,10 +355,38 @@ func fails(c *Cache, r *rand.Rand) {
 	}
 }
 
-func testModel(t *testing.T, bad bool) {
-	dir := t.TempDir()
-	round := 0
+// inMemory is a folder in memory, if there is one: where what a test looks for does not hang on
+// the disk, it need not wait for it.
+func inMemory(t *testing.T) string {
+	if _, err := os.Stat("/dev/shm"); err != nil {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "sliod-cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// runs is how many runs of a random test there are, if -rapid.checks does not say: all of them
+// would take minutes with the race detector.
+func runs(t *testing.T, run func(rt *rapid.T)) {
+	left := math.MaxInt
+	if f := flag.Lookup("rapid.checks"); raceDetector && f.Value.String() == f.DefValue {
+		left = 25
+	}
 	rapid.Check(t, func(rt *rapid.T) {
+		if left--; left >= 0 || t.Failed() {
+			run(rt)
+		}
+	})
+}
+
+func testModel(t *testing.T, bad bool) {
+	dir := inMemory(t)
+	round := 0
+	runs(t, func(rt *rapid.T) {
 		round++
 		d := fmt.Sprintf("%s/%d", dir, round)
 		c, err := Open(Config{Dir: d, SizeBytes: MinSizeBytes, HighWater: 1, LowWater: 1})
