@@ -155,7 +155,8 @@ var drills = []drill{
 	},
 	{
 		name:   "power of the library",
-		keep:   2 * mib, // in the cache, while no drive takes anything
+		keep:   2 * mib, // all that is new stays in the cache, while no drive takes anything
+		tune:   func(o *backend.Options) { o.CacheBytes = 128 * mib },
 		faults: func(*stage) string { return "power command=write nth=15\n" },
 		during: func(s *stage, failed []string) { s.wantSaid("lost") },
 	},

@@ -176,7 +176,7 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 			continue
 		}
 		if v.recorded <= recorded {
-			v.rec = *rec
+			v.renew(rec)
 		}
 		v.away, v.why, v.place = true, "", ""
 	}

@@ -329,7 +329,8 @@ func (m *Mover) reload(v *volume) error {
 	}
 	m.mu.Lock()
 	m.recorded++
-	v.rec, v.recorded = rec, m.recorded
+	v.renew(&rec)
+	v.recorded = m.recorded
 	m.mu.Unlock()
 	m.publishTapeSpace()
 	return nil

@@ -141,9 +141,35 @@ func (m *Mover) updateVolume(v *volume, change func(*catalog.Volume)) error {
 	}
 	m.mu.Lock()
 	m.recorded++
-	v.rec, v.recorded = rec, m.recorded
+	v.renew(&rec)
+	v.recorded = m.recorded
 	m.mu.Unlock()
 	return nil
+}
+
+// renew takes the catalog's record over. Only what has changed is written: the owner of the
+// drive that has the volume reads without the lock what nobody else changes meanwhile, which is all but
+// the state and the dead bytes.
+func (v *volume) renew(rec *catalog.Volume) {
+	r := &v.rec
+	set(&r.UUID, rec.UUID)
+	set(&r.KeyID, rec.KeyID)
+	set(&r.Pool, rec.Pool)
+	set(&r.State, rec.State)
+	set(&r.Flags, rec.Flags)
+	set(&r.Capacity, rec.Capacity)
+	set(&r.Used, rec.Used)
+	set(&r.Dead, rec.Dead)
+	set(&r.EndOfData, rec.EndOfData)
+	set(&r.Generation, rec.Generation)
+	set(&r.Formatted, rec.Formatted)
+	set(&r.BlockSize, rec.BlockSize)
+}
+
+func set[T comparable](p *T, v T) {
+	if *p != v {
+		*p = v
+	}
 }
 
 // setState is updateVolume for the state alone. A failure is logged: the state

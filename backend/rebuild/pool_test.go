@@ -71,7 +71,7 @@ func TestEncrypted(t *testing.T) {
 			return true
 		})
 	})
-	if keys != 1 {
-		t.Errorf("%d volumes with the key", keys)
+	if keys == 0 { // one, or one for each drive
+		t.Error("no volume with the key")
 	}
 }
