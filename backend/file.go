@@ -65,7 +65,9 @@ func (f *file) Close() {
 }
 
 // ReadAt answers with the slivers from off on as far as they are ready. The
-// first may park w; the others only make the answer longer.
+// first may park w; the others only make the answer longer. What the head of a sliver
+// that is not there has is an answer of its own: who asks for more waits for the tape
+// with what follows.
 func (f *file) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	ino := f.ino
 	ino.mu.Lock()
@@ -83,9 +85,12 @@ func (f *file) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	no, in := sliver.At(off)
 	k := sliver.Key{File: ino.id, No: no}
 	take := min(n, sliver.Size-in)
+	d, ok, err := ino.readHeadLocked(k, in, take)
+	if ok || err != nil {
+		return d, err
+	}
 	f.gate(w)
-	d, err := ino.readLocked(k, in, take, w)
-	if err != nil {
+	if d, err = ino.readLocked(k, in, take, w); err != nil {
 		return vfs.Data{}, err
 	}
 	last := &d
@@ -108,6 +113,24 @@ func notRegular(ino *inode) error {
 		return linux.EISDIR
 	}
 	return linux.EINVAL
+}
+
+// readHeadLocked reads from the head of a first sliver that is on tape. ok is false if
+// there is nothing of it.
+func (ino *inode) readHeadLocked(k sliver.Key, in, n int) (d vfs.Data, ok bool, err error) {
+	if k.No != 0 || in >= ino.fs.opts.CacheStub {
+		return vfs.Data{}, false, nil
+	}
+	b, i, err := ino.bmapLocked(k.No)
+	if err != nil {
+		return vfs.Data{}, false, err
+	}
+	r := &b.Slivers[i]
+	if r.Dirty || len(r.Copies) == 0 {
+		return vfs.Data{}, false, nil
+	}
+	d, ok = ino.fs.cache.ReadHead(ino.id, r.Version, in, n)
+	return d, ok, nil
 }
 
 func (ino *inode) readLocked(k sliver.Key, in, n int, w *vfs.Waiter) (vfs.Data, error) {

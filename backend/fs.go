@@ -33,6 +33,7 @@ type Options struct {
 	CacheBytes          int64   // size of the page cache, default 4 GiB
 	HighWater, LowWater float64 // eviction runs above the one, down to the other
 	CachePinned         float64 // share of the cache that pinned files may hold, default 0.5
+	CacheStub           int     // bytes of a file's beginning that eviction leaves; one of cache.StubSizes
 	// ArchiveIdle is how long a file must be quiet before it is archived without a
 	// command; negative: never. ArchiveDirty is the share of the cache that may be
 	// dirty before everything is archived at once.
@@ -181,7 +182,7 @@ func Open(o Options) (_ *FS, err error) {
 		return nil, err
 	}
 	fs.cache, err = cache.Open(cache.Config{Dir: filepath.Join(o.Dir, "cache"), SizeBytes: o.CacheBytes,
-		HighWater: o.HighWater, LowWater: o.LowWater, Pinned: o.CachePinned, MinVersion: minVersion, Log: o.Log})
+		HighWater: o.HighWater, LowWater: o.LowWater, Pinned: o.CachePinned, Stub: o.CacheStub, MinVersion: minVersion, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -142,13 +142,14 @@ type modelWorlds struct {
 	worlds  int
 	left    []*stream // whose trees are still in it
 	evicted int64     // slots that were given to others
+	heads   int64     // reads from heads
 }
 
 // counts is what streams have met.
 type modelCounts struct{ parked, cancelled, restarts atomic.Int64 }
 
 func (m *modelWorlds) log(streams int, c *modelCounts) {
-	m.t.Logf("%d streams: %d requests parked, %d cancelled, %d restarts, %d evictions", streams, c.parked.Load(), c.cancelled.Load(), c.restarts.Load(), m.evicted)
+	m.t.Logf("%d streams: %d requests parked, %d cancelled, %d restarts, %d evictions, %d reads from heads", streams, c.parked.Load(), c.cancelled.Load(), c.restarts.Load(), m.evicted, m.heads)
 }
 
 const streamsPerWorld = 60
@@ -163,6 +164,7 @@ func (m *modelWorlds) get() *world {
 	m.gate = &gate{}
 	m.w = newWorld(m.t, func(o *Options, c *virtual.Config) {
 		o.CacheBytes = []int64{16 << 20, 24 << 20, 20 << 20}[m.worlds%3]
+		o.CacheStub = []int{60 << 10, 0, 4 << 10, 1 << 20}[m.worlds%4]
 		m.worlds++
 		o.SyncInterval = 20 * time.Millisecond
 		o.Mover.IndexIdle = time.Millisecond
@@ -173,12 +175,18 @@ func (m *modelWorlds) get() *world {
 	return m.w
 }
 
+// count adds up what the archive's cache has counted since its start.
+func (m *modelWorlds) count() {
+	s := m.w.fs.cache.Stats()
+	m.evicted, m.heads = m.evicted+s.Evictions, m.heads+s.HeadHits
+}
+
 // end restarts the archive, compares what the streams left in it, and closes it.
 func (m *modelWorlds) end() {
 	if m.w == nil {
 		return
 	}
-	m.evicted += m.w.fs.cache.Stats().Evictions
+	m.count()
 	m.w.restart()
 	for _, s := range m.left {
 		if err := s.caught(func() { s.verifyAll() }); err != nil {
@@ -186,7 +194,7 @@ func (m *modelWorlds) end() {
 		}
 	}
 	m.left = nil
-	m.evicted += m.w.fs.cache.Stats().Evictions
+	m.count()
 	m.w.close()
 	m.w.lib.Close()
 	m.w = nil

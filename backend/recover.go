@@ -12,8 +12,8 @@ import (
 // still means it. The catalog is the authority:
 //
 //   - it names the slot as the only copy of a dirty sliver: kept;
-//   - it has the sliver archived, in the very version that the slot holds: kept,
-//     clean;
+//   - it has the sliver archived, in the very version that the slot holds, or the
+//     first bytes of: kept, clean;
 //   - else the slot holds what no fsync has confirmed, or what has since been
 //     replaced, cut or unlinked: dropped.
 func (fs *FS) recoverCache() error {
@@ -64,6 +64,10 @@ func (fs *FS) recoverCache() error {
 			return cache.KeepDirty
 		case r.Dirty || len(r.Copies) == 0 || s.Dirty:
 			return cache.Drop
+		case s.Head:
+			if r.Version != s.Version || s.Len > int(r.Len) {
+				return cache.Drop
+			}
 		case r.Version != s.Version || int(r.Len) != s.Len || r.HasSum && r.Len == r.ArchLen && r.Sum != s.Sum:
 			return cache.Drop
 		}

@@ -40,12 +40,16 @@ func (c *Cache) BeginArchive(k sliver.Key, buf []byte) (n int, v sliver.Version,
 		} else {
 			err = c.st.arena.pread(buf[:n], s.off())
 		}
+		var head headSum
+		if err == nil {
+			head = c.sumHead(k, buf[:n])
+		}
 		c.mu.Lock()
 		c.release(&p, s)
 		same := !e.dead && e.state == sliver.Dirty && e.version == v && e.writers == 0 && n > 0
 		if err == nil && same {
 			c.move(e, sliver.Archiving)
-			e.archiving = v
+			e.archiving, e.head = v, head
 		}
 		c.mu.Unlock()
 		c.run(&p)
@@ -89,6 +93,7 @@ func (c *Cache) EndArchive(k sliver.Key, v sliver.Version, sum uint64, ok bool) 
 			e.old = nil
 			c.move(e, sliver.Clean)
 			p.record(s)
+			c.wantHead(&p, e)
 			p.kick = true
 			c.stats.Archived++
 		} else {

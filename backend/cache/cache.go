@@ -4,6 +4,7 @@ import (
 	stderrors "errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,9 @@ type Config struct {
 	HighWater, LowWater float64
 	// Pinned is the share of the arena that pinned files may hold. 0 means 0.5.
 	Pinned float64
+	// Stub is how many bytes of a file's first sliver are kept as its head; one of
+	// StubSizes. See head.go.
+	Stub int
 	// MinVersion is a version that others know: NextVersion goes on above it.
 	MinVersion sliver.Version
 	Log        *logrus.Entry
@@ -130,6 +134,7 @@ type Cache struct {
 	draining  bool                 // between high and low water
 	high, low int64                // bytes
 	pins      pins
+	heads     heads
 	quar      []quarantined
 	quarSeq   uint64
 	stats     Stats
@@ -160,6 +165,9 @@ func Open(cfg Config) (*Cache, error) {
 	if cfg.HighWater < 0 || cfg.HighWater > 1 || cfg.LowWater < 0 || cfg.LowWater > cfg.HighWater {
 		return nil, errors.Errorf("cache: high water %g and low water %g must be shares from 0 to 1, low not above high", cfg.HighWater, cfg.LowWater)
 	}
+	if !slices.Contains(StubSizes(), cfg.Stub) {
+		return nil, errors.Errorf("cache: the stub is %d bytes and must be the size of a slot: one of %v", cfg.Stub, StubSizes())
+	}
 	if cfg.Log == nil {
 		l := logrus.New()
 		l.SetOutput(io.Discard)
@@ -176,7 +184,7 @@ func Open(cfg Config) (*Cache, error) {
 		parked: make(map[*vfs.Waiter]*place), wanted: make(map[sliver.Key]int),
 		chunks: make([]chunk, n), cut: make(map[*chunk]struct{}),
 		high: int64(cfg.HighWater * float64(n*chunkSize)), low: int64(cfg.LowWater * float64(n*chunkSize)),
-		pins: pins{limit: int64(cfg.Pinned * float64(n*chunkSize))},
+		pins: pins{limit: int64(cfg.Pinned * float64(n*chunkSize))}, heads: newHeads(cfg.Stub, n*chunkSize),
 	}
 	c.bufs.New = func() any { return new([sliver.Size]byte) }
 	if c.ev == nil {

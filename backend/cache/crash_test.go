@@ -82,6 +82,7 @@ type crasher struct {
 	hist    map[sliver.Key][][]byte // all contents, oldest first; nil is a hole
 	synced  map[sliver.Version]int
 	crashes int
+	heads   int // that were read after a crash
 	budget  int
 	faults  map[sliver.Key]uint64
 }
@@ -108,6 +109,8 @@ func decide(cat map[sliver.Key]catRec) func(SlotRecord) Verdict {
 			return Drop
 		case d.dirty && d.ref.Slot == r.Slot && d.ref.Seq == r.Seq:
 			return KeepDirty
+		case r.Head && r.Len > len(d.tape):
+			return Drop
 		case !d.dirty && !r.Dirty && d.ver == r.Version:
 			return KeepClean
 		}
@@ -121,7 +124,7 @@ func (x *crasher) crash() {
 	dir := fmt.Sprintf("%s.crash", x.dir)
 	defer os.RemoveAll(dir)
 	x.w.cut(x.t, x.c, dir)
-	c, err := Open(Config{Dir: dir, SizeBytes: MinSizeBytes})
+	c, err := Open(Config{Dir: dir, SizeBytes: MinSizeBytes, Stub: x.c.heads.size})
 	if err != nil {
 		x.t.Fatalf("open after a crash: %v", err)
 	}
@@ -135,14 +138,24 @@ func (x *crasher) crash() {
 		w.Waiter.Waker = &w
 		if !d.dirty {
 			r, err := c.Read(k, Behind{sliver.Absent, len(d.tape)}, 0, sliver.Size, &w.Waiter)
-			if err == vfs.ErrParked {
-				continue // dropped: it comes from tape
+			if err == vfs.ErrParked { // dropped: it comes from tape
+				if h, ok := c.ReadHead(k.File, d.ver, 0, sliver.Size); ok && k.No == 0 {
+					if !bytes.HasPrefix(d.tape, h.Bytes) || len(h.Bytes) == 0 {
+						x.t.Fatalf("the head of sliver %v is not the beginning of what is on tape", k)
+					}
+					x.heads++
+					h.Release()
+				}
+				continue
 			}
 			if err != nil || !bytes.Equal(r.Bytes, d.tape) {
 				x.t.Fatalf("clean sliver %v is not what is on tape (%v)", k, err)
 			}
 			r.Release()
 			continue
+		}
+		if fl := c.files[k.File]; k.No == 0 && fl.head() != nil {
+			x.t.Fatalf("file %d is dirty and has a head", k.File)
 		}
 		if s := c.State(k, Behind{}); s != sliver.Dirty {
 			x.t.Fatalf("sliver %v, which only the cache has, is %v; ref %+v", k, s, d.ref)
@@ -206,20 +219,45 @@ func (x *crasher) write(k sliver.Key, off int, p []byte) {
 	}
 }
 
+// archive archives k; then runs while it is being archived.
+func (x *crasher) archive(k sliver.Key, then func()) {
+	buf := make([]byte, sliver.Size)
+	n, v, err := x.c.BeginArchive(k, buf)
+	if err != nil {
+		return
+	}
+	if !bytes.Equal(buf[:n], x.last(k)) {
+		x.t.Fatalf("archived something else")
+	}
+	then()
+	ok := x.c.ArchiveIs(k, v)
+	if ok {
+		x.cat[k] = catRec{ver: v, tape: buf[:n]}
+		x.catSync()
+	}
+	x.c.EndArchive(k, v, xxhash.Sum64(buf[:n]), ok)
+}
+
 func TestPowerLoss(t *testing.T) {
 	base := inMemory(t)
-	round := 0
+	round, heads := 0, 0
+	defer func() {
+		if t.Logf("%d runs, %d heads read after a crash", round, heads); heads == 0 && round >= 100 && !t.Failed() {
+			t.Error("no head was ever read")
+		}
+	}()
 	runs(t, func(rt *rapid.T) {
 		round++
 		x := &crasher{t: rt, dir: fmt.Sprintf("%s/%d", base, round), cat: map[sliver.Key]catRec{}, hist: map[sliver.Key][][]byte{},
 			synced: map[sliver.Version]int{}, faults: map[sliver.Key]uint64{}, budget: 4}
-		c, err := Open(Config{Dir: x.dir, SizeBytes: MinSizeBytes, Events: x})
+		c, err := Open(Config{Dir: x.dir, SizeBytes: MinSizeBytes, Events: x, Stub: rapid.SampledFrom([]int{0, 4 << 10, 4 << 10, 16 << 10, 60 << 10, 1 << 20}).Draw(rt, "stub")})
 		if err != nil {
 			rt.Fatal(err)
 		}
 		defer os.RemoveAll(x.dir)
 		defer c.Close()
 		x.c = c
+		defer func() { heads += x.heads }()
 		x.w.watch(c)
 		for _, d := range []*disk{&c.st.arena, &c.st.slots} {
 			d.fail = func(string, int64, int64) error { x.maybe(); return nil }
@@ -229,11 +267,12 @@ func TestPowerLoss(t *testing.T) {
 		key := func() sliver.Key {
 			return sliver.Key{File: sliver.FileID(rapid.IntRange(2, 3).Draw(rt, "file")), No: sliver.No(rapid.IntRange(0, 2).Draw(rt, "no"))}
 		}
+		evicted := 0 // crashes after an eviction, when heads are all that there is
 		sizes := []int{1, 600, 4096, 5000, 20000, 100000}
 		for range rapid.IntRange(5, 60).Draw(rt, "steps") {
 			x.maybe()
 			k := key()
-			switch rapid.IntRange(0, 9).Draw(rt, "op") {
+			switch rapid.IntRange(0, 11).Draw(rt, "op") {
 			default:
 				fill++
 				off := rapid.SampledFrom([]int{0, 0, 10, 4000, 15000, 60000}).Draw(rt, "off")
@@ -263,24 +302,21 @@ func TestPowerLoss(t *testing.T) {
 				x.maybe()
 				c.Committed(refs) // also before the catalog is synced
 			case 5:
-				buf := make([]byte, sliver.Size)
-				n, v, err := c.BeginArchive(k, buf)
-				if err != nil {
-					continue
+				x.archive(k, func() {
+					if rapid.IntRange(0, 4).Draw(rt, "written meanwhile") == 0 {
+						fill++
+						x.write(k, 0, []byte{fill})
+					}
+				})
+			case 10, 11:
+				for no := range sliver.No(3) {
+					x.archive(sliver.Key{File: k.File, No: no}, func() {})
 				}
-				if !bytes.Equal(buf[:n], x.last(k)) {
-					rt.Fatalf("archived something else")
+				c.EvictFile(k.File)
+				if evicted < 3 && rapid.Bool().Draw(rt, "crash") {
+					evicted++
+					x.crash()
 				}
-				if rapid.IntRange(0, 4).Draw(rt, "written meanwhile") == 0 {
-					fill++
-					x.write(k, 0, []byte{fill})
-				}
-				ok := c.ArchiveIs(k, v)
-				if ok {
-					x.cat[k] = catRec{ver: v, tape: buf[:n]}
-					x.catSync()
-				}
-				c.EndArchive(k, v, xxhash.Sum64(buf[:n]), ok)
 			case 6:
 				for no := k.No; no < 3; no++ {
 					delete(x.cat, sliver.Key{File: k.File, No: no})

@@ -51,6 +51,7 @@ type entry struct {
 	endErr   error                 // what the fault ended with, for writes that are being copied
 	tapeVer  sliver.Version
 	tapeSum  uint64
+	head     headSum // of what was archived or came from tape
 	waiters  vfs.WaitList
 	reserved bool // Reserve gave it its slot
 
@@ -116,9 +117,12 @@ func (c *Cache) move(e *entry, to sliver.State) {
 	if !e.state.MayBecome(to) {
 		c.broken("illegal move of sliver %v from %v to %v", e.key, e.state, to)
 	}
+	if to == sliver.Dirty && e.key.No == 0 && e.file.head() != nil {
+		c.broken("sliver %v becomes dirty and its head stays", e.key)
+	}
 	c.tally(e, -1)
 	c.unhold(e)
-	c.policy.remove(e)
+	c.dequeue(e)
 	e.state = to
 	c.tally(e, +1)
 	c.enqueue(e)
@@ -136,8 +140,10 @@ func (c *Cache) tally(e *entry, d int) {
 		f.faulting += d
 		c.stats.Faulting += int64(d)
 	case sliver.Clean:
-		f.clean += d
-		f.bytes += int64(d * e.len)
+		if !e.isHead() {
+			f.clean += d
+			f.bytes += int64(d * e.len)
+		}
 		c.stats.CleanBytes += int64(d * e.len)
 	case sliver.Dirty, sliver.Archiving:
 		f.dirty += d

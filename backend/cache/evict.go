@@ -134,9 +134,14 @@ func unread(e *entry) bool {
 	return e.state == sliver.Clean && e.slot.refs.Load() == 1+e.slot.records
 }
 
-// chunkEvictable says whether all that a cut chunk holds may be evicted.
-func (ch *chunk) chunkEvictable() bool {
-	if ch.clean == 0 || ch.clean != ch.used {
+// chunkEvictable says whether all that a cut chunk holds may be evicted; heads says
+// whether they may.
+func (ch *chunk) chunkEvictable(heads bool) bool {
+	n := ch.clean
+	if heads {
+		n += ch.kept
+	}
+	if n == 0 || n != ch.used {
 		return false
 	}
 	for _, s := range ch.slots {
@@ -165,11 +170,11 @@ func (c *Cache) evictUseful(p *post, e *entry, cl class) bool {
 		c.evict(p, e)
 		return true
 	}
-	return c.evictChunk(p, e.slot.ch)
+	return c.evictChunk(p, e.slot.ch, false)
 }
 
-func (c *Cache) evictChunk(p *post, ch *chunk) bool {
-	if !ch.chunkEvictable() {
+func (c *Cache) evictChunk(p *post, ch *chunk, heads bool) bool {
+	if !ch.chunkEvictable(heads) {
 		return false
 	}
 	for _, s := range slices.Clone(ch.slots) {
@@ -198,11 +203,11 @@ func (c *Cache) evictFor(p *post, cl class) bool {
 		}
 	}
 	for ch := range c.cut {
-		if c.evictChunk(p, ch) {
+		if c.evictChunk(p, ch, false) {
 			return true
 		}
 	}
-	return false
+	return c.giveUpHeads(p, cl)
 }
 
 // drain evicts a little ahead of need, from high water down to low water.
@@ -245,14 +250,15 @@ func (c *Cache) Evict(k sliver.Key) error {
 }
 
 // EvictFile evicts the clean slivers of f that are not being read, and says how many
-// those were and how many dirty ones remain.
+// those were and how many dirty ones remain. The head of the first sliver stays.
 func (c *Cache) EvictFile(f sliver.FileID) (evicted, dirty int) {
 	var p post
+	c.makeHead(&p, f)
 	c.mu.Lock()
 	if fl := c.files[f]; fl != nil {
 		dirty = fl.dirty
 		for _, e := range fl.slivers {
-			if unread(e) {
+			if unread(e) && !c.heads.keepsNow(e) {
 				c.evict(&p, e)
 				evicted++
 			}

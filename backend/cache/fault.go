@@ -198,14 +198,15 @@ func (s *slot) mayGetFree(fault *entry) bool {
 // error is the cache disk's: the fault has failed with it. data is not kept.
 func (c *Cache) Deliver(k sliver.Key, seq uint64, data []byte, v sliver.Version, sum uint64) error {
 	var p post
+	head := c.sumHead(k, data)
 	c.mu.Lock()
-	err := c.deliver(&p, k, seq, data, v, sum)
+	err := c.deliver(&p, k, seq, data, v, sum, head)
 	c.mu.Unlock()
 	c.run(&p)
 	return err
 }
 
-func (c *Cache) deliver(p *post, k sliver.Key, seq uint64, data []byte, v sliver.Version, sum uint64) error {
+func (c *Cache) deliver(p *post, k sliver.Key, seq uint64, data []byte, v sliver.Version, sum uint64, head headSum) error {
 	e := c.fault(k, seq)
 	if e == nil {
 		return ErrStale
@@ -216,7 +217,7 @@ func (c *Cache) deliver(p *post, k sliver.Key, seq uint64, data []byte, v sliver
 	if err := c.reserve(p, k, seq); err != nil {
 		return err
 	}
-	e.tapeVer = v
+	e.tapeVer, e.head = v, head
 	if err := c.fill(e, data, 0); err != nil {
 		if e.copying > 0 {
 			// Those that copy must not be left alone with the entry.

@@ -42,6 +42,7 @@ type model struct {
 	c      *Cache
 	cur    map[sliver.Key][]byte // acknowledged content
 	tape   map[sliver.Key][]byte // what the catalog says is on tape
+	ver    map[sliver.Key]sliver.Version // of what is on tape; 1 if there is none
 	faults map[sliver.Key]uint64
 	reqs   []*req
 	gone   map[sliver.Key]uint64 // fault numbers that are over
@@ -49,6 +50,8 @@ type model struct {
 	// torn are bytes of cur that a failed write may have changed, until they are seen.
 	torn map[sliver.Key][]bool
 	bad  bool // the disk fails now and then
+
+	headReads int
 }
 
 type archived struct {
@@ -217,29 +220,37 @@ func (m *model) check() {
 	m.reap()
 	c := m.c
 	c.mu.Lock()
-	var used, quar int64
+	var used, quar, heads int64
 	for i := range c.chunks {
 		ch := &c.chunks[i]
-		n, clean := 0, 0
+		n, clean, kept := 0, 0, 0
 		for _, s := range ch.slots {
 			if s == nil {
 				continue
 			}
 			n++
 			used += int64(s.class.size())
-			if s.e != nil && s.e.queue != nil {
+			switch {
+			case s.e == nil || s.e.queue == nil:
+			case s.e.queue == &c.heads.queue:
+				kept++
+				heads += int64(s.class.size())
+			default:
 				clean++
 			}
 			if s.refs.Load() < 1 {
 				m.t.Fatalf("slot with %d references", s.refs.Load())
 			}
 		}
-		if ch.slots != nil && (n != int(ch.used) || ch.class != classWhole && clean != int(ch.clean)) {
-			m.t.Fatalf("chunk %d: used %d counted %d, clean %d counted %d", i, ch.used, n, ch.clean, clean)
+		if ch.slots != nil && (n != int(ch.used) || kept != int(ch.kept) || ch.class != classWhole && clean != int(ch.clean)) {
+			m.t.Fatalf("chunk %d: used %d counted %d, clean %d counted %d, kept %d counted %d", i, ch.used, n, ch.clean, clean, ch.kept, kept)
 		}
 	}
 	for _, q := range c.quar {
 		quar += int64(q.s.class.size())
+	}
+	if heads != c.heads.held {
+		m.t.Fatalf("heads hold %d bytes, counted %d", c.heads.held, heads)
 	}
 	if used != c.stats.UsedBytes || quar != c.stats.QuarantinedBytes {
 		m.t.Fatalf("used %d counted %d, quarantined %d counted %d", c.stats.UsedBytes, used, c.stats.QuarantinedBytes, quar)
@@ -254,6 +265,10 @@ func (m *model) check() {
 		var d, cl, fa int
 		var b int64
 		for _, e := range f.slivers {
+			if e.isHead() {
+				m.checkHead(e)
+				continue
+			}
 			switch e.state {
 			case sliver.Dirty, sliver.Archiving:
 				d, b = d+1, b+int64(e.len)
@@ -277,11 +292,38 @@ func (m *model) check() {
 		if st := c.State(k, m.behind(k)); st.Resident() {
 			m.read(k, 0, sliver.Size)
 		}
+		if d, ok := c.ReadHead(k.File, m.version(k), 0, sliver.Size); ok && k.No == 0 {
+			m.compare(k, 0, d.Len(), d)
+			d.Release()
+			m.headReads++
+		}
 	}
 }
 
+// checkHead says what an entry that is a head must be. The cache's lock is held.
+func (m *model) checkHead(h *entry) {
+	k := h.sliver()
+	first := h.file.slivers[0]
+	_, onTape := m.tape[k]
+	switch {
+	case h.state != sliver.Clean || h.queue != &m.c.heads.queue || h.len == 0 || h.len > m.c.heads.size:
+		m.t.Fatalf("head of file %d: %v, %d bytes", k.File, h.state, h.len)
+	case !onTape:
+		m.t.Fatalf("file %d has a head and nothing on tape", k.File)
+	case first != nil && first.state != sliver.Clean && first.state != sliver.Faulting:
+		m.t.Fatalf("file %d has a head, and its sliver is %v", k.File, first.state)
+	}
+}
+
+func (m *model) version(k sliver.Key) sliver.Version {
+	if v, ok := m.ver[k]; ok {
+		return v
+	}
+	return 1
+}
+
 func newModel(t interface{ Fatalf(string, ...any) }, c *Cache) *model {
-	m := &model{t: t, c: c, cur: map[sliver.Key][]byte{}, tape: map[sliver.Key][]byte{},
+	m := &model{t: t, c: c, cur: map[sliver.Key][]byte{}, tape: map[sliver.Key][]byte{}, ver: map[sliver.Key]sliver.Version{},
 		faults: map[sliver.Key]uint64{}, gone: map[sliver.Key]uint64{}, arch: map[sliver.Key]archived{}, torn: map[sliver.Key][]bool{}}
 	c.SetEvents(m)
 	return m
@@ -298,7 +340,7 @@ func (m *model) deliver(k sliver.Key) error {
 		delete(m.faults, k)
 		return ErrStale
 	}
-	return m.c.Deliver(k, seq, t, sliver.Version(1), xxhash.Sum64(t))
+	return m.c.Deliver(k, seq, t, m.version(k), xxhash.Sum64(t))
 }
 
 func (m *model) archive(k sliver.Key, end bool) {
@@ -325,7 +367,7 @@ func (m *model) endArchive(k sliver.Key, ok bool) {
 	}
 	delete(m.arch, k)
 	if ok = ok && m.c.ArchiveIs(k, a.v); ok {
-		m.tape[k] = a.data
+		m.tape[k], m.ver[k] = a.data, a.v
 	}
 	if m.c.EndArchive(k, a.v, xxhash.Sum64(a.data), ok) != ok {
 		m.t.Fatalf("EndArchive of %v: not %v", k, ok)
@@ -385,17 +427,23 @@ func runs(t *testing.T, run func(rt *rapid.T)) {
 
 func testModel(t *testing.T, bad bool) {
 	dir := inMemory(t)
-	round := 0
+	round, headReads := 0, 0
+	defer func() {
+		if t.Logf("%d runs, %d reads from heads", round, headReads); headReads == 0 && round >= 100 && !t.Failed() {
+			t.Error("no head was ever read")
+		}
+	}()
 	runs(t, func(rt *rapid.T) {
 		round++
 		d := fmt.Sprintf("%s/%d", dir, round)
-		c, err := Open(Config{Dir: d, SizeBytes: MinSizeBytes, HighWater: 1, LowWater: 1})
+		c, err := Open(Config{Dir: d, SizeBytes: MinSizeBytes, HighWater: 1, LowWater: 1, Stub: rapid.SampledFrom(StubSizes()).Draw(rt, "stub")})
 		if err != nil {
 			rt.Fatal(err)
 		}
 		defer os.RemoveAll(d)
 		defer c.Close()
 		m := newModel(rt, c)
+		defer func() { headReads += m.headReads }()
 		if m.bad = bad; bad {
 			seed := rapid.Uint64().Draw(rt, "disk")
 			fails(c, rand.New(rand.NewPCG(seed, 0)))

@@ -45,6 +45,7 @@ const (
 	actReclass
 	actRecord
 	actRetry
+	actHead
 )
 
 type action struct {
@@ -135,6 +136,8 @@ func (c *Cache) act(p *post, a *action) {
 		c.mu.Unlock()
 	case actRetry:
 		c.retry(p, a.w, nil)
+	case actHead:
+		c.makeHead(p, a.k.File)
 	}
 }
 

@@ -83,15 +83,28 @@ func (c *Cache) enqueue(e *entry) {
 	if e.state != sliver.Clean || e.held {
 		return
 	}
-	if n := int64(e.slot.class.size()); e.file.pinned && c.pins.held+n <= c.pins.limit {
-		c.policy.remove(e)
+	if n := int64(e.slot.class.size()); e.file.pinned && !e.isHead() && c.pins.held+n <= c.pins.limit {
+		c.dequeue(e)
 		e.held = true
 		c.pins.held += n
 		return
 	}
-	if e.queue == nil {
+	switch {
+	case e.queue != nil:
+	case c.heads.keeps(e):
+		c.heads.add(e)
+	default:
 		c.policy.add(e)
 	}
+}
+
+// dequeue takes a sliver out of the queue in which it is, if any.
+func (c *Cache) dequeue(e *entry) {
+	if e.queue == &c.heads.queue {
+		c.heads.remove(e)
+		return
+	}
+	c.policy.remove(e)
 }
 
 // unhold takes what a pin has of a sliver back. It is called before the sliver changes

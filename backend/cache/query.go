@@ -13,6 +13,7 @@ type Stats struct {
 	DirtyBytes       int64 // valid bytes of slivers that are Dirty or Archiving
 	CleanBytes       int64
 	QuarantinedBytes int64
+	HeadBytes        int64 // slots of first slivers, and of their heads, that are kept
 	Faulting         int64 // slivers, now
 	Parked           int64 // requests, now
 	WaitingForSpace  int64 // of those
@@ -22,6 +23,7 @@ type Stats struct {
 	FaultsFailed int64
 	Evictions    int64
 	Archived     int64 // slivers that became clean by archiving
+	HeadHits     int64 // reads from the head of a sliver that is not there
 	Parks        int64 // requests that were parked
 	AllocFailed  int64 // searches for a slot that found none
 	VerifyFailed int64 // slots whose content was not what the record said
@@ -34,6 +36,7 @@ func (c *Cache) Stats() Stats {
 	s := c.stats
 	s.Parked = int64(len(c.parked))
 	s.WaitingForSpace = int64(c.space.Len())
+	s.HeadBytes = c.heads.held
 	return s
 }
 
@@ -52,7 +55,7 @@ func (c *Cache) State(k sliver.Key, b Behind) sliver.State {
 
 // FileStats returns the valid bytes of f in the cache, and how many slivers are
 // dirty (with those being archived), clean and faulting. It costs the same whatever
-// the size of the file.
+// the size of the file. A head counts as bytes while its sliver is not there.
 func (c *Cache) FileStats(f sliver.FileID) (cachedBytes int64, dirty, clean, faulting int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +63,11 @@ func (c *Cache) FileStats(f sliver.FileID) (cachedBytes int64, dirty, clean, fau
 	if fl == nil {
 		return 0, 0, 0, 0
 	}
-	return fl.bytes, fl.dirty, fl.clean, fl.faulting
+	cachedBytes = fl.bytes
+	if h, first := fl.head(), fl.slivers[0]; h != nil && (first == nil || first.state == sliver.Faulting) {
+		cachedBytes += int64(h.len)
+	}
+	return cachedBytes, fl.dirty, fl.clean, fl.faulting
 }
 
 // DirtySlivers returns the numbers of f's slivers that are dirty or being archived,

@@ -74,7 +74,7 @@ func (c *Cache) parkRead(p *post, k sliver.Key, e *entry, b Behind, w *vfs.Waite
 // sum, before its first use; a sliver that is not what it says becomes absent.
 func (c *Cache) check(e *entry) error {
 	if _, bad := c.compare(e, false); bad {
-		c.log.WithField(fieldSliver, e.key).
+		c.log.WithField(fieldSliver, e.sliver()).
 			Warn("cached sliver is not what its record says, after an unclean shutdown; it will be read from tape again")
 	}
 	return nil

@@ -13,6 +13,7 @@ type SlotRecord struct {
 	Key       sliver.Key
 	Slot, Seq uint64
 	Dirty     bool
+	Head      bool // only the first Len bytes of the sliver; never Dirty
 	Len       int
 	Version   sliver.Version
 	Sum       uint64 // XXH64 of the Len bytes, if not Dirty
@@ -26,6 +27,7 @@ const (
 	// Drop: the slot is free.
 	Drop Verdict = iota
 	// KeepClean: the sliver's content of this Version is on tape as well.
+	// KeepClean of a Head: the sliver's archived content of this Version begins with it.
 	KeepClean
 	// KeepDirty: the durable catalog names this Slot and Seq as the place of the
 	// sliver's newest content. If the catalog's length is less than the record's,
@@ -88,6 +90,13 @@ func (c *Cache) scan(rs *RecoverStats, decide func(SlotRecord) Verdict) ([]found
 		}
 		sr := SlotRecord{Key: r.key, Slot: slot, Seq: r.seq, Dirty: r.kind == recDirty,
 			Len: int(r.len), Version: r.version, Sum: r.sum}
+		if sr.Head = r.key.No == headNo; sr.Head {
+			sr.Key.No = 0
+			if r.kind != recClean || int(r.len) > c.heads.size {
+				rs.Dropped++
+				return
+			}
+		}
 		switch v := decide(sr); {
 		case v == Stop:
 			stopped = true

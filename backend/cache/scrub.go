@@ -6,7 +6,7 @@ import (
 
 // Scrub compares clean slivers with their sums, those in the chunks from the given one on, until it has
 // read so many bytes or been in each chunk. A sliver that is not what its sum says becomes absent: there is a copy on tape, which the
-// next access reads. It returns the chunk to go on from, how much it read, and what was bad. What the kernel has in memory is
+// next access reads. So are heads compared. It returns the chunk to go on from, how much it read, and what was bad. What the kernel has in memory is
 // compared as it is there.
 //
 // Dirty slivers have no sum before they are archived, and are passed over.
@@ -18,8 +18,8 @@ func (c *Cache) Scrub(from int, bytes int64) (next int, read int64, bad []sliver
 			n, wrong := c.compare(e, true)
 			read += int64(n)
 			if wrong {
-				bad = append(bad, e.key)
-				c.log.WithField(fieldSliver, e.key).Error("cached sliver is not what its checksum says: the disk has changed it; it will be read from tape again")
+				bad = append(bad, e.sliver())
+				c.log.WithField(fieldSliver, e.sliver()).Error("cached sliver is not what its checksum says: the disk has changed it; it will be read from tape again")
 			}
 		}
 		if next = (next + 1) % len(c.chunks); next == from {

@@ -12,6 +12,7 @@ type chunk struct {
 	class class
 	used  uint16  // slots given out
 	clean uint16  // of those, how many policy may evict
+	kept  uint16  // and how many are in the queue of heads
 	pos   int32   // index in Cache.partial[class], or -1
 	cutID uint64  // names the cut; 0 for a whole chunk
 	cutOn bool    // the chunk record of this cut is in the file
@@ -212,6 +213,7 @@ func (c *Cache) alloc(p *post, n int) *slot {
 		return nil
 	}
 	c.drain(p)
+	c.trimHeads(p)
 	return s
 }
 

@@ -281,6 +281,7 @@ func (c *Cache) settle(p *post, e *entry) {
 	if len(e.ranges) > 0 {
 		e.version = c.NextVersion()
 		e.unsynced = true
+		c.dropHead(p, e.key, 0)
 		c.move(e, sliver.Dirty)
 		p.kick = p.kick || c.noTape // a fault that hoped for this slot must be told
 	} else {
@@ -289,6 +290,7 @@ func (c *Cache) settle(p *post, e *entry) {
 			seq: e.slot.seq, version: e.version, sum: e.sum}
 		c.move(e, sliver.Clean)
 		p.record(e.slot)
+		c.wantHead(p, e)
 		p.kick = true
 	}
 	e.ranges = nil

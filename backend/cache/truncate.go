@@ -42,6 +42,7 @@ func (c *Cache) truncate(p *post, k sliver.Key, newLen int, cut func()) {
 		c.mu.Lock()
 		e := c.lookup(k)
 		c.rebase(k, func(b *Behind) { b.Len = min(b.Len, newLen) })
+		c.dropHead(p, k, newLen)
 		if e == nil {
 			cut()
 			break
@@ -75,6 +76,7 @@ func (c *Cache) truncate(p *post, k sliver.Key, newLen int, cut func()) {
 			continue
 		}
 		s, wasClean := e.slot, e.state == sliver.Clean
+		c.dropHead(p, k, 0)
 		c.move(e, sliver.Dirty)
 		e.version = c.NextVersion()
 		e.unsynced = true
@@ -125,7 +127,7 @@ func (c *Cache) drop(p *post, f sliver.FileID, from, to sliver.No) (ends []*entr
 	if fl := c.files[f]; fl != nil {
 		for _, e := range fl.slivers {
 			switch {
-			case !in(e.key):
+			case !in(e.sliver()):
 			case e.state == sliver.Faulting:
 				ends = append(ends, e)
 			default:

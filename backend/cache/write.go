@@ -101,6 +101,7 @@ func (c *Cache) write(p *post, k sliver.Key, b Behind, off int, data []byte, w *
 			if b.State == sliver.Absent {
 				from = sliver.Absent
 			}
+			c.dropHead(p, k, 0)
 			e = c.insert(k, from, sliver.Dirty)
 			c.setSlot(e, s)
 			e.wmu.Lock()
@@ -121,6 +122,7 @@ func (c *Cache) write(p *post, k sliver.Key, b Behind, off int, data []byte, w *
 func (c *Cache) copyIn(p *post, e *entry, bigger *slot, off int, data []byte) (int, error) {
 	end := off + len(data)
 	wasClean := e.state == sliver.Clean
+	c.dropHead(p, e.key, 0)
 	c.move(e, sliver.Dirty)
 	// A new version before the bytes change and another one after: who copies or
 	// syncs the content meanwhile has a version that is no content's name.

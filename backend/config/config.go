@@ -52,6 +52,8 @@ type Cache struct {
 	HighWater, LowWater float64
 	// Pinned is the share that pinned files may hold.
 	Pinned float64
+	// StubBytes is how much of a file's beginning eviction leaves; the size of a slot, or 0.
+	StubBytes int64
 	// Sync is how often data is written back that no fsync asked for.
 	Sync time.Duration
 	// Scrub is in what time all of the cache is compared with its checksums once. 0: never.

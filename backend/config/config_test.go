@@ -120,6 +120,7 @@ func TestErrors(t *testing.T) {
 		{"size range", "[cache]\nsize = \"1MiB\"\n", []string{`f.toml:2: cache.size: "1MiB" cannot be used: it is out of range (allowed: 16MiB to 1PiB; default: "1GiB")`}},
 		{"negative", "[cache]\nsize = -1\n", []string{"f.toml:2: cache.size: -1 cannot be used"}},
 		{"kind", "[cache]\nsize = true\n", []string{"f.toml:2: cache.size: a string in quotes is needed (allowed:"}},
+		{"size of a list", "[cache]\nstub = \"64KiB\"\n", []string{`f.toml:2: cache.stub: "64KiB" cannot be used: it is none of the sizes that there are (allowed: 0B, 4KiB, 16KiB, 60KiB, 252KiB, 1MiB; default: 0)`}},
 		{"share", "[cache]\nhigh_water = 90\n", []string{`f.toml:2: cache.high_water: 90 cannot be used: it is out of range (allowed: 0.05 to 1; default: 0.9)`}},
 		{"percent", "[cache]\nhigh_water = \"much\"\n", []string{`f.toml:2: cache.high_water: "much" cannot be used: a share is`}},
 		{"nan", "[cache]\nhigh_water = nan\n", []string{`f.toml:2: cache.high_water: nan cannot be used`}},

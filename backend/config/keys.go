@@ -33,6 +33,9 @@ type Key struct {
 // named says whether the key is of a section with a name of its own, as [pool.NAME].
 func (k *Key) named() bool { return k.value == nil }
 
+// stubSizes are the sizes of the slots of package cache, and 0.
+var stubSizes = []int64{0, 4 * kib, 16 * kib, 60 * kib, 252 * kib, mib}
+
 // Name returns the key's full name: "cache.size", "pool.NAME.key_id".
 func (k *Key) Name() string {
 	if k.named() {
@@ -112,6 +115,13 @@ var keys = []Key{
 		Section: "cache", Field: "pinned", Default: "0.5", Unit: "share of the cache",
 		Meaning: "Pinned files may hold this share of the cache. Pinning more is an error (ENOSPC), so that pins never keep others from getting a slot.",
 		value:   func(c *Config) value { return &share{&c.Cache.Pinned, 0.01, 0.9} },
+	},
+	{
+		Section: "cache", Field: "stub", Default: "0", Unit: "size",
+		Meaning: "How much of the beginning of each archived file stays in the cache when the file is evicted, so that what only looks at a file does not bring it from tape: " +
+			"a read that lies in it is answered at once. A first sliver (a file up to 1 MiB is one) that is no longer than this stays whole. The sizes are those of the cache's slots. " +
+			"Stubs hold at most a quarter of the cache; those that were read least lately go first, and all of them before a writer would find no space. See cache.md. 0 turns this off.",
+		value: func(c *Config) value { return &oneSize{&c.Cache.StubBytes, stubSizes} },
 	},
 	{
 		Section: "cache", Field: "sync", Default: "5s", Unit: "time",

@@ -54,6 +54,34 @@ func (v *size) allowed() string {
 
 func (v *size) takes() (number, str bool) { return true, true }
 
+// oneSize is a size of a list.
+type oneSize struct {
+	p    *int64
+	from []int64
+}
+
+func (v *oneSize) setText(s string) error {
+	n, err := ParseSize(s)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(v.from, n) {
+		return stderrors.New("it is none of the sizes that there are")
+	}
+	*v.p = n
+	return nil
+}
+
+func (v *oneSize) allowed() string {
+	list := make([]string, len(v.from))
+	for i, n := range v.from {
+		list[i] = FormatSize(n)
+	}
+	return strings.Join(list, ", ")
+}
+
+func (v *oneSize) takes() (number, str bool) { return true, true }
+
 type duration struct {
 	p      *time.Duration
 	lo, hi time.Duration

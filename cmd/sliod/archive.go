@@ -45,7 +45,7 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 	}
 	fs, err := backend.Open(backend.Options{
 		Dir: stateDir, Log: log, Library: lib,
-		CacheBytes: cfg.Cache.SizeBytes, HighWater: cfg.Cache.HighWater, LowWater: cfg.Cache.LowWater, CachePinned: cfg.Cache.Pinned,
+		CacheBytes: cfg.Cache.SizeBytes, HighWater: cfg.Cache.HighWater, LowWater: cfg.Cache.LowWater, CachePinned: cfg.Cache.Pinned, CacheStub: int(cfg.Cache.StubBytes),
 		ArchiveIdle: atLeastOne(cfg.Archive.Idle), ArchiveDirty: cfg.Archive.Dirty, SyncInterval: cfg.Cache.Sync,
 		VerifyEvery: cfg.Verify.Every, CacheScrub: cfg.Cache.Scrub, ReclaimDead: cfg.Reclaim.Dead,
 		Mover: mover.Config{
