@@ -92,6 +92,8 @@ type CacheInfo struct {
 	UsedBytes  int64 `json:"used_bytes"`
 	DirtyBytes int64 `json:"dirty_bytes"`
 	Evictions  int64 `json:"evictions"`
+	StubBytes  int64 `json:"stub_bytes"` // see cache.stub
+	StubReads  int64 `json:"stub_reads"` // of files on tape, since the start
 }
 
 // TapeInfo describes the library, in bytes.

@@ -21,8 +21,9 @@ func (fs *FS) Status() Status {
 		StartedAt: fs.started,
 		Listen:    fs.opts.Listen,
 		Files:     fs.files.Load(),
-		Cache:     CacheInfo{SizeBytes: c.SizeBytes, UsedBytes: c.UsedBytes, DirtyBytes: c.DirtyBytes, Evictions: c.Evictions},
-		Tape:      tapeInfo(&m),
+		Cache: CacheInfo{SizeBytes: c.SizeBytes, UsedBytes: c.UsedBytes, DirtyBytes: c.DirtyBytes, Evictions: c.Evictions,
+			StubBytes: c.HeadBytes, StubReads: c.HeadHits},
+		Tape: tapeInfo(&m),
 
 		Parked:     int64(c.Parked),
 		Faults:     int64(c.Faulting),

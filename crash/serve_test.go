@@ -94,7 +94,7 @@ func serve(dir string) error {
 		lib.Hook(k.hook())
 	}
 	fs, err := backend.Open(backend.Options{
-		Dir: filepath.Join(dir, "state"), Log: log, Library: lib.Tape(), CacheBytes: 20 << 20,
+		Dir: filepath.Join(dir, "state"), Log: log, Library: lib.Tape(), CacheBytes: 20 << 20, CacheStub: 16 << 10,
 		ArchiveIdle: 30 * time.Millisecond, SyncInterval: 10 * time.Millisecond,
 		Mover: mover.Config{Log: log, BatchBytes: 2 << 20, IndexBytes: 8 << 20, IndexIdle: 20 * time.Millisecond, Linger: 50 * time.Millisecond},
 	})

@@ -100,6 +100,7 @@ func (o *output) String() string {
 type settings struct {
 	speed string // of the library; "" is "instant"
 	cache string // size; "" is "64MiB"
+	stub  string // cache.stub; "" is "0"
 	mount string // directory to mount on by FUSE; "": none
 	// library are lines of the section [library]; "": capacity = "8GiB".
 	library string
@@ -118,7 +119,7 @@ func (o settings) toml() string {
 	}
 	library := cmp.Or(o.library, "capacity = \"8GiB\"\n")
 	// Nothing goes to tape but by a command.
-	return fmt.Sprintf("[cache]\nsize = %q\n[archive]\nidle = \"10h\"\ndirty = 0.9\n[library]\nspeed = %s\n%s%s", cache, speed, library, o.more)
+	return fmt.Sprintf("[cache]\nsize = %q\nstub = %q\n[archive]\nidle = \"10h\"\ndirty = 0.9\n[library]\nspeed = %s\n%s%s", cache, cmp.Or(o.stub, "0"), speed, library, o.more)
 }
 
 // server is a running sliod.

@@ -22,7 +22,7 @@ func TestDay(t *testing.T) {
 		m := newMachine(filepath.Join(base, "day"))
 		m.library.Speed, m.library.Slots, m.library.Capacity = 1, 24, 48*mib
 		m.tune = func(o *backend.Options) {
-			o.CacheBytes, o.ArchiveIdle = 24*mib, 2*time.Minute
+			o.CacheBytes, o.CacheStub, o.ArchiveIdle = 24*mib, 16<<10, 2*time.Minute
 			o.Policy = twice("/client[01]")
 			o.ReclaimDead, o.VerifyEvery, o.CacheScrub = 0.3, 6*time.Hour, 8*time.Hour
 			o.Mover.Linger, o.Mover.BackgroundWait = time.Minute, 20*time.Minute

@@ -188,6 +188,19 @@ func (c *Cache) makeHead(p *post, f sliver.FileID) {
 	c.mu.Unlock()
 }
 
+// lateHead makes the head of a sliver that came to the cache when none were made, while
+// heads have not their share yet: others must not go for it.
+func (c *Cache) lateHead(e *entry) {
+	c.mu.Lock()
+	room := c.heads.held+int64(c.heads.class.size()) <= c.heads.limit
+	c.mu.Unlock()
+	if c.heads.size > 0 && room && e.key.No == 0 {
+		var p post
+		c.makeHead(&p, e.key.File)
+		c.run(&p)
+	}
+}
+
 // allocHead is alloc for a head: that there is no slot for one presses nobody. mu is held.
 func (c *Cache) allocHead(p *post, cl class) *slot {
 	s := c.tryAlloc(cl)
@@ -212,10 +225,13 @@ func (c *Cache) copyHead(buf *[sliver.Size]byte, from, to *slot, head headSum, k
 	if err := c.st.arena.pread(buf[:all], from.off()); err != nil || xxhash.Sum64(buf[:all]) != sum {
 		return headSum{}, err // what differs is for the check of the sliver itself
 	}
+	if !known {
+		head.sum = xxhash.Sum64(buf[:n])
+	}
 	if err := c.st.arena.pwrite(buf[:n], to.off()); err != nil {
 		return headSum{}, err
 	}
-	return headSum{n, xxhash.Sum64(buf[:n])}, nil
+	return head, nil
 }
 
 // putHead enters the head of e, whose bytes are in s. mu is held.

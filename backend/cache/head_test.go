@@ -299,6 +299,24 @@ func TestHeadsAfterRestart(t *testing.T) {
 	}
 }
 
+// What was in the cache before there were stubs gets its head from the scrubber.
+func TestScrubMakesHeads(t *testing.T) {
+	dir := t.TempDir()
+	c := openStub(t, dir, 0)
+	p := bring(t, c, 5, 300_000)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = openStub(t, dir, stub)
+	defer c.Close()
+	if _, _, bad := c.Scrub(0, 1<<40); bad != nil {
+		t.Errorf("bad are %v", bad)
+	}
+	if err := c.Evict(sliver.Key{File: 5}); err != nil || !bytes.Equal(headOf(c, 5, 0, stub), p[:stub]) {
+		t.Errorf("no head: %v", err)
+	}
+}
+
 // Heads hold no more than their share; one that is read stays longer.
 func TestHeadsKeepToTheirShare(t *testing.T) {
 	c := withHeads(t)
@@ -401,6 +419,19 @@ func BenchmarkEvictFile(b *testing.B) {
 				c.EvictFile(f)
 			}
 		})
+	}
+}
+
+func BenchmarkReadHead(b *testing.B) {
+	c := withHeads(b)
+	bring(b, c, 5, 300_000)
+	c.EvictFile(5)
+	for b.Loop() {
+		d, ok := c.ReadHead(5, 1, 0, 4096)
+		if !ok {
+			b.Fatal("no head")
+		}
+		d.Release()
 	}
 }
 

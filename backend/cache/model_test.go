@@ -40,8 +40,8 @@ func (r *req) Wake(n int, err error) { r.n, r.err, r.done = n, err, true; r.wake
 type model struct {
 	t      interface{ Fatalf(string, ...any) }
 	c      *Cache
-	cur    map[sliver.Key][]byte // acknowledged content
-	tape   map[sliver.Key][]byte // what the catalog says is on tape
+	cur    map[sliver.Key][]byte         // acknowledged content
+	tape   map[sliver.Key][]byte         // what the catalog says is on tape
 	ver    map[sliver.Key]sliver.Version // of what is on tape; 1 if there is none
 	faults map[sliver.Key]uint64
 	reqs   []*req

@@ -617,7 +617,19 @@ func TestSlash2DeliveredSliverWaitsForItsReader(t *testing.T) {
 // Everything at once, for the race detector, for lost wake-ups, and for writes that come
 // late: every copy and every record may be held up while others go on.
 func TestParallel(t *testing.T) {
-	c, r := open(t)
+	t.Run("without heads", func(t *testing.T) {
+		c, r := open(t)
+		parallel(t, c, r)
+	})
+	t.Run("with heads", func(t *testing.T) {
+		c, r := withHeads(t), &rec{}
+		c.SetEvents(r)
+		parallel(t, c, r)
+		t.Logf("%d reads from heads", c.Stats().HeadHits)
+	})
+}
+
+func parallel(t *testing.T, c *Cache, r *rec) {
 	late := func(string, int64, int64) error {
 		for range rand.IntN(300) {
 			runtime.Gosched()
@@ -634,6 +646,7 @@ func TestParallel(t *testing.T) {
 	r.onFault = func(k sliver.Key, seq uint64) { faults <- fault{k, seq} }
 	var locks [files][slivers]sync.Mutex // the inode lock's part in the contract of Behind
 	var onTape [files][slivers][]byte
+	var version [files]sliver.Version // of the first sliver
 	behind := func(f, n int) Behind {
 		if p := onTape[f][n]; p != nil {
 			return absent(len(p))
@@ -657,9 +670,9 @@ func TestParallel(t *testing.T) {
 			for _, f := range again {
 				fi, n := int(f.k.File)-10, int(f.k.No)
 				locks[fi][n].Lock()
-				p := onTape[fi][n]
+				p, v := onTape[fi][n], version[fi]
 				locks[fi][n].Unlock()
-				if c.Deliver(f.k, f.seq, p, 1, xxhash.Sum64(p)) == ErrFull {
+				if c.Deliver(f.k, f.seq, p, v, xxhash.Sum64(p)) == ErrFull {
 					rest = append(rest, f)
 				}
 			}
@@ -675,6 +688,9 @@ func TestParallel(t *testing.T) {
 					locks[fi][no].Lock()
 					if c.ArchiveIs(k, v) {
 						onTape[fi][no] = bytes.Clone(buf[:n])
+						if no == 0 {
+							version[fi] = v
+						}
 						c.EndArchive(k, v, xxhash.Sum64(buf[:n]), true)
 					}
 					locks[fi][no].Unlock()
@@ -721,7 +737,14 @@ func TestParallel(t *testing.T) {
 				}
 				for {
 					locks[f][n].Lock()
-					d, err := c.Read(k, behind(f, n), off, 3000, &a.Waiter)
+					var d vfs.Data
+					ok, err := false, error(nil)
+					if n == 0 && behind(f, n).State == sliver.Absent {
+						d, ok = c.ReadHead(k.File, version[f], off, 3000)
+					}
+					if !ok {
+						d, err = c.Read(k, behind(f, n), off, 3000, &a.Waiter)
+					}
 					locks[f][n].Unlock()
 					if err == vfs.ErrParked {
 						if x := <-a.ch; x.err != nil {

@@ -353,7 +353,7 @@ func (st *store) resize(dir string, chunks int64) error {
 		}
 		if used > 0 || !st.head.clean {
 			return errors.Errorf("cache: %s cannot shrink from %d to %d bytes: %d of the %d MiB at its end are in use (or sliod was not shut down properly). "+
-				"Set the cache size back to %d; or start with that size, archive and evict everything (sliod archive /; sliod evict /), stop, and set the new size",
+				"Set the cache size back to %d; or start with that size and with cache.stub = 0, archive and evict everything (sliod archive /; sliod evict /), stop, and set the new size",
 				st.arena.name, old*chunkSize, chunks*chunkSize, used, old-chunks, old*chunkSize)
 		}
 		// The header goes first: whatever then happens to the tails, nothing counts on them.
