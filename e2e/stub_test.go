@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hugelgupf/p9/p9"
+	"golang.org/x/sys/unix"
 
 	"sliod/guest"
 )
@@ -111,7 +112,7 @@ func TestStubWhereRecallsAreDeniedHere(t *testing.T) {
 	if err != nil {
 		guest.SkipOrFail(t, "no file(1): install the package file")
 	}
-	s, dirs := stubsHere(t, "[recall]\nclients = \"deny\"\n", "file", "copy")
+	s, dirs := stubsHere(t, "[recall]\nclients = \"deny\"\n", "file", "copy", "map")
 	for _, dir := range dirs {
 		out, err := exec.CommandContext(t.Context(), program, here(dir, "file")).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), pictureIs) {
@@ -128,11 +129,33 @@ func TestStubWhereRecallsAreDeniedHere(t *testing.T) {
 			t.Errorf("cat: %d bytes came before the error, or they differ", stdout.Len())
 		}
 		t.Logf("%d bytes came before the error", stdout.Len())
+		if got := mappedPage(t, here(dir, "map")); !bytes.Equal(got, picture(2)[:4096]) {
+			t.Error("the first page of a mapped file differs")
+		}
 	}
 	if n := s.recalled(); n != 0 {
 		t.Errorf("%d slivers were recalled", n)
 	}
 	s.stop()
+}
+
+// mappedPage maps the first page of a file, and returns what is in it.
+func mappedPage(t *testing.T, name string) []byte {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := bytes.Clone(m)
+	if err := unix.Munmap(m); err != nil {
+		t.Error(err)
+	}
+	return p
 }
 
 // TestStub does the same with Linux' own client, in a guest, where recalls are allowed and where they are not.

@@ -59,6 +59,7 @@
 // changes: a sliver that was delivered to waiters is passed over once, so that they
 // find it; and small slots are evicted by whole chunks when a larger slot is wanted.
 // Only Clean, unpinned slivers are in the queues; the work of a search is bounded.
+// Heads (head.go) are in a queue of their own.
 //
 // # What survives a crash
 //
