@@ -93,10 +93,10 @@ func (h *heads) remove(e *entry) {
 	h.queue.remove(e)
 }
 
-// sumHead sums the head of sliver k, which has the bytes p.
+// sumHead sums the head of sliver k, which has the bytes p, if it is longer than a head.
 func (c *Cache) sumHead(k sliver.Key, p []byte) headSum {
-	n := min(c.heads.size, len(p))
-	if n == 0 || k.No != 0 {
+	n := c.heads.size
+	if n == 0 || len(p) <= n || k.No != 0 {
 		return headSum{}
 	}
 	return headSum{n, xxhash.Sum64(p[:n])}
