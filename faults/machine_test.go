@@ -94,7 +94,7 @@ func (m *machine) libraryConfig() virtual.Config {
 
 func (m *machine) options() backend.Options {
 	o := backend.Options{
-		Dir: filepath.Join(m.dir, "state"), Log: m.log, CacheBytes: 16 * mib, ArchiveIdle: 5 * time.Minute, SyncInterval: time.Minute,
+		Dir: filepath.Join(m.dir, "state"), Log: m.log, CacheBytes: 16 * mib, CacheStub: 4 << 10, ArchiveIdle: 5 * time.Minute, SyncInterval: time.Minute,
 		Mover: mover.Config{Log: m.log, BlockSize: blockSize, BatchBytes: 4 * mib, ReadAhead: 2, IndexIdle: time.Second, Linger: 100 * time.Hour},
 	}
 	if m.tune != nil {
