@@ -57,7 +57,7 @@ func (b *Batch[K]) solve(method func(*order.Batch) []int) {
 func (p *pass[K]) batch() *Batch[K] {
 	g := p.q.gen
 	b := &Batch[K]{goal: p.q.planner.Goal, gen: *g, pass: p, current: -1}
-	b.b = order.Batch{Generation: &b.gen, Head: p.start(), Goal: b.goal.order()}
+	b.b = order.Batch{Generation: &b.gen, Head: p.start(), Goal: b.goal.order(), After: p.waitAfter()}
 	all := p.sorted()
 	if len(all) == 0 {
 		return b

@@ -25,8 +25,8 @@
 //
 // # Nobody waits for ever
 //
-// A request that has waited for longer than Planner.MaxWait is overdue. As long as one is, the running
-// pass is closed: new requests wait for the next pass, but for those whose time fits into an allowance of
+// A request that has waited for longer than Planner.MaxWait is overdue. As long as one is, a pass that
+// has begun is closed: new requests wait for the next pass, but for those whose time fits into an allowance of
 // LateGrace a pass and LateShare of the time that the pass has taken till then. So whoever is overdue is passed over at
 // most by
 //

@@ -53,6 +53,7 @@ type planned struct {
 	q         *schedule.Classes[*pending]
 	policy    *schedule.Policy
 	blockSize int
+	behind    func() float64 // see schedule.Queue.Behind
 }
 
 func (q *planned) add(p *pending) {
@@ -66,6 +67,7 @@ func (q *planned) raise(p *pending, c schedule.Class) {
 }
 
 func (q *planned) next(now time.Time, _ geometry.Spot) *pending {
+	q.q.Behind(q.behind())
 	q.q.Replan(now, q.policy)
 	p, _, _, _ := q.q.Next(now, q.policy)
 	return p
