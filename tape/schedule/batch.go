@@ -129,21 +129,22 @@ func stopOfAll[K comparable](g *geometry.Generation, es []*entry[K]) order.Stop 
 // adopt makes the order of b the plan. Entries that came since are put in where they cost least; those that
 // have gone are left out.
 func (p *pass[K]) adopt(b *Batch[K]) {
-	all := p.sorted()
+	all := p.entries()
 	for _, e := range all {
 		e.run = nil
 	}
 	p.plan, p.rows, p.loose, p.dead, p.moved, p.timed = nil, nil, nil, 0, 0, false
+	runs := make([][]*run[K], len(b.groups)) // groups are by place, as rows are
 	for _, i := range b.order {
-		p.lay(b.groups[i])
+		runs[i] = p.runs(b.groups[i])
+		p.plan = append(p.plan, runs[i]...)
 	}
-	p.rows = slices.Clone(p.plan)
-	slices.SortStableFunc(p.rows, func(x, y *run[K]) int { return cmp.Compare(x.From.Offset, y.From.Offset) })
+	p.rows = slices.Concat(runs...)
 	p.insert(slices.DeleteFunc(all, func(e *entry[K]) bool { return e.run != nil })) // what came since
 }
 
-// lay puts entries, which are in order of place, at the end of the plan; those that have gone are left out.
-func (p *pass[K]) lay(es []*entry[K]) {
+// runs makes runs of entries, which are in order of place; those that have gone are left out.
+func (p *pass[K]) runs(es []*entry[K]) (runs []*run[K]) {
 	var r *run[K]
 	for _, e := range es {
 		switch {
@@ -151,7 +152,7 @@ func (p *pass[K]) lay(es []*entry[K]) {
 			continue
 		case r == nil || e.from.Offset > r.To.Offset && !p.q.gen.ReadsOn(r.To, e.from):
 			r = &run[K]{Stop: stopOf(p.q.gen, e)}
-			p.plan = append(p.plan, r)
+			runs = append(runs, r)
 		}
 		e.run = r
 		r.entries = append(r.entries, e)
@@ -160,4 +161,5 @@ func (p *pass[K]) lay(es []*entry[K]) {
 		}
 		r.Seconds, r.Weight = p.q.gen.Read(r.From.Offset, r.To.Offset), float64(len(r.entries))
 	}
+	return runs
 }

@@ -293,6 +293,15 @@ func (p *pass[K]) waitAfter() float64 {
 
 // sorted returns all entries by place.
 func (p *pass[K]) sorted() []*entry[K] {
+	all := p.entries()
+	if !slices.IsSortedFunc(all, (*entry[K]).before) {
+		slices.SortFunc(all, (*entry[K]).before)
+	}
+	return all
+}
+
+// entries returns all entries: those of the plan by place, then those that are loose as they came.
+func (p *pass[K]) entries() []*entry[K] {
 	all := make([]*entry[K], 0, p.size)
 	for _, r := range p.rows {
 		all = append(all, r.entries...)
@@ -301,9 +310,6 @@ func (p *pass[K]) sorted() []*entry[K] {
 		if e.pass == p {
 			all = append(all, e)
 		}
-	}
-	if !slices.IsSortedFunc(all, (*entry[K]).before) {
-		slices.SortFunc(all, (*entry[K]).before)
 	}
 	return all
 }
