@@ -20,8 +20,9 @@
 //
 // A drive that recommends an order itself (RAO) can take the place of Solve: the caller asks it for the order
 // of Stops, and gives that to Recommend. It knows its medium better than the model, and has only the goal
-// of the least time. What comes later is put into its order by the model; when Stale says so again, the
-// caller asks the drive again.
+// of the least time. How it finds its order is not published, so Dearer compares it with the model's own: what is
+// much dearer than that is not due to what the drive knows better. What comes later is put into its order by the
+// model; when Stale says so again, the caller asks the drive again.
 //
 // # Nobody waits for ever
 //
