@@ -24,10 +24,30 @@ type Batch[K comparable] struct {
 	order   []int
 	pass    *pass[K]
 	current int // the stop that is being read, and comes first; -1: none
+
+	known []int   // the order of the plan that there is; nil: none
+	fresh float64 // the share of it that has come since it was last made as a whole
 }
 
-// Solve finds the order. It is the work of up to 100 ms, and needs no lock.
-func (b *Batch[K]) Solve() { b.solve(order.Best) }
+// Solve finds the order. It is the work of up to 100 ms, and needs no lock. The less is new, the less work it is.
+func (b *Batch[K]) Solve() {
+	if b.known == nil {
+		b.solve(order.Best)
+		return
+	}
+	b.solve(func(stops *order.Batch) []int {
+		known := b.known
+		if b.current >= 0 { // stops are without it
+			known = slices.DeleteFunc(slices.Clone(known), func(i int) bool { return i == b.current })
+			for i := range known {
+				if known[i] > b.current {
+					known[i]--
+				}
+			}
+		}
+		return order.Again(stops, known, b.fresh)
+	})
+}
 
 func (b *Batch[K]) solve(method func(*order.Batch) []int) {
 	if b.goal == ByBlock {
@@ -107,7 +127,33 @@ func (p *pass[K]) batch() *Batch[K] {
 		}
 		first = last + 1
 	}
+	b.know()
 	return b
+}
+
+// know has b know the order of the plan, if all of b is in it.
+func (b *Batch[K]) know() {
+	p := b.pass
+	if len(p.loose) > 0 || len(p.plan) == 0 || p.moved >= len(p.plan)-p.dead {
+		return
+	}
+	places := make(map[*run[K]]int, len(p.plan))
+	for i, r := range p.plan {
+		places[r] = i
+	}
+	at := make([]int, len(b.groups)) // where in the plan a stop begins
+	for i, g := range b.groups {
+		at[i] = places[g[0].run]
+		for _, e := range g[1:] {
+			at[i] = min(at[i], places[e.run])
+		}
+	}
+	b.known = make([]int, len(b.groups))
+	for i := range b.known {
+		b.known[i] = i
+	}
+	slices.SortStableFunc(b.known, func(i, j int) int { return cmp.Compare(at[i], at[j]) })
+	b.fresh = float64(p.moved) / float64(len(p.plan)-p.dead)
 }
 
 // stopOfAll is the stop of entries that are read one after another.
