@@ -90,7 +90,8 @@ func (m *Mover) next(d *drive) task {
 		mine = mine.Join(here)
 	}
 	others := m.elsewhereLocked(d, now, mayArchive, mayRecall)
-	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine}, demands(others),
+	takes := func() time.Duration { return d.vol.queue.Takes(now) }
+	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine, Takes: takes}, demands(others),
 		func(i int) bool { return m.betterDriveLocked(d, &others[i]) })
 	switch step {
 	case schedule.Work:

@@ -49,6 +49,7 @@
 // starves. Of the demands of a class, Policy weighs how long the oldest request has
 // waited with how much work one mount would do. A demand that has waited longer than
 // MaxWait goes before all that have not, the oldest first; so none starves. A mounted volume is read to its end before
-// a demand of its class, but one with endless work must go after some turns (Patience, Stay). Classes does the same
+// a demand of its class, and a little rest before any other (Decide), but one with endless work must go after some
+// turns (Patience, Stay). Classes does the same
 // for the requests of one volume.
 package schedule
