@@ -90,11 +90,12 @@ func (m *Mover) next(d *drive) task {
 		mine = mine.Join(here)
 	}
 	others := m.elsewhereLocked(d, now, mayArchive, mayRecall)
-	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine}, demands(others),
+	takes := func() time.Duration { return d.vol.queue.Takes(now) }
+	step, i, class := m.cfg.Schedule.Decide(now, &m.served, &schedule.Drive{Mounted: d.mountedAt, Mine: mine, Takes: takes}, demands(others),
 		func(i int) bool { return m.betterDriveLocked(d, &others[i]) })
 	switch step {
 	case schedule.Work:
-		return m.workLocked(d, now, here, mayRecall)
+		return m.workLocked(d, now, here, mayRecall, m.behindLocked(others))
 	case schedule.Exchange:
 		other := &others[i]
 		target := other.volume
@@ -122,6 +123,22 @@ func (m *Mover) next(d *drive) task {
 	return m.restLocked(d, now)
 }
 
+// behindLocked is how many recalls of other volumes wait for each drive.
+func (m *Mover) behindLocked(others []elsewhere) float64 {
+	recalls, drives := 0, 0
+	for i := range others {
+		if others[i].lane == nil {
+			recalls += others[i].demand.Slivers
+		}
+	}
+	for _, d := range m.drives {
+		if !d.out() {
+			drives++
+		}
+	}
+	return float64(recalls) / float64(max(drives, 1))
+}
+
 // cleanLocked has d cleaned, if there is a cartridge for it and it helps.
 func (m *Mover) cleanLocked(d *drive) (task, bool) {
 	c := m.cleanerLocked(d)
@@ -133,7 +150,7 @@ func (m *Mover) cleanLocked(d *drive) (task, bool) {
 }
 
 // workLocked chooses between reading and archiving on the volume that d has.
-func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, mayRecall bool) task {
+func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, mayRecall bool, behind float64) task {
 	reads := mayRecall && d.vol.queue.Len() > 0
 	if archive.Slivers > 0 {
 		if m.cfg.Schedule.Archives(now, reads, d.wrote, &archive) {
@@ -148,6 +165,7 @@ func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, may
 		d.vol.queue.Moved(schedule.Place{Position: d.lv.Head()})
 	}
 	if !d.planned {
+		d.vol.queue.Behind(behind)
 		if q := d.vol.queue.Stale(now, &m.cfg.Schedule); q != nil {
 			// The next step is a read: not another use, and with d.wrote as it is no other batch.
 			d.planned, d.used = true, true

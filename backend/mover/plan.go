@@ -16,7 +16,8 @@ import (
 //	mounted          by what the drive says of the medium (survey)
 //
 // A queue puts what is new where it costs least. When much is new it is stale, and the drive's owner puts it
-// in order as a whole before it reads on (plan): by the drive's own recommendation, else by the model.
+// in order as a whole before it reads on (plan): by the drive's own recommendation, else, or if that is much dearer, by the
+// model.
 
 // plannerOf says how the recalls of a volume that no drive has are put in order. Of an unknown generation it is
 // by block.
@@ -95,6 +96,9 @@ const (
 	// orderShare is the share of a drive's time that it may take to recommend orders: one that took a
 	// second to answer is not asked again for 20. The model does meanwhile.
 	orderShare = 1.0 / 20
+	// orderTrust is how many times as dear as the model's the order of a drive may be, by the model. That is wrong
+	// by less; then the drive, which knows its medium, is believed.
+	orderTrust = 1.15
 )
 
 // plan puts the recalls of q, of the volume in d, in order. This is the work of up to 100 ms, or a command to the
@@ -106,19 +110,21 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 	stops, segments := d.toAskLocked(q, now)
 	b := q.Plan(now)
 	m.mu.Unlock()
+	b.Solve()
 	if len(segments) > 0 {
 		if order, ok := d.recommended(segments); ok {
 			var keys []sliver.Key
 			for _, i := range order {
 				keys = append(keys, stops[i]...)
 			}
-			m.mu.Lock()
-			q.Recommend(time.Now(), keys)
-			m.mu.Unlock()
-			return
+			if b.Dearer(keys) <= orderTrust {
+				m.mu.Lock()
+				q.Recommend(time.Now(), keys)
+				m.mu.Unlock()
+				return
+			}
 		}
 	}
-	b.Solve()
 	m.mu.Lock()
 	q.Adopt(b) // if the pass has ended meanwhile, there is nothing to do
 	m.mu.Unlock()

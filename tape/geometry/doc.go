@@ -20,7 +20,9 @@
 // A locate takes 4 s, 2.5 s for each turn of direction, the time to wind (4 m/s^2 up to 13 m/s), and
 // something for another wrap and another band. Less than 1 m ahead on the same wrap is passed
 // at reading speed: the drive just reads on. The constants were fitted to published averages of
-// LTO-9: they are good for ranking orders, and not for claims about hardware.
+// LTO-9: they are good for ranking orders, and not for claims about hardware. Models
+// of this kind: Sandstå and Midtstraum, Low-cost access time model for serpentine tape drives, MSS 1999. They map single
+// cartridges by measuring; here READ END OF WRAP does (Map).
 //
 // All is pure: values without state, safe for concurrent use.
 package geometry

@@ -24,10 +24,30 @@ type Batch[K comparable] struct {
 	order   []int
 	pass    *pass[K]
 	current int // the stop that is being read, and comes first; -1: none
+
+	known []int   // the order of the plan that there is; nil: none
+	fresh float64 // the share of it that has come since it was last made as a whole
 }
 
-// Solve finds the order. It is the work of up to 100 ms, and needs no lock.
-func (b *Batch[K]) Solve() { b.solve(order.Best) }
+// Solve finds the order. It is the work of up to 100 ms, and needs no lock. The less is new, the less work it is.
+func (b *Batch[K]) Solve() {
+	if b.known == nil {
+		b.solve(order.Best)
+		return
+	}
+	b.solve(func(stops *order.Batch) []int {
+		known := b.known
+		if b.current >= 0 { // stops are without it
+			known = slices.DeleteFunc(slices.Clone(known), func(i int) bool { return i == b.current })
+			for i := range known {
+				if known[i] > b.current {
+					known[i]--
+				}
+			}
+		}
+		return order.Again(stops, known, b.fresh)
+	})
+}
 
 func (b *Batch[K]) solve(method func(*order.Batch) []int) {
 	if b.goal == ByBlock {
@@ -57,7 +77,7 @@ func (b *Batch[K]) solve(method func(*order.Batch) []int) {
 func (p *pass[K]) batch() *Batch[K] {
 	g := p.q.gen
 	b := &Batch[K]{goal: p.q.planner.Goal, gen: *g, pass: p, current: -1}
-	b.b = order.Batch{Generation: &b.gen, Head: p.start(), Goal: b.goal.order()}
+	b.b = order.Batch{Generation: &b.gen, Head: p.start(), Goal: b.goal.order(), After: p.waitAfter()}
 	all := p.sorted()
 	if len(all) == 0 {
 		return b
@@ -107,7 +127,33 @@ func (p *pass[K]) batch() *Batch[K] {
 		}
 		first = last + 1
 	}
+	b.know()
 	return b
+}
+
+// know has b know the order of the plan, if all of b is in it.
+func (b *Batch[K]) know() {
+	p := b.pass
+	if len(p.loose) > 0 || len(p.plan) == 0 || p.moved >= len(p.plan)-p.dead {
+		return
+	}
+	places := make(map[*run[K]]int, len(p.plan))
+	for i, r := range p.plan {
+		places[r] = i
+	}
+	at := make([]int, len(b.groups)) // where in the plan a stop begins
+	for i, g := range b.groups {
+		at[i] = places[g[0].run]
+		for _, e := range g[1:] {
+			at[i] = min(at[i], places[e.run])
+		}
+	}
+	b.known = make([]int, len(b.groups))
+	for i := range b.known {
+		b.known[i] = i
+	}
+	slices.SortStableFunc(b.known, func(i, j int) int { return cmp.Compare(at[i], at[j]) })
+	b.fresh = float64(p.moved) / float64(len(p.plan)-p.dead)
 }
 
 // stopOfAll is the stop of entries that are read one after another.
@@ -129,21 +175,22 @@ func stopOfAll[K comparable](g *geometry.Generation, es []*entry[K]) order.Stop 
 // adopt makes the order of b the plan. Entries that came since are put in where they cost least; those that
 // have gone are left out.
 func (p *pass[K]) adopt(b *Batch[K]) {
-	all := p.sorted()
+	all := p.entries()
 	for _, e := range all {
 		e.run = nil
 	}
 	p.plan, p.rows, p.loose, p.dead, p.moved, p.timed = nil, nil, nil, 0, 0, false
+	runs := make([][]*run[K], len(b.groups)) // groups are by place, as rows are
 	for _, i := range b.order {
-		p.lay(b.groups[i])
+		runs[i] = p.runs(b.groups[i])
+		p.plan = append(p.plan, runs[i]...)
 	}
-	p.rows = slices.Clone(p.plan)
-	slices.SortStableFunc(p.rows, func(x, y *run[K]) int { return cmp.Compare(x.From.Offset, y.From.Offset) })
+	p.rows = slices.Concat(runs...)
 	p.insert(slices.DeleteFunc(all, func(e *entry[K]) bool { return e.run != nil })) // what came since
 }
 
-// lay puts entries, which are in order of place, at the end of the plan; those that have gone are left out.
-func (p *pass[K]) lay(es []*entry[K]) {
+// runs makes runs of entries, which are in order of place; those that have gone are left out.
+func (p *pass[K]) runs(es []*entry[K]) (runs []*run[K]) {
 	var r *run[K]
 	for _, e := range es {
 		switch {
@@ -151,7 +198,7 @@ func (p *pass[K]) lay(es []*entry[K]) {
 			continue
 		case r == nil || e.from.Offset > r.To.Offset && !p.q.gen.ReadsOn(r.To, e.from):
 			r = &run[K]{Stop: stopOf(p.q.gen, e)}
-			p.plan = append(p.plan, r)
+			runs = append(runs, r)
 		}
 		e.run = r
 		r.entries = append(r.entries, e)
@@ -160,4 +207,5 @@ func (p *pass[K]) lay(es []*entry[K]) {
 		}
 		r.Seconds, r.Weight = p.q.gen.Read(r.From.Offset, r.To.Offset), float64(len(r.entries))
 	}
+	return runs
 }

@@ -27,10 +27,11 @@ type Policy struct {
 	Turn [NumClasses]time.Duration
 }
 
-// Patience is how many turns a volume has at most before another that is overdue, if what waits for
-// it has waited longer still, and what waits for the other is not less than the Patience'th part of it.
-// With one turn, a batch for more volumes than there are drives, of which all is overdue
-// soon, costs an exchange a turn.
+// Patience is how many turns a volume has at most before another of the same class that is overdue; half of them if what
+// waits for the other is less than the Patience'th part of what waits for it. Till then a volume is read to its end: for
+// the mean wait of all, exhaustive service is the best (Liu, Nain and Towsley, On optimal polling policies, Queueing
+// Systems 11, 1992). A drive that goes after one turn fetches every volume several times: where all is overdue, as under
+// much load, waits were two and a half times as long. It is one popular volume that suffers if half of Patience is less.
 const Patience = 8
 
 // DefaultPolicy suits a library where an exchange takes about 80 seconds.
@@ -138,8 +139,7 @@ func (p *Policy) better(now time.Time, ac Class, a *Demand, bc Class, b *Demand)
 // urgent demand, and after its Turn
 //
 //   - if another demand has work of a more urgent class,
-//   - if one of the same class is overdue, and has waited longer than what waits for this one, or is little
-//     beside that, or for Patience turns,
+//   - if one of the same class is overdue, but then after Patience turns, or half of them,
 //   - if one of the same class wants recalls and this one only archive work,
 //   - if a less urgent class starves.
 func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others []Demand) bool {
@@ -167,8 +167,10 @@ func (p *Policy) Stay(now, mounted time.Time, served *Times, mine Demand, others
 	if !p.Overdue(now, c, others[i].Oldest[c]) {
 		return true
 	}
-	// Who waits here longer still would have the drive fetch this volume again at once. That is worth
-	// it for a little, which would wait long, and not for much.
-	little := others[i].Slivers < mine.Slivers/Patience
-	return !others[i].Oldest[c].Before(mine.Oldest[c]) && !little && now.Sub(mounted) < Patience*p.Turn[c]
+	// To go now, and to come back for the rest, would cost another exchange: what was fetched is read to its end first.
+	patience := Patience * p.Turn[c]
+	if others[i].Slivers < mine.Slivers/Patience { // who waits there does not wait for so much
+		patience /= 2
+	}
+	return now.Sub(mounted) < patience
 }

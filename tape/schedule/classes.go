@@ -73,6 +73,18 @@ func (q *Classes[K]) Next(now time.Time, p *Policy) (k K, c Class, at Place, ok 
 	return k, c, at, ok
 }
 
+// Behind is Queue.Behind. It counts when the requests of one class are all that is left.
+func (q *Classes[K]) Behind(requests float64) {
+	all := q.Len()
+	for _, queue := range q.queues {
+		if queue.Len() == all {
+			queue.Behind(requests)
+		} else {
+			queue.Behind(0)
+		}
+	}
+}
+
 // Stale returns the queue of the class that Next takes from, if it pays to put that in order as a whole
 // (Queue.Stale); else nil.
 func (q *Classes[K]) Stale(now time.Time, p *Policy) *Queue[K] {
@@ -114,14 +126,14 @@ func (q *Classes[K]) turn(now time.Time, p *Policy) Class {
 }
 
 // Mounted says that the volume has been mounted anew: the head is at its begin. A class
-// that is overdue goes on with the pass that it was in, others begin a new one: what is
+// that is overdue goes on with the pass that it has begun, others begin a new one: what is
 // far behind would never be reached by turns that each begin with what has come since.
 func (q *Classes[K]) Mounted(now time.Time, p *Policy) {
 	if left := q.until.Sub(q.last); q.slot < NumClasses && left > 0 {
 		q.until = now.Add(left) // the volume was away meanwhile
 	}
 	for c, queue := range q.queues {
-		if p.Overdue(now, Class(c), queue.Oldest()) {
+		if queue.running.begun && p.Overdue(now, Class(c), queue.Oldest()) {
 			queue.Moved(Place{})
 		} else {
 			queue.Rewind()

@@ -91,3 +91,25 @@ func testClasses(t *rapid.T, p Planner) {
 		},
 	})
 }
+
+// TestAskedOnTheShelf: who asks for estimates of a volume that is in no drive does not divide into passes what waits for
+// it, overdue or not. It is read in one go when the volume is mounted.
+func TestAskedOnTheShelf(t *testing.T) {
+	p := DefaultPolicy
+	q := NewClasses[int](Planner{}, &p)
+	now := time.Unix(0, 0)
+	for _, block := range []uint64{9e6, 3e6, 7e6, 1e6, 5e6} {
+		q.Add(int(block), Client, place(block, 0), sliver, now)
+		now = now.Add(11 * time.Minute)
+		if _, ok := q.ETA(9e6, now); !ok {
+			t.Fatal("no estimate")
+		}
+	}
+	q.Mounted(now, &p)
+	for want := 1_000_000; want <= 9_000_000; want += 2_000_000 {
+		if k, _, _, _ := q.Next(now, &p); k != want {
+			t.Errorf("%d, want %d", k, want)
+		}
+		now = now.Add(time.Minute)
+	}
+}

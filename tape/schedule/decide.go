@@ -18,6 +18,9 @@ func (s Step) String() string { return [...]string{"rest", "work", "exchange"}[s
 type Drive struct {
 	Mounted time.Time // since when it has its volume
 	Mine    Demand    // what waits for that and can be done now; no work: nothing
+	// Takes says how long the recalls of Mine will take, by the plan. It is asked when another demand is to have
+	// the drive.
+	Takes func() time.Duration
 }
 
 // Decide says what a drive does next. others are the demands that no drive has claimed and that
@@ -31,12 +34,20 @@ func (p *Policy) Decide(now time.Time, served *Times, d *Drive, others []Demand,
 		other = others[i : i+1]
 	}
 	switch {
-	case d.Mine.Slivers > 0 && p.Stay(now, d.Mounted, served, d.Mine, other):
+	case d.Mine.Slivers > 0 && (p.Stay(now, d.Mounted, served, d.Mine, other) || p.rest(now, d, &other[0])):
 		return Work, -1, c
 	case len(other) > 0:
 		return Exchange, i, c
 	}
 	return Rest, -1, c
+}
+
+// rest says whether d reads the rest of what waits for its volume before it goes for another demand, of whatever class:
+// to fetch the volume again for what takes less than a turn costs more. New requests do not make it longer than half of
+// Patience.
+func (p *Policy) rest(now time.Time, d *Drive, other *Demand) bool {
+	turn := p.Turn[Client]
+	return !other.Urgent && !d.Mine.Archive && now.Sub(d.Mounted) < Patience/2*turn && d.Takes() < turn
 }
 
 // Rival is a drive that is idle, as one that asks sees it for a demand.

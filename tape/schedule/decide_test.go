@@ -21,7 +21,8 @@ import (
 //	want                                     lines of: volume class requests MiB [ago=5m] [urgent]; volume - is archive work
 //	unwant vol=A [class=bulk]                nothing waits any longer
 //	advance 30s
-//	ask drive=1 [room] [may-archive=false]   what it does; room: its volume takes archive work, too
+//	ask drive=1 [room] [may-archive=false] [rest=1h]
+//	                                         what it does; room: its volume takes archive work, too; rest: how long its recalls take
 //	done drive=1                             it has ended what it did, and is idle
 func TestDecideScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/decide", func(t *testing.T, path string) {
@@ -124,7 +125,9 @@ func (s *deciding) run(t *testing.T, td *datadriven.TestData) string {
 		td.ScanArgs(t, "drive", &n)
 		may := true
 		td.MaybeScanArgs(t, "may-archive", &may)
-		return s.ask(&s.drives[n-1], td.HasArg("room"), may)
+		text = "1h"
+		td.MaybeScanArgs(t, "rest", &text)
+		return s.ask(&s.drives[n-1], td.HasArg("room"), may, duration(text))
 	default:
 		td.Fatalf(t, "unknown command %s", td.Cmd)
 	}
@@ -135,7 +138,7 @@ func (s *deciding) want(v tape.Barcode) int {
 	return slices.IndexFunc(s.wants, func(d Demand) bool { return d.Volume == v })
 }
 
-func (s *deciding) ask(d *decidingDrive, room, mayArchive bool) string {
+func (s *deciding) ask(d *decidingDrive, room, mayArchive bool, rest time.Duration) string {
 	var mine, archive Demand
 	var others []Demand
 	for _, w := range s.wants {
@@ -157,7 +160,7 @@ func (s *deciding) ask(d *decidingDrive, room, mayArchive bool) string {
 			return e != *d && !e.busy && Rival{Loaded: e.vol != "", May: true}.Better(d.vol != "")
 		})
 	}
-	step, i, c := s.p.Decide(s.now, &s.served, &Drive{Mounted: d.mounted, Mine: mine}, others, better)
+	step, i, c := s.p.Decide(s.now, &s.served, &Drive{Mounted: d.mounted, Mine: mine, Takes: func() time.Duration { return rest }}, others, better)
 	switch step {
 	case Work:
 		d.busy = true

@@ -20,13 +20,14 @@
 //
 // A drive that recommends an order itself (RAO) can take the place of Solve: the caller asks it for the order
 // of Stops, and gives that to Recommend. It knows its medium better than the model, and has only the goal
-// of the least time. What comes later is put into its order by the model; when Stale says so again, the
-// caller asks the drive again.
+// of the least time. How it finds its order is not published, so Dearer compares it with the model's own: what is
+// much dearer than that is not due to what the drive knows better. What comes later is put into its order by the
+// model; when Stale says so again, the caller asks the drive again.
 //
 // # Nobody waits for ever
 //
-// A request that has waited for longer than Planner.MaxWait is overdue. As long as one is, the running
-// pass is closed: new requests wait for the next pass, but for those whose time fits into an allowance of
+// A request that has waited for longer than Planner.MaxWait is overdue. As long as one is, a pass that
+// has begun is closed: new requests wait for the next pass, but for those whose time fits into an allowance of
 // LateGrace a pass and LateShare of the time that the pass has taken till then. So whoever is overdue is passed over at
 // most by
 //
@@ -47,7 +48,8 @@
 // waits for one volume. The most urgent Class that waits has its turn, unless another
 // starves. Of the demands of a class, Policy weighs how long the oldest request has
 // waited with how much work one mount would do. A demand that has waited longer than
-// MaxWait goes before all that have not, the oldest first; so none starves, and
-// a mounted volume with endless work must go after its Turn. Classes does the same
+// MaxWait goes before all that have not, the oldest first; so none starves. A mounted volume is read to its end before
+// a demand of its class, and a little rest before any other (Decide), but one with endless work must go after some
+// turns (Patience, Stay). Classes does the same
 // for the requests of one volume.
 package schedule

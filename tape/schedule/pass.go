@@ -56,6 +56,7 @@ type pass[K comparable] struct {
 	size  int         // entries
 	dead  int         // runs in plan without entries
 	moved int         // runs that came into the plan since it was last made as a whole
+	begun bool        // something of it was given out: it can be closed
 	given bool        // the drive made the plan
 	timed bool        // run.starts and ends are right
 	times int         // how often they were computed
@@ -159,7 +160,8 @@ func (p *pass[K]) price(e *entry[K]) (seconds float64, r *run[K], place int) {
 	if len(plan) > 0 && g.ReadsOn(head, plan[0].From) { // what is being read is read to its end
 		plan, head = plan[1:], plan[0].To
 	}
-	place, seconds = order.Insert(g, p.q.planner.Goal.order(), head, len(plan), func(i int) *order.Stop { return &plan[i].Stop }, &s)
+	b := order.Batch{Generation: g, Head: head, Goal: p.q.planner.Goal.order(), After: p.waitAfter()}
+	place, seconds = order.Insert(&b, len(plan), func(i int) *order.Stop { return &plan[i].Stop }, &s)
 	return seconds, nil, place + len(p.plan) - len(plan)
 }
 
@@ -281,8 +283,25 @@ func (p *pass[K]) start() geometry.Spot {
 	return p.q.head
 }
 
+// waitAfter is how many wait for the tape to be rewound after the pass: nobody if another pass follows.
+func (p *pass[K]) waitAfter() float64 {
+	if p == p.q.running && p.q.next.size > 0 {
+		return 0
+	}
+	return p.q.behind
+}
+
 // sorted returns all entries by place.
 func (p *pass[K]) sorted() []*entry[K] {
+	all := p.entries()
+	if !slices.IsSortedFunc(all, (*entry[K]).before) {
+		slices.SortFunc(all, (*entry[K]).before)
+	}
+	return all
+}
+
+// entries returns all entries: those of the plan by place, then those that are loose as they came.
+func (p *pass[K]) entries() []*entry[K] {
 	all := make([]*entry[K], 0, p.size)
 	for _, r := range p.rows {
 		all = append(all, r.entries...)
@@ -291,9 +310,6 @@ func (p *pass[K]) sorted() []*entry[K] {
 		if e.pass == p {
 			all = append(all, e)
 		}
-	}
-	if !slices.IsSortedFunc(all, (*entry[K]).before) {
-		slices.SortFunc(all, (*entry[K]).before)
 	}
 	return all
 }

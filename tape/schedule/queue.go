@@ -46,6 +46,7 @@ type Queue[K comparable] struct {
 	running *pass[K]
 	next    *pass[K]
 
+	behind float64       // how many wait for the drive to be done with the volume
 	head   geometry.Spot // behind what was given out last
 	credit float64       // seconds that late requests may take of the running pass
 	doneAt time.Time     // when what was given out last will be done
@@ -123,6 +124,7 @@ func (q *Queue[K]) Next(now time.Time) (k K, at Place, ok bool) {
 	takes := q.gen.Travel(q.head, e.from) + q.gen.Read(e.from.Offset, e.to.Offset)
 	q.credit += LateShare * takes
 	q.doneAt = now.Add(seconds(takes))
+	q.running.begun = true
 	q.drop(e)
 	q.head = e.to
 	return e.key, e.at, true
@@ -139,6 +141,10 @@ func (q *Queue[K]) Moved(to Place) {
 	q.running.timed, q.running.moved = false, len(q.running.plan)
 	q.doneAt = time.Time{}
 }
+
+// Behind says how many requests for other volumes wait for the drive: it rewinds the tape first, so a plan that ends
+// near the begin of the tape is worth something to them. It counts for what is planned from now on.
+func (q *Queue[K]) Behind(requests float64) { q.behind = requests }
 
 // Keys returns all requests, in no order.
 func (q *Queue[K]) Keys() []K {
@@ -166,7 +172,7 @@ func (q *Queue[K]) Oldest() time.Time {
 
 // settle decides for all that is new in which pass it is served, and where in it.
 func (q *Queue[K]) settle(now time.Time) {
-	closed := len(q.age) > 0 && now.Sub(q.age[0].since) > q.planner.MaxWait
+	closed := q.running.begun && len(q.age) > 0 && now.Sub(q.age[0].since) > q.planner.MaxWait
 	if !closed {
 		q.credit = LateGrace.Seconds()
 		q.running.takeOver(q.next)

@@ -17,10 +17,10 @@ func TestNobodyWaitsBeyondTheBound(t *testing.T) {
 	// An exchange of which everything takes as long as it can, and a piece that is being read.
 	exchange := 6 * time.Minute
 	// The flood has waited longest, so it comes back between two of the others; as what waits for these is little
-	// beside it, it has one turn each time. The other classes have a drive now and then. A class that starves gets it
+	// beside it, it has half of Patience each time. The other classes have a drive now and then. A class that starves gets it
 	// when the turn of a client is over, once for each of its volumes and of the other class's.
 	bound := map[Kind]time.Duration{
-		Read:   p.MaxWait[schedule.Client] + (others+2)*(p.Turn[schedule.Client]+2*exchange),
+		Read:   p.MaxWait[schedule.Client] + (others+2)*(schedule.Patience/2*p.Turn[schedule.Client]+2*exchange),
 		Bulk:   p.MaxWait[schedule.Bulk] + 2*(p.MaxWait[schedule.Bulk]+p.Turn[schedule.Client]+2*exchange),
 		Verify: p.MaxWait[schedule.Background] + 2*(p.Turn[schedule.Client]+2*exchange) + p.MaxWait[schedule.Bulk],
 	}

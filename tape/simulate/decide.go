@@ -29,7 +29,10 @@ func (s *Simulation) next(d *drive) {
 	if s.err != nil {
 		return
 	}
-	step, i, class := s.decide(&schedule.Drive{Mounted: d.mountedAt, Mine: mine}, others,
+	takes := func() time.Duration { // the plan knows the next piece of each request
+		return max(d.vol.queue.takes(s.clock()), seconds(float64(d.vol.bytes)/s.gen.Rate))
+	}
+	step, i, class := s.decide(&schedule.Drive{Mounted: d.mountedAt, Mine: mine, Takes: takes}, others,
 		func(i int) bool { return s.betterDrive(d, others[i].Archive) })
 	switch step {
 	case schedule.Work:

@@ -43,7 +43,8 @@ type queue interface {
 	// next takes the request out that is served next, at the time now and with the head there.
 	// There is one.
 	next(now time.Time, head geometry.Spot) *pending
-	mounted(now time.Time) // the volume was mounted anew: the head is at the begin
+	mounted(now time.Time)             // the volume was mounted anew: the head is at the begin
+	takes(now time.Time) time.Duration // all that is in, for Policy.Decide
 	len() int
 	oldest() schedule.Times
 }
@@ -53,6 +54,7 @@ type planned struct {
 	q         *schedule.Classes[*pending]
 	policy    *schedule.Policy
 	blockSize int
+	behind    func() float64 // see schedule.Queue.Behind
 }
 
 func (q *planned) add(p *pending) {
@@ -66,13 +68,17 @@ func (q *planned) raise(p *pending, c schedule.Class) {
 }
 
 func (q *planned) next(now time.Time, _ geometry.Spot) *pending {
+	q.q.Behind(q.behind())
 	q.q.Replan(now, q.policy)
 	p, _, _, _ := q.q.Next(now, q.policy)
 	return p
 }
 
-func (q *planned) mounted(now time.Time)  { q.q.Mounted(now, q.policy) }
-func (q *planned) len() int               { return q.q.Len() }
+func (q *planned) mounted(now time.Time) { q.q.Mounted(now, q.policy) }
+func (q *planned) len() int              { return q.q.Len() }
+
+func (q *planned) takes(now time.Time) time.Duration { return q.q.Takes(now) }
+
 func (q *planned) oldest() schedule.Times { return q.q.Oldest() }
 
 // plain is what the other orders share: a list by arrival. They know no classes.
@@ -83,6 +89,7 @@ type plain struct {
 
 func (q *plain) raise(p *pending, c schedule.Class) { p.class = c }
 func (q *plain) len() int                           { return q.n }
+func (q *plain) takes(time.Time) time.Duration      { return 0 } // Oldest does not ask
 
 func (q *plain) oldest() (t schedule.Times) {
 	if q.first != nil {

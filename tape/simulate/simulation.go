@@ -227,7 +227,18 @@ func (s *Simulation) newQueue() queue {
 		return &nearest{gen: &s.gen}
 	}
 	plan := schedule.Planner{Map: s.places, Goal: s.cfg.Goal}
-	return &planned{q: schedule.NewClasses[*pending](plan, &s.cfg.Policy), policy: &s.cfg.Policy, blockSize: s.cfg.BlockSize}
+	return &planned{q: schedule.NewClasses[*pending](plan, &s.cfg.Policy), policy: &s.cfg.Policy, blockSize: s.cfg.BlockSize, behind: s.behind}
+}
+
+// behind is how many requests for volumes that no drive has wait for each drive.
+func (s *Simulation) behind() float64 {
+	n := 0
+	for _, v := range s.wanted {
+		if v.drive == nil {
+			n += v.queue.len()
+		}
+	}
+	return float64(n) / float64(len(s.drives))
 }
 
 func (s *Simulation) enqueue(p *pending) {

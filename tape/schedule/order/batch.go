@@ -38,10 +38,14 @@ type Batch struct {
 	Head       geometry.Spot // where the head is
 	Stops      []Stop
 	Goal       Goal
+	// After is how many wait for something else of the drive, which begins when the tape is rewound. 0: nobody does,
+	// and the way back does not count.
+	After float64
 }
 
 // Cost is what an order costs. LeastTime: seconds until all is done. LeastWait: the sum of
-// the seconds until each stop is done, times its weight. order may hold some of the stops only.
+// the seconds until each stop is done, times its weight. With After the rewind is the last stop, and After its weight.
+// order may hold some of the stops only.
 func (b *Batch) Cost(order []int) float64 {
 	at, now, sum := b.Head, 0.0, 0.0
 	for _, i := range order {
@@ -50,10 +54,20 @@ func (b *Batch) Cost(order []int) float64 {
 		sum += now * s.Weight
 		at = s.To
 	}
+	now += b.back(at)
+	sum += now * b.After
 	if b.Goal == LeastWait {
 		return sum
 	}
 	return now
+}
+
+// back is the way to the begin of the tape, if it counts.
+func (b *Batch) back(from geometry.Spot) float64 {
+	if b.After == 0 {
+		return 0
+	}
+	return b.Generation.Travel(from, geometry.Spot{})
 }
 
 func (b *Batch) froms() []geometry.Spot {

@@ -12,6 +12,22 @@ func Best(b *Batch) []int {
 	return Search(b, Usual(len(b.Stops)))
 }
 
+// Again is Best for a batch of which a good order is known, but for a share of its stops, from 0 to 1, that have
+// been put in since where they cost least (Insert). It begins with that order, and takes that share of the
+// effort of Best.
+func Again(b *Batch, known []int, share float64) []int {
+	if len(b.Stops) <= MaxExact {
+		return Exact(b)
+	}
+	e := Usual(len(b.Stops))
+	e.Work = int(share * float64(e.Work))
+	start := Quick(b)
+	if b.Cost(known) <= b.Cost(start) {
+		start = known
+	}
+	return improve(b, start, e)
+}
+
 // Quick is the best of the simple orders.
 func Quick(b *Batch) []int {
 	var best []int
@@ -35,10 +51,11 @@ type Effort struct {
 	Seed  uint64 // of chance
 }
 
-// Usual is the effort of Best. Up to matrixLimit stops a way is looked up, and costs a third.
+// Usual is the effort of Best. Up to matrixLimit stops a way is looked up, and costs a third. Less work than this finds
+// worse orders, and more hardly better ones (bench/order).
 func Usual(n int) Effort {
 	if n <= matrixLimit {
-		return Effort{Work: min(20_000*n, 4e6), Near: 8, Reach: 3, Span: 10}
+		return Effort{Work: min(250*n*n, 20_000*n, 3e6), Near: 8, Reach: 3, Span: 10}
 	}
 	return Effort{Work: 1.4e6, Near: 5, Reach: 1, Span: 10}
 }
@@ -46,9 +63,10 @@ func Usual(n int) Effort {
 // Search improves the best simple order by local search, and then again and again after a
 // random change that local search alone does not find, a double bridge. What comes out worse is taken
 // back (iterated local search). Best does it with an effort that suits; more is for benchmarks.
-func Search(b *Batch, e Effort) []int {
+func Search(b *Batch, e Effort) []int { return improve(b, Quick(b), e) }
+
+func improve(b *Batch, start []int, e Effort) []int {
 	n := len(b.Stops)
-	start := Quick(b)
 	if n < 2 {
 		return start
 	}

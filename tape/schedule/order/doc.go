@@ -6,7 +6,11 @@
 // The head is somewhere; each stop is read from its begin to its end, where the head stands then. The way from
 // one stop to the next costs something else than the way back, as a wrap is read in one direction only. So an
 // order is a path of an asymmetric travelling salesman (LeastTime), or of an asymmetric
-// travelling repairman (LeastWait: the minimum latency problem). Both are NP-hard on a tape of many wraps.
+// travelling repairman (LeastWait: the minimum latency problem). Both are NP-hard in general, and no
+// polynomial method is known for a tape of many wraps.
+//
+// If others wait for the drive, they do so until the tape is rewound (Batch.After). The path then ends at the begin of
+// the tape: SCAN owes it what it is better than greedy orders in a library with more volumes than drives.
 //
 // # What is done, and where it is from
 //
@@ -16,7 +20,7 @@
 //
 //   - as they came, and by block;
 //   - SCAN, like a lift; and in several sweeps, each of which leaves out what would need a step back: the
-//     idea of MPScan (Sandsta and Midtstraum, Improving the access time performance of serpentine tape
+//     idea of MPScan (Sandstå and Midtstraum, Improving the access time performance of serpentine tape
 //     drives, ICDE 1999);
 //   - the nearest first (SLTF: Hillyer and Silberschatz, Random I/O scheduling in online tertiary storage
 //     systems, SIGMOD 1996, who also treat the problem as an asymmetric travelling salesman's).
@@ -29,6 +33,8 @@
 // direction and place on the tape.
 //
 // Not taken: LOSS of Hillyer and Silberschatz and MPScan* itself, which build one path and do not
-// improve it; and the exact methods for linear tapes (Honore, Simon and Suter, ICAPS 2022; Cardonha and Villa Real 2016),
-// which rest on a tape that has a single track, where the way costs the distance.
+// improve it; and what is known of the linear tape scheduling problem, the least mean wait on a tape with a single track,
+// where the way costs the distance: approximations (Cardonha and Villa Real, Online algorithms for the linear tape
+// scheduling problem, ICAPS 2016) and an exact method in polynomial time (Honoré, Simon and Suter, An exact algorithm for
+// the linear tape scheduling problem, ICAPS 2022). On a serpentine tape neighbours in time are not neighbours in place.
 package order

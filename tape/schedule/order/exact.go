@@ -27,7 +27,7 @@ func Exact(b *Batch) []int {
 	for set := 1; set < len(waiting); set++ {
 		waiting[set] = 1
 		if b.Goal == LeastWait {
-			waiting[set] = 0
+			waiting[set] = b.After
 			for j := range n {
 				if set>>j&1 == 1 {
 					waiting[set] += b.Stops[j].Weight
@@ -37,6 +37,12 @@ func Exact(b *Batch) []int {
 	}
 	// rest[set*(n+1)+i] is the least cost of doing the set from i on.
 	rest := make([]float64, (n+1)<<n)
+	for i := range n {
+		rest[i] = b.back(b.Stops[i].To)
+		if b.Goal == LeastWait {
+			rest[i] *= b.After
+		}
+	}
 	best := func(set, i int) (next int, cost float64) {
 		cost = math.Inf(1)
 		for j := range n {

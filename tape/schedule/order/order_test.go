@@ -36,6 +36,7 @@ func batches(least, n int) *rapid.Generator[*Batch] {
 			return geometry.Offset(rapid.Int64Range(0, int64(spread*all)).Draw(t, "at"))
 		})
 		b.Head = g.Where(place.Draw(t, "head"))
+		b.After = rapid.SampledFrom([]float64{0, 0.5, 20}).Draw(t, "after")
 		for range rapid.IntRange(least, n).Draw(t, "n") {
 			from := place.Draw(t, "from")
 			to := from + geometry.Offset(rapid.Int64Range(1, int64(0.009*all)).Draw(t, "bytes"))
@@ -191,7 +192,7 @@ func TestInsert(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := batches(1, 20).Draw(t, "batch")
 		n := len(b.Stops) - 1 // the last is put in
-		place, seconds := Insert(b.Generation, b.Goal, b.Head, n, func(i int) *Stop { return &b.Stops[i] }, &b.Stops[n])
+		place, seconds := Insert(b, n, func(i int) *Stop { return &b.Stops[i] }, &b.Stops[n])
 		least := math.Inf(1)
 		for i := range n + 1 {
 			least = min(least, b.Cost(slices.Insert(FirstCome(b)[:n:n], i, n)))

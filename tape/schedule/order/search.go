@@ -18,12 +18,14 @@ type search struct {
 	read   []float64
 	weight []float64
 	ways   []float64 // way(a, c) of all, for few stops
+	back   []float64 // the way to the begin of the tape; 0 if nobody waits for that
+	after  float64   // LeastWait: how many do
 
 	tour  []int32   // tour[0] is n, the head
 	pos   []int32   // where in the tour a stop is
-	edge  []float64 // the way to that place of the tour from the one before; edge[n+1] is 0
+	edge  []float64 // the way to that place of the tour from the one before; edge[n+1] is the way back
 	done  []float64 // LeastWait: when the stop at that place is done
-	left  []float64 // LeastWait: the weight of all from that place on; left[n+1] is 0
+	left  []float64 // LeastWait: the weight of all from that place on; left[n+1] is that of who waits for the way back
 	total float64   // what the tour costs; rounding errors add up
 
 	next, last *near // whereto, and where from
@@ -52,7 +54,10 @@ func newSearch(b *Batch, k, reach int) *search {
 	n := len(b.Stops)
 	s := &search{g: b.Generation, n: n, wait: b.Goal == LeastWait, from: b.froms(), to: append(b.tos(), b.Head), reach: int32(reach),
 		read: make([]float64, n+1), weight: make([]float64, n+1), tour: make([]int32, n+1), pos: make([]int32, n+1), edge: make([]float64, n+2),
-		done: make([]float64, n+1), left: make([]float64, n+2), queued: make([]bool, n+1)}
+		done: make([]float64, n+1), left: make([]float64, n+2), queued: make([]bool, n+1), back: make([]float64, n+1), after: b.After}
+	for i, from := range s.to {
+		s.back[i] = b.back(from)
+	}
 	for i := range b.Stops {
 		s.read[i], s.weight[i] = b.Stops[i].Seconds, b.Stops[i].Weight
 	}
@@ -86,8 +91,11 @@ func (s *search) begin(order []int) {
 		s.done[i+1] = s.done[i] + s.edge[i+1] + s.read[stop]
 		s.total += s.done[i+1] * s.weight[stop]
 	}
-	if !s.wait {
-		s.total = s.done[s.n]
+	s.edge[s.n+1], s.left[s.n+1] = s.back[s.tour[s.n]], s.after
+	if ends := s.done[s.n] + s.edge[s.n+1]; s.wait {
+		s.total += ends * s.after
+	} else {
+		s.total = ends
 	}
 	for i := s.n; i >= 0; i-- {
 		s.left[i] = s.left[i+1] + s.weight[s.tour[i]]
@@ -101,6 +109,8 @@ func (s *search) gain(m move) float64 {
 	all := first + second - s.edge[i] - s.edge[p] - s.edge[q+1]
 	if int(q) < s.n {
 		all += s.way(s.tour[p-1], s.tour[q+1])
+	} else {
+		all += s.back[s.tour[p-1]]
 	}
 	if !s.wait {
 		return -all
@@ -123,6 +133,8 @@ func (s *search) swap(m move) {
 	s.edge[i], s.edge[mid] = s.way(s.tour[i-1], s.tour[i]), s.way(s.tour[mid-1], s.tour[mid])
 	if int(q) < s.n {
 		s.edge[q+1] = s.way(s.tour[q], s.tour[q+1])
+	} else {
+		s.edge[q+1] = s.back[s.tour[q]]
 	}
 	s.work += int(q-i) / 8
 	if !s.wait {

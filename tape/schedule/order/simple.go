@@ -26,7 +26,7 @@ func ByBlock(b *Batch) []int {
 func Scan(b *Batch) []int {
 	ahead := func(i int) bool { // on the first sweep
 		s := &b.Stops[i].From
-		return s.Forward() == b.Head.Forward() && (s.Metres >= b.Head.Metres) == s.Forward() || s.Forward() == b.Head.Forward() && s.Metres == b.Head.Metres
+		return s.Forward() == b.Head.Forward() && (s.Metres == b.Head.Metres || (s.Metres > b.Head.Metres) == s.Forward())
 	}
 	sweep := func(i int) int {
 		switch {
