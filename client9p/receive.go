@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sliod/server/wire"
+	"sliod/socket"
 )
 
 const (
@@ -30,17 +31,21 @@ type inbox struct {
 	left int   // of it
 }
 
-// recv receives into p, from a socket as socket.recv does.
+// recv receives into p; from a socket what there is, which may be socket.ErrNothing, also if
+// it waits a moment.
 func (c *Client) recv(p []byte, wait bool) (int, error) {
 	if c.sock == nil {
 		n, err := c.conn.Read(p)
 		return n, errors.WithStack(err)
 	}
-	return c.sock.recv(p, wait)
+	if wait {
+		return c.sock.RecvSoon(p)
+	}
+	return c.sock.Recv(p)
 }
 
 // receive takes in once what the connection brings, and hands whole answers to their
-// calls. Any error but errNothing ends the connection.
+// calls. Any error but socket.ErrNothing ends the connection.
 func (c *Client) receive(wait bool) error {
 	in := &c.in
 	if cl := in.data; cl != nil {
@@ -210,7 +215,7 @@ func (c *Client) readOwn(cl *call, own int) {
 	c.released.Signal()
 	c.mu.Unlock()
 	switch {
-	case err != nil && err != errNothing:
+	case err != nil && err != socket.ErrNothing:
 		c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
 	case due:
 		c.wakeReader()
@@ -232,8 +237,8 @@ func (c *Client) read() {
 				break
 			}
 			switch err := c.receive(false); {
-			case err == errNothing:
-				c.sock.await(unix.POLLIN | unix.POLLRDHUP)
+			case err == socket.ErrNothing:
+				c.sock.Await(unix.POLLIN | unix.POLLRDHUP)
 			case err != nil:
 				c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
 			}
@@ -260,7 +265,7 @@ func (c *Client) readOn() (on, gone bool) {
 
 // watch sees the server hang up while nothing is due.
 func (c *Client) watch() {
-	c.sock.await(unix.POLLRDHUP)
+	c.sock.Await(unix.POLLRDHUP)
 	c.mu.Lock()
 	c.hungUp = true
 	c.mu.Unlock()
