@@ -86,6 +86,7 @@ type Client struct {
 	pushing  bool     // by a caller, not by the writer
 	handoff  bool     // the writer shall send the rest
 	reading  readingBy
+	waiting  *call     // those whose callers wait, the last first
 	hungUp   bool      // the server has: the reader shall see to it
 	released sync.Cond // pushing, or reading by a caller, ended
 	calls    []*call   // in flight, by tag; nil: the tag is free, or kept by a flush

@@ -174,54 +174,6 @@ func (c *Client) answered(cl *call) {
 	cl.ready <- struct{}{}
 }
 
-// readingBy says who takes in answers.
-type readingBy uint8
-
-const (
-	byNobody readingBy = iota
-	byCaller           // one who waits for the only answer that is due
-	byReader           // the reader goroutine
-)
-
-// dueLocked says whether something is to be read.
-func (c *Client) dueLocked() bool { return c.due > 0 || c.hungUp }
-
-// readOwn waits a moment for the answer to a call, reading itself if that, or one of the
-// caller's own calls, is all that is due: then no other goroutine has to wake up for it.
-// What takes longer, from tape, say, is left to the reader.
-func (c *Client) readOwn(cl *call, own int) {
-	if c.sock == nil {
-		return
-	}
-	c.mu.Lock()
-	if c.reading != byNobody || c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	if c.due > own {
-		c.mu.Unlock()
-		c.wakeReader()
-		return
-	}
-	c.reading = byCaller
-	c.mu.Unlock()
-	var err error
-	for len(cl.ready) == 0 && err == nil {
-		err = c.receive(true)
-	}
-	c.mu.Lock()
-	c.reading = byNobody
-	due := c.dueLocked()
-	c.released.Signal()
-	c.mu.Unlock()
-	switch {
-	case err != nil && err != socket.ErrNothing:
-		c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
-	case due:
-		c.wakeReader()
-	}
-}
-
 // read is the reader goroutine: it takes in what callers do not.
 func (c *Client) read() {
 	for {
