@@ -44,7 +44,7 @@ func (fs *FS) release(fh uint64) {
 	fs.mu.Unlock()
 	if h != nil {
 		h.forgetOwners()
-		fs.later(h.close)
+		fs.close(h.node, h.close)
 	}
 }
 
@@ -195,6 +195,9 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 		}
 	}
 	n, err := to.WriteAt(ctx, data, in.Offset)
+	if end := in.Offset + uint64(n); end > h.node.size.Load() {
+		h.node.size.Store(end)
+	}
 	if err != nil && (n == 0 || in.WriteFlags&writeCache != 0) {
 		return 0, fs.status("write", err) // nobody writes the rest of a page again
 	}
