@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"backend/vfs":    {}, // the contract between server and trees: a leaf
 	"backend/acl":    {}, // access control lists: a leaf
 	"netaddr":        {}, // addresses, and sockets that package net does not know: a leaf
+	"socket":         {}, // sockets past the runtime's poller: a leaf
 	"export":         {}, // the rules of exports: a leaf
 	"cert":           {}, // certificates: a leaf
 
@@ -53,12 +54,12 @@ var allowed = map[string][]string{
 	"tape/tapetest":       {"tape"}, // the contract suites of drives and changers
 
 	"server/wire": {},
-	"server":      {"server/wire", "backend/vfs", "backend", "netaddr", "export", "cert"},
+	"server":      {"server/wire", "backend/vfs", "backend", "netaddr", "export", "cert", "socket"},
 	"server/ctl":  {"backend", "backend/vfs"},
 	// The archive as the bridge mounts it in the same process.
 	"server/local": {"server", "backend/vfs", "export", "client9p", "client9p/bridge"},
 
-	"client9p":        {"server/wire"},
+	"client9p":        {"server/wire", "socket"},
 	"client9p/bridge": {"client9p"}, // FUSE over 9P
 	"client9p/relay":  {},
 	"client9p/dial":   {"netaddr", "cert", "server/wire"},

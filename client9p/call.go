@@ -22,8 +22,15 @@ type call struct {
 	dst   []byte // where the data of Rread and Rreaddir goes
 	sent  bool   // out, or on its way; guarded by Client.mu
 
+	flushing bool // a Tflush names its tag; guarded by Client.mu
+
 	forgets bool // a Tclunk of fid that nobody waits for
 	fid     uint32
+
+	// Of a call whose caller waits for ready; guarded by Client.mu. See waiting.go.
+	waits      bool
+	leads      bool // ready has told that the caller is to take in what comes
+	prev, next *call
 
 	// The answer, told by ready.
 	body  []byte
@@ -39,7 +46,7 @@ const maxKept = 64 << 10
 
 // free gives a call back whose answer has been taken.
 func (cl *call) free() {
-	cl.data, cl.dst, cl.err, cl.n, cl.sent, cl.forgets = nil, nil, nil, 0, false, false
+	cl.data, cl.dst, cl.err, cl.n, cl.sent, cl.forgets, cl.flushing = nil, nil, nil, 0, false, false, false
 	if cap(cl.body) > maxKept || cap(cl.frame) > maxKept {
 		cl.body, cl.frame = nil, nil
 	}
@@ -85,24 +92,28 @@ func (c *Client) startWrite(fid uint32, off uint64, data []byte) (*call, error) 
 // encode.
 func (c *Client) register(cl *call, encode func() []byte) (*call, error) {
 	c.mu.Lock()
-	err := c.takeTag(cl)
-	if err == nil {
-		cl.frame = encode()
-		if len(cl.frame)+len(cl.data) > int(c.msize) {
-			c.freeTags = append(c.freeTags, cl.tag)
-			err = &Error{Op: opName(cl.typ), Errno: linux.EMSGSIZE}
-		}
-	}
+	err := c.registerLocked(cl, encode)
+	c.mu.Unlock()
 	if err != nil {
-		c.mu.Unlock()
 		cl.free()
 		return nil, err
+	}
+	return cl, nil
+}
+
+func (c *Client) registerLocked(cl *call, encode func() []byte) error {
+	if err := c.takeTag(cl); err != nil {
+		return err
+	}
+	cl.frame = encode()
+	if len(cl.frame)+len(cl.data) > int(c.msize) {
+		c.freeTags = append(c.freeTags, cl.tag)
+		return &Error{Op: opName(cl.typ), Errno: linux.EMSGSIZE}
 	}
 	c.calls[cl.tag] = cl
 	c.countLocked(cl, 1)
 	c.queue = append(c.queue, cl)
-	c.mu.Unlock()
-	return cl, nil
+	return nil
 }
 
 // takeTag finds a free tag. c.mu is held.
@@ -165,13 +176,16 @@ func fits(req wire.Message) bool {
 	return true
 }
 
-// release takes an answered or flushed call's tag back. The tag of a flush that was
-// answered is free at once; so is that of the call it cancelled, by its own release.
+// release takes an answered or flushed call's tag back. It is free at once, but for that of
+// a call that is being flushed: the flush would hit another call.
 func (c *Client) release(cl *call) {
 	c.mu.Lock()
+	c.unlistLocked(cl)
 	if c.calls != nil && c.calls[cl.tag] == cl {
 		c.calls[cl.tag] = nil
-		c.freeTags = append(c.freeTags, cl.tag)
+		if !cl.flushing {
+			c.freeTags = append(c.freeTags, cl.tag)
+		}
 		c.countLocked(cl, -1)
 	}
 	c.mu.Unlock()
@@ -186,31 +200,20 @@ type Doubtful interface {
 	Confirm(answered <-chan struct{}) bool
 }
 
-// exchange sends what is queued, and reads the answer to the last of n calls if it
-// comes soon.
-func (c *Client) exchange(last *call, n int) {
+// exchange sends what is queued, and reads the answer to the last of the caller's calls if
+// it comes soon.
+func (c *Client) exchange(last *call) {
 	c.push()
-	c.readOwn(last, n)
+	c.readOwn(last)
 }
 
 // finish waits for the answer of a call; see the package comment for what the end
 // of ctx does. rep, which may be nil, takes the answer; []byte fields of it are the
 // caller's. n is the number of bytes in dst.
 func (c *Client) finish(ctx context.Context, cl *call, rep wire.Message) (n int, err error) {
-	select {
-	case <-cl.ready:
-	default:
-		select {
-		case <-cl.ready:
-		case <-ctx.Done():
-			if d, ok := ctx.(Doubtful); ok && !d.Confirm(cl.ready) {
-				break
-			}
-			if !c.flush(cl) {
-				cl.free()
-				return 0, cancelled(ctx)
-			}
-		}
+	if !c.wait(ctx, cl) && !c.flush(cl) {
+		cl.free()
+		return 0, cancelled(ctx)
 	}
 	defer cl.free()
 	if cl.err != nil {
@@ -246,7 +249,7 @@ func (c *Client) do(ctx context.Context, req, rep wire.Message) error {
 	if err != nil {
 		return err
 	}
-	c.exchange(cl, 1)
+	c.exchange(cl)
 	_, err = c.finish(ctx, cl, rep)
 	return err
 }
@@ -282,7 +285,7 @@ func (c *Client) together(ctx context.Context, steps ...*step) {
 	}
 	for i := len(calls) - 1; i >= 0; i-- {
 		if calls[i] != nil {
-			c.exchange(calls[i], i+1)
+			c.exchange(calls[i])
 			break
 		}
 	}
@@ -297,12 +300,22 @@ func (c *Client) together(ctx context.Context, steps ...*step) {
 // has been taken from ready.
 func (c *Client) flush(cl *call) (answered bool) {
 	// Without a context: the tag, and the caller's slice, are free only after Rflush.
-	fl, err := c.start(&wire.MsgTflush{OldTag: cl.tag}, nil)
-	if err != nil {
+	fl := callPool.Get().(*call)
+	fl.typ, fl.dst = wire.Tflush, nil
+	c.mu.Lock()
+	var err error
+	if answered = c.calls == nil || c.calls[cl.tag] != cl; !answered {
+		if err = c.registerLocked(fl, func() []byte { return fl.codec.Append(fl.frame[:0], fl.tag, &wire.MsgTflush{OldTag: cl.tag}) }); err == nil {
+			cl.flushing = true
+		}
+	}
+	c.mu.Unlock()
+	if answered || err != nil {
+		fl.free()
 		if err == ErrBusy { // no tag for a flush: as many flushes as calls are under way
 			c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
 		}
-		<-cl.ready // the connection is gone, which ends the call
+		<-cl.ready // it has been answered, or the connection is gone, which ends the call
 		return true
 	}
 	c.push()
@@ -310,17 +323,22 @@ func (c *Client) flush(cl *call) (answered bool) {
 	<-fl.ready
 	ferr := fl.err
 	fl.free()
-	select {
-	case <-cl.ready:
-		return true
-	default:
+	c.mu.Lock()
+	cl.flushing = false
+	if answered = c.calls == nil || c.calls[cl.tag] != cl; answered {
+		c.freeTags = append(c.freeTags, cl.tag)
 	}
-	if ferr != nil {
+	c.mu.Unlock()
+	switch {
+	case answered:
+		<-cl.ready
+	case ferr != nil:
 		// The server refused a flush, which it must not: nothing more can be relied on.
 		c.fail(fmt.Errorf("%w: %w", ErrClosed, ferr))
 		<-cl.ready
 		return true
+	default:
+		c.release(cl)
 	}
-	c.release(cl)
-	return false
+	return answered
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pkg/errors"
 
 	"sliod/server/wire"
+	"sliod/socket"
 )
 
 // ErrClosed is in every error of a connection that is gone.
@@ -63,9 +64,9 @@ const (
 // Client is a connection to a 9P2000.L server. Its methods are safe for
 // concurrent use.
 type Client struct {
-	conn  net.Conn // nil: sock is the connection
-	sock  *socket  // nil: conn is no socket of the system
-	msize uint32   // changed only before New returns
+	conn  net.Conn       // nil: sock is the connection
+	sock  *socket.Socket // nil: conn is no socket of the system
+	msize uint32         // changed only before New returns
 	// extended: the server knows the extension; as msize.
 	extended bool
 	done     chan struct{} // closed when no goroutine of the Client is left
@@ -85,6 +86,7 @@ type Client struct {
 	pushing  bool     // by a caller, not by the writer
 	handoff  bool     // the writer shall send the rest
 	reading  readingBy
+	waiting  *call     // those whose callers wait, the last first
 	hungUp   bool      // the server has: the reader shall see to it
 	released sync.Cond // pushing, or reading by a caller, ended
 	calls    []*call   // in flight, by tag; nil: the tag is free, or kept by a flush
@@ -124,7 +126,7 @@ func New(ctx context.Context, conn net.Conn, msize uint32) (*Client, error) {
 	}
 	err := c.version(ctx)
 	if err == nil {
-		c.sock, err = takeSocket(conn)
+		c.sock, err = socket.Take(conn)
 	}
 	if err != nil {
 		_ = conn.Close() // the error to tell is that of the agreement
@@ -237,7 +239,7 @@ func (c *Client) fail(err error) {
 		c.err = err
 	}
 	if c.sock != nil && first {
-		c.sock.shutdown() // with mu held: later the socket's number may be another's
+		c.sock.Shutdown() // with mu held: later the socket's number may be another's
 	}
 	c.mu.Unlock()
 	if c.sock == nil {
@@ -279,6 +281,6 @@ func (c *Client) endCalls() {
 		}
 	}
 	if c.sock != nil {
-		c.sock.close()
+		c.sock.Close()
 	}
 }

@@ -36,7 +36,7 @@ func (f *Fid) Read(ctx context.Context, p []byte, off uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.c.exchange(cl, 1)
+	f.c.exchange(cl)
 	n, err := f.c.finish(ctx, cl, nil)
 	if err == nil && n == 0 {
 		err = io.EOF
@@ -58,7 +58,7 @@ func (f *Fid) Write(ctx context.Context, p []byte, off uint64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.c.exchange(cl, 1)
+	f.c.exchange(cl)
 	return f.finishWrite(ctx, cl, len(p))
 }
 
@@ -139,7 +139,7 @@ func (f *Fid) transfer(ctx context.Context, p []byte, off uint64, w int,
 			break
 		}
 		t := &ring[head]
-		f.c.exchange(t.cl, count)
+		f.c.exchange(t.cl)
 		n, ferr := finish(t.cl, len(t.p))
 		if err == nil {
 			done += n
@@ -199,7 +199,7 @@ func (f *Fid) Readdir(ctx context.Context, off uint64) ([]p9.Dirent, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.c.exchange(cl, 1)
+	f.c.exchange(cl)
 	n, err := f.c.finish(ctx, cl, nil)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sliod/server/wire"
+	"sliod/socket"
 )
 
 const (
@@ -30,17 +31,21 @@ type inbox struct {
 	left int   // of it
 }
 
-// recv receives into p, from a socket as socket.recv does.
+// recv receives into p; from a socket what there is, which may be socket.ErrNothing, also if
+// it waits a moment.
 func (c *Client) recv(p []byte, wait bool) (int, error) {
 	if c.sock == nil {
 		n, err := c.conn.Read(p)
 		return n, errors.WithStack(err)
 	}
-	return c.sock.recv(p, wait)
+	if wait {
+		return c.sock.RecvSoon(p)
+	}
+	return c.sock.Recv(p)
 }
 
 // receive takes in once what the connection brings, and hands whole answers to their
-// calls. Any error but errNothing ends the connection.
+// calls. Any error but socket.ErrNothing ends the connection.
 func (c *Client) receive(wait bool) error {
 	in := &c.in
 	if cl := in.data; cl != nil {
@@ -169,54 +174,6 @@ func (c *Client) answered(cl *call) {
 	cl.ready <- struct{}{}
 }
 
-// readingBy says who takes in answers.
-type readingBy uint8
-
-const (
-	byNobody readingBy = iota
-	byCaller           // one who waits for the only answer that is due
-	byReader           // the reader goroutine
-)
-
-// dueLocked says whether something is to be read.
-func (c *Client) dueLocked() bool { return c.due > 0 || c.hungUp }
-
-// readOwn waits a moment for the answer to a call, reading itself if that, or one of the
-// caller's own calls, is all that is due: then no other goroutine has to wake up for it.
-// What takes longer, from tape, say, is left to the reader.
-func (c *Client) readOwn(cl *call, own int) {
-	if c.sock == nil {
-		return
-	}
-	c.mu.Lock()
-	if c.reading != byNobody || c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	if c.due > own {
-		c.mu.Unlock()
-		c.wakeReader()
-		return
-	}
-	c.reading = byCaller
-	c.mu.Unlock()
-	var err error
-	for len(cl.ready) == 0 && err == nil {
-		err = c.receive(true)
-	}
-	c.mu.Lock()
-	c.reading = byNobody
-	due := c.dueLocked()
-	c.released.Signal()
-	c.mu.Unlock()
-	switch {
-	case err != nil && err != errNothing:
-		c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
-	case due:
-		c.wakeReader()
-	}
-}
-
 // read is the reader goroutine: it takes in what callers do not.
 func (c *Client) read() {
 	for {
@@ -232,8 +189,8 @@ func (c *Client) read() {
 				break
 			}
 			switch err := c.receive(false); {
-			case err == errNothing:
-				c.sock.await(unix.POLLIN | unix.POLLRDHUP)
+			case err == socket.ErrNothing:
+				c.sock.Await(unix.POLLIN | unix.POLLRDHUP)
 			case err != nil:
 				c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
 			}
@@ -260,7 +217,7 @@ func (c *Client) readOn() (on, gone bool) {
 
 // watch sees the server hang up while nothing is due.
 func (c *Client) watch() {
-	c.sock.await(unix.POLLRDHUP)
+	c.sock.Await(unix.POLLRDHUP)
 	c.mu.Lock()
 	c.hungUp = true
 	c.mu.Unlock()

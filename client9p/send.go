@@ -38,7 +38,7 @@ func (c *Client) push() {
 	c.pushing = true
 	c.beginLocked()
 	c.mu.Unlock()
-	err := c.sock.send(&c.out.bufs) // the writer finds the same error
+	err := c.sock.Send(&c.out.bufs) // the writer finds the same error
 	c.mu.Lock()
 	c.pushing = false
 	c.writing = err != nil || len(c.out.bufs) > 0
@@ -103,11 +103,11 @@ func (c *Client) sendAll() error {
 		return err
 	}
 	for len(c.out.bufs) > 0 {
-		if err := c.sock.send(&c.out.bufs); err != nil {
+		if err := c.sock.Send(&c.out.bufs); err != nil {
 			return err
 		}
 		if len(c.out.bufs) > 0 {
-			c.sock.await(unix.POLLOUT)
+			c.sock.Await(unix.POLLOUT)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"sliod/backend/vfs"
 	"sliod/export"
 	"sliod/server/wire"
+	"sliod/socket"
 )
 
 // closeGrace is how long a connection that ends may take to send what has been
@@ -27,8 +28,8 @@ const sendBuffer = 512 << 10
 // conn is one client's connection.
 type conn struct {
 	srv  *Server
-	nc   net.Conn
-	raw  syscall.RawConn // nil: not a socket of the system
+	nc   net.Conn       // nil: sock is the connection
+	sock *socket.Socket // nil: nc is no socket of the system
 	id   uint64
 	peer Peer
 	log  *logrus.Entry
@@ -45,19 +46,9 @@ type conn struct {
 	entries    []byte // Treaddir's
 	req        requests
 	rep        replies
-	served     int    // bytes of requests served since the last push
-	recvBuf    []byte // where recvFn puts what comes in
-	recvN      int
-	recvErr    error
-	pushed     bool // in this receive
-	recvFn     func(fd uintptr) bool
+	served     int // bytes of requests served since the last push
 
-	// The owner of the batch that is being sent: who has set writing.
-	cur     *batch
-	sendErr error
-	sent    bool
-	wait    bool // for room in the socket
-	sendFn  func(fd uintptr) bool
+	cur *batch // being sent: the owner's who has set writing
 
 	mu   sync.Mutex
 	work sync.Cond // the writer waits for something to do
@@ -80,7 +71,7 @@ type conn struct {
 	dead      bool // the socket has failed: nothing is sent any more
 }
 
-func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) *conn {
+func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) (*conn, error) {
 	c := &conn{
 		srv: s, nc: nc, id: id, peer: peer, log: log,
 		fids:    make(map[uint32]*fid),
@@ -94,17 +85,14 @@ func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) *c
 	if u, ok := nc.(*net.UnixConn); ok {
 		_ = u.SetWriteBuffer(sendBuffer) // it works with any size
 	}
-	if sc, ok := nc.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
-		}
+	var err error
+	if c.sock, err = socket.Take(nc); err != nil {
+		return nil, err
 	}
-	c.sendFn = func(fd uintptr) bool {
-		c.sent, c.sendErr = c.cur.send(fd)
-		return c.sent || c.sendErr != nil || !c.wait
+	if c.sock != nil {
+		c.nc = nil
 	}
-	c.recvFn = c.recv
-	return c
+	return c, nil
 }
 
 // serve is the reader. It returns when the connection has ended and holds nothing
@@ -118,7 +106,7 @@ func (c *conn) serve() {
 	c.logEnd(c.read())
 
 	c.abort()
-	_ = c.nc.SetWriteDeadline(time.Now().Add(closeGrace))
+	c.outputDeadline(time.Now().Add(closeGrace))
 	c.mu.Lock()
 	c.closing, c.drained = true, true
 	c.work.Signal()
@@ -127,7 +115,29 @@ func (c *conn) serve() {
 	c.releaseFids()
 	c.cur.reset()
 	c.out.reset()
+	if c.sock != nil {
+		c.sock.Close()
+		return
+	}
 	_ = c.nc.Close() // whatever it says, the connection is over
+}
+
+// endInput has the reader end instead of waiting for more. Any goroutine may call it.
+func (c *conn) endInput() {
+	if past := time.Unix(1, 0); c.sock != nil {
+		c.sock.InputDeadline(past)
+	} else {
+		_ = c.nc.SetReadDeadline(past) // fails only if it is closed
+	}
+}
+
+// outputDeadline ends the writer's wait for the client at t.
+func (c *conn) outputDeadline(t time.Time) {
+	if c.sock != nil {
+		c.sock.OutputDeadline(t)
+	} else {
+		_ = c.nc.SetWriteDeadline(t) // fails only if it is closed
+	}
 }
 
 // read serves requests until the connection is to end.
@@ -172,7 +182,7 @@ func (c *conn) stop() {
 	c.closing = true
 	c.room.Broadcast()
 	c.mu.Unlock()
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only if it is closed
+	c.endInput()
 }
 
 // fullLocked says whether no further reply may be queued.
@@ -265,7 +275,7 @@ func (c *conn) push() {
 		c.mu.Unlock()
 		return // who writes now will look again
 	}
-	if c.raw == nil {
+	if c.sock == nil {
 		c.work.Signal()
 		c.mu.Unlock()
 		return
@@ -309,14 +319,17 @@ func (c *conn) finishLocked(err error) {
 
 // send sends cur, waiting for the client to read if wait.
 func (c *conn) send(wait bool) (done bool, err error) {
-	if c.raw == nil {
+	if c.sock == nil {
 		return true, c.cur.sendConn(c.nc)
 	}
-	c.wait = wait
-	if err := c.raw.Write(c.sendFn); err != nil {
-		return false, err // closed, or a deadline
+	for {
+		if done, err = c.cur.send(c.sock); done || err != nil || !wait {
+			return done, err
+		}
+		if err := c.sock.AwaitRoom(); err != nil {
+			return false, err // a deadline, or no memory for it
+		}
 	}
-	return c.sent, c.sendErr
 }
 
 // writer is the connection's second goroutine: it settles woken requests and sends
@@ -341,7 +354,7 @@ func (c *conn) writer() {
 			_, err := c.send(true)
 			c.cur.reset()
 			if err != nil {
-				_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // the reader shall end; it closes
+				c.endInput() // it closes
 			}
 			c.mu.Lock()
 			c.finishLocked(err)

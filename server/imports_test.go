@@ -13,7 +13,7 @@ import (
 // TestImports keeps the server apart from cache, catalog and tape.
 func TestImports(t *testing.T) {
 	allowed := map[string]bool{"sliod/backend/vfs": true, "sliod/server/wire": true,
-		"sliod/netaddr": true, "sliod/export": true, "sliod/cert": true}
+		"sliod/netaddr": true, "sliod/export": true, "sliod/cert": true, "sliod/socket": true}
 	for _, dir := range []string{".", "wire"} {
 		files, err := os.ReadDir(dir)
 		if err != nil {

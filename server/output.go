@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 	"sliod/backend/vfs"
 	"sliod/server/wire"
+	"sliod/socket"
 )
 
 const (
@@ -118,23 +119,21 @@ func (b *batch) vector(p []byte) {
 	}
 }
 
-// send writes to the non-blocking socket fd until all is out or it is full.
-func (b *batch) send(fd uintptr) (done bool, err error) {
+// send sends until all is out or the socket is full.
+func (b *batch) send(s *socket.Socket) (done bool, err error) {
 	for b.next < len(b.iov) {
 		v := b.iov[b.next:]
 		if len(v) > maxIovecs {
 			v = v[:maxIovecs]
 		}
-		n, _, errno := unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)))
-		switch errno {
-		case 0:
-			b.sent(int(n))
-		case unix.EINTR:
-		case unix.EAGAIN:
+		n, err := s.Writev(v)
+		switch {
+		case err == socket.ErrNothing:
 			return false, nil
-		default:
-			return false, errno
+		case err != nil:
+			return false, err
 		}
+		b.sent(n)
 	}
 	return true, nil
 }

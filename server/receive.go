@@ -1,10 +1,6 @@
 package server
 
-import (
-	"io"
-
-	"golang.org/x/sys/unix"
-)
+import "sliod/socket"
 
 // receiver is where a connection's input comes from. It sends what is queued before
 // it waits for the client, and not sooner: while requests come in, their replies go
@@ -13,37 +9,19 @@ type receiver struct{ c *conn }
 
 func (r receiver) Read(p []byte) (int, error) {
 	c := r.c
-	if c.raw == nil {
+	if c.sock == nil {
 		c.push()
 		return c.nc.Read(p)
 	}
-	c.recvBuf, c.pushed = p, false
-	err := c.raw.Read(c.recvFn)
-	c.recvBuf = nil
-	switch {
-	case err != nil: // closed, or a deadline
-		return 0, err
-	case c.recvErr != nil:
-		return 0, c.recvErr
-	case c.recvN == 0:
-		return 0, io.EOF
+	n, err := c.sock.Recv(p)
+	if err != socket.ErrNothing {
+		return n, err
 	}
-	return c.recvN, nil
-}
-
-// recv reads from the non-blocking socket fd. False: nothing has come in.
-func (c *conn) recv(fd uintptr) bool {
-	for {
-		c.recvN, c.recvErr = unix.Read(int(fd), c.recvBuf)
-		switch {
-		case c.recvErr == unix.EINTR:
-		case c.recvErr != unix.EAGAIN:
-			return true
-		case c.pushed:
-			return false
-		default:
-			c.push()
-			c.pushed = true
+	c.push()
+	for n, err = c.sock.RecvSoon(p); err == socket.ErrNothing; n, err = c.sock.Recv(p) {
+		if err := c.sock.AwaitInput(); err != nil {
+			return 0, err // the deadline, or no memory for it
 		}
 	}
+	return n, err
 }

@@ -259,7 +259,13 @@ func (s *Server) serveConn(nc net.Conn, id uint64) {
 	if peer.Name != "" {
 		log = log.WithField(fieldCert, peer.Name)
 	}
-	c := newConn(s, nc, id, peer, log)
+	c, err := newConn(s, nc, id, peer, log)
+	if err != nil {
+		s.mu.Unlock()
+		log.WithError(err).Warn("connection refused")
+		_ = nc.Close()
+		return
+	}
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 

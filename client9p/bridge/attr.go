@@ -15,6 +15,7 @@ func (fs *FS) fillAttr(a *p9.Attr, n *node, out *fuse.Attr) {
 	n.mu.Lock()
 	n.told, n.mode = uint32(a.DataVersion), a.Mode
 	n.mu.Unlock()
+	n.size.Store(a.Size)
 	*out = fuse.Attr{
 		Ino: n.path, Size: a.Size, Blocks: a.Blocks,
 		Atime: a.ATimeSeconds, Atimensec: uint32(a.ATimeNanoSeconds),

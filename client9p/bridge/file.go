@@ -44,7 +44,7 @@ func (fs *FS) release(fh uint64) {
 	fs.mu.Unlock()
 	if h != nil {
 		h.forgetOwners()
-		fs.later(h.close)
+		fs.close(h.node, h.close)
 	}
 }
 
@@ -159,11 +159,15 @@ func (fs *FS) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Re
 	if err != nil {
 		return nil, fs.status("read", err)
 	}
-	return fuse.ReadResultData(buf[:n]), fuse.OK
+	return fuse.ReadResultVector([][]byte{buf[:n]}), fuse.OK
 }
 
-// directResult is an answer that go-fuse writes to the kernel from where it lies.
+// directResult is an answer that go-fuse writes to the kernel from where it lies. That it has
+// Slices, as ReadResultVector has, makes the answer one writev(2): for another one go-fuse
+// takes a pipe, fills in the head, finds that there is no file to splice from, and empties it.
 type directResult struct{ p Pinned }
+
+func (r directResult) Slices() ([][]byte, fuse.Status) { return [][]byte{r.p.Bytes()}, fuse.OK }
 
 func (r directResult) Bytes([]byte) ([]byte, fuse.Status) { return r.p.Bytes(), fuse.OK }
 func (r directResult) Size() int                          { return len(r.p.Bytes()) }
@@ -191,6 +195,9 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 		}
 	}
 	n, err := to.WriteAt(ctx, data, in.Offset)
+	if end := in.Offset + uint64(n); end > h.node.size.Load() {
+		h.node.size.Store(end)
+	}
 	if err != nil && (n == 0 || in.WriteFlags&writeCache != 0) {
 		return 0, fs.status("write", err) // nobody writes the rest of a page again
 	}

@@ -119,10 +119,14 @@ func (fs *FS) OnUnmount() {
 	fs.closing.Wait()
 }
 
-// later runs a close without making the kernel wait for it: the last one of an unlinked
-// file frees all that it has.
-func (fs *FS) later(close func()) {
-	if fs.quick {
+// largeFile is from which size on to free what a file has, with its last reference once it is
+// unlinked, is left to a goroutine of its own. For less, to wake one takes longer, and the kernel waits
+// for no answer to what closes.
+const largeFile = 64 << 20
+
+// close runs a close of n, or of a handle of it.
+func (fs *FS) close(n *node, close func()) {
+	if fs.quick || n.size.Load() < largeFile {
 		close()
 		return
 	}

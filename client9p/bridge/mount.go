@@ -1,6 +1,9 @@
 package bridge
 
 import (
+	"runtime"
+	"sync"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/pkg/errors"
 )
@@ -45,9 +48,19 @@ func Mount(fs *FS, dir string, o MountOptions) (*fuse.Server, error) {
 	if err != nil {
 		return nil, errors.Wrapf(err, "mount on %s", dir)
 	}
+	moreProcessors()
 	go s.Serve()
 	if err := s.WaitMount(); err != nil {
 		return nil, errors.Wrapf(err, "mount on %s", dir)
 	}
 	return s, nil
 }
+
+// moreProcessors has Go's scheduler count with processors of its own for the threads of
+// go-fuse, one a real processor and one more, that wait in read(2) of /dev/fuse most of the
+// time. Such a thread keeps its processor; when all are kept, the scheduler's monitor takes them away every few
+// microseconds, and wakes a thread for each, which finds nothing to do: as often as there are requests.
+var moreProcessors = sync.OnceFunc(func() {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + min(max(n, 2), 16) + 1)
+})

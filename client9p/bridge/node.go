@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/hugelgupf/p9/p9"
@@ -13,6 +14,8 @@ type node struct {
 	id   uint64
 	file File   // as the user who mounts
 	path uint64 // its FileID
+
+	size atomic.Uint64 // as it was told or written last: a hint, see FS.close
 
 	lookups uint64 // as the kernel counts them; guarded by FS.mu
 
@@ -97,7 +100,7 @@ func (fs *FS) Forget(id, lookups uint64) {
 	delete(fs.nodes, id)
 	delete(fs.byPath, n.path)
 	fs.mu.Unlock()
-	fs.later(n.close)
+	fs.close(n, n.close)
 }
 
 // maker returns the directory as the user who asks sees it: what is made in it
