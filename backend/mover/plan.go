@@ -105,6 +105,7 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 	now := time.Now()
 	stops, segments := d.toAskLocked(q, now)
 	b := q.Plan(now)
+	before, n := q.Takes(now), q.Len()
 	m.mu.Unlock()
 	if len(segments) > 0 {
 		if order, ok := d.recommended(segments); ok {
@@ -114,6 +115,10 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 			}
 			m.mu.Lock()
 			q.Recommend(time.Now(), keys)
+			if n == q.Len() { // nothing has come meanwhile
+				m.est.learned.recommended.add(before, q.Takes(now), keepOther)
+			}
+			m.est.changes++
 			m.mu.Unlock()
 			return
 		}
@@ -121,6 +126,7 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 	b.Solve()
 	m.mu.Lock()
 	q.Adopt(b) // if the pass has ended meanwhile, there is nothing to do
+	m.est.changes++
 	m.mu.Unlock()
 }
 
@@ -170,6 +176,7 @@ func (d *drive) recommended(segments []tape.Segment) (order []int, ok bool) {
 	m.mu.Lock()
 	d.orderAt = begun.Add(time.Duration(float64(took) / orderShare))
 	d.noOrder = d.noOrder || err != nil
+	d.asks = d.asks && !d.noOrder
 	m.mu.Unlock()
 	if err == nil {
 		return order, true
