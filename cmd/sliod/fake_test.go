@@ -124,6 +124,16 @@ func (l *fakeList) Drop() {}
 func (a *fakeAdmin) CancelJob(id uint64) error  { return a.about("cancelled", id) }
 func (a *fakeAdmin) ReleaseJob(id uint64) error { return a.about("released", id) }
 
+func (a *fakeAdmin) SetJobPriority(id uint64, p backend.Priority) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id == 0 || id > uint64(len(a.jobs)) {
+		return errors.WithMessagef(linux.ENOENT, "there is no job %d", id)
+	}
+	a.jobs[id-1].Priority = p
+	return nil
+}
+
 func (a *fakeAdmin) about(state string, id uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
