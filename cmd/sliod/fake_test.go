@@ -208,6 +208,11 @@ func (n fakeNode) Xattr(_ *vfs.Cred, name string) ([]byte, error) {
 	switch name {
 	case xattrState:
 		return []byte("migrated"), nil
+	case xattrCopies: // of one file, a copy is missing
+		if q, err := n.Node.Getattr(&vfs.Cred{}); err == nil && q.Size > 1000 {
+			return []byte("1/2"), nil
+		}
+		return []byte("2/2"), nil
 	case xattrRule:
 		return []byte(`{"rule": "two", "from": "/a", "pools": ["near", "far"], "idle_seconds": 90, "dirty": 0.3, "hours": "22:00-06:00", "collocate": "owner",
 			"pending": true, "volumes": ["A00001L9"], "missing_slivers": 7, "never": false, "due": "2026-03-04T05:06:07Z"}`), nil
