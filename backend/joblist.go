@@ -285,6 +285,11 @@ func (s *jobState) add(cat *catalog.Catalog, items []catalog.JobItem, tree *cata
 
 // dropJob takes a job out of the catalog, with all that it has to do.
 func (fs *FS) dropJob(id uint64) error {
+	return fs.dropItems(id, func(tx *catalog.Tx) error { return tx.DeleteJob(id) })
+}
+
+// dropItems takes out of the catalog what a job has to do; end is done with the last of it.
+func (fs *FS) dropItems(id uint64, end func(*catalog.Tx) error) error {
 	for {
 		var items []catalog.JobItem
 		err := fs.cat.View(func(tx *catalog.Tx) error {
@@ -313,7 +318,7 @@ func (fs *FS) dropJob(id uint64) error {
 				}
 			}
 			if len(items) < itemStep {
-				return tx.DeleteJob(id)
+				return end(tx)
 			}
 			return nil
 		})

@@ -107,10 +107,10 @@ func (r *pathJob) conclude() error {
 	s := r.state
 	s.JobStatus = r.JobStatus
 	r.mu.Unlock()
-	if err := r.fs.dropJob(s.ID); err != nil || s.PinnedUntil.IsZero() {
-		return err
+	if s.PinnedUntil.IsZero() {
+		return r.fs.dropJob(s.ID)
 	}
-	return r.fs.cat.Update(s.put)
+	return r.fs.dropItems(s.ID, s.put) // its pins need the record at every moment
 }
 
 // expand walks the trees of the job, and gives it what is in them.
