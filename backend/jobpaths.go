@@ -386,9 +386,9 @@ func (fs *FS) CancelJob(id uint64) error {
 	j := fs.jobs.find(id)
 	switch {
 	case j == nil:
-		return fmt.Errorf("there is no job %d: %w", id, linux.ENOENT)
+		return noJob(id)
 	case j.paths == nil:
-		return fmt.Errorf("job %d is a job on volumes, which cannot be cancelled: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d is a job on volumes: it cannot be cancelled, and ends by itself", id)
 	}
 	r := j.paths
 	r.mu.Lock()
@@ -396,7 +396,7 @@ func (fs *FS) CancelJob(id uint64) error {
 	r.cancelled = r.cancelled || running
 	r.mu.Unlock()
 	if !running {
-		return fmt.Errorf("job %d has ended: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d has ended", id)
 	}
 	r.cancel()
 	return nil
@@ -407,11 +407,11 @@ func (fs *FS) SetJobPriority(id uint64, p Priority) error {
 	j := fs.jobs.find(id)
 	switch {
 	case j == nil:
-		return fmt.Errorf("there is no job %d: %w", id, linux.ENOENT)
+		return noJob(id)
 	case j.paths == nil || j.Kind != JobRecall:
-		return fmt.Errorf("job %d is no recall, and has no priority: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d is no recall: it has no priority", id)
 	case p != PriorityHigh && p != PriorityNormal && p != PriorityLow:
-		return fmt.Errorf("priority %q is not high, normal or low: %w", p, linux.EINVAL)
+		return refusef(linux.EINVAL, "priority %q is not high, normal or low", p)
 	}
 	return j.paths.setPriority(p)
 }
@@ -424,7 +424,7 @@ func (r *pathJob) setPriority(p Priority) error {
 	s, running := r.state, r.State == jobRunning && !r.cancelled
 	r.mu.Unlock()
 	if !running {
-		return fmt.Errorf("job %d has ended: %w", r.ID, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d has ended", r.ID)
 	}
 	s.Priority = p
 	err := r.fs.cat.Update(s.put)

@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	stderrors "errors"
-	"fmt"
 	"time"
 
 	"github.com/hugelgupf/p9/linux"
@@ -109,10 +108,10 @@ func (fs *FS) pinnedXattr(id sliver.FileID) ([]byte, error) {
 func (fs *FS) ReleaseJob(id uint64) error {
 	j := fs.jobs.find(id)
 	if j == nil {
-		return fmt.Errorf("there is no job %d: %w", id, linux.ENOENT)
+		return noJob(id)
 	}
 	if j.paths == nil || j.paths.pinUntil().IsZero() {
-		return fmt.Errorf("job %d pins nothing: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d pins nothing", id)
 	}
 	return fs.releasePins(j.paths)
 }
