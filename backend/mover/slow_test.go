@@ -3,6 +3,7 @@ package mover
 import (
 	"context"
 	"math"
+	"math/rand"
 	"sync"
 	"time"
 
@@ -20,12 +21,16 @@ type slowTape struct {
 	each geometry.Offset // how much of the tape a block takes: a wrap is so many blocks
 	on   *bool           // it takes time
 	head geometry.Offset
+	off  *rand.Rand // it is not as the model says, but slower by 10 to 50 %; nil: it is
 }
 
 // Times that package geometry does not have, as the emulated drive takes them.
 const slowFlush = 2 * time.Second
 
 func (d *slowTape) spend(seconds float64) {
+	if d.off != nil {
+		seconds *= 1.1 + 0.4*d.off.Float64()
+	}
 	if *d.on {
 		time.Sleep(time.Duration(seconds * float64(time.Second)))
 	}
