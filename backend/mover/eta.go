@@ -8,8 +8,9 @@ import (
 	"sliod/tape/schedule"
 )
 
-// Estimates of when recalls will be done: forecast.go runs the drives' decisions forward, with the times that learn.go has
-// measured. What comes of it is noted in each recall, and made anew when something has changed and somebody asks.
+// Estimates of when recalls will be done: schedule.Forecast runs the drives' decisions forward, here it is told what they are at
+// (phase.go), and how long things have taken lately (learn.go). What comes of it is noted in each recall, and made anew
+// when something has changed and somebody asks.
 
 const (
 	// forecastShare is the share of time that may go into forecasts, which hold the mover's lock: one that took
@@ -130,17 +131,16 @@ func (m *Mover) runForecastLocked(now time.Time) {
 		default:
 		}
 	}
-	f, volumes := m.forecastOfLocked(now)
-	f.Run()
+	m.forecastOfLocked(now).Run()
 	for _, d := range m.drives {
-		if v := volumes[d.vol]; d.vol != nil && v != nil && d.reading != nil {
-			d.reading.eta = now.Add(m.readLeftLocked(d, now))
+		if r := d.reading; r != nil && r.state == active {
+			r.eta = now.Add(m.readLeftLocked(d, now))
 		}
 	}
 }
 
 // forecastOfLocked describes the library as it is, for a forecast.
-func (m *Mover) forecastOfLocked(now time.Time) (*schedule.Forecast[sliver.Key], map[*volume]*schedule.ForecastVolume[sliver.Key]) {
+func (m *Mover) forecastOfLocked(now time.Time) *schedule.Forecast[sliver.Key] {
 	l := &m.est.learned
 	f := &schedule.Forecast[sliver.Key]{
 		Now: now, Policy: &m.cfg.Schedule, Served: m.served,
@@ -176,7 +176,7 @@ func (m *Mover) forecastOfLocked(now time.Time) (*schedule.Forecast[sliver.Key],
 			f.Lanes = append(f.Lanes, m.forecastLaneLocked(f, a, volumes, add))
 		}
 	}
-	return f, volumes
+	return f
 }
 
 func (m *Mover) forecastVolumeLocked(v *volume, now time.Time) *schedule.ForecastVolume[sliver.Key] {
@@ -185,7 +185,7 @@ func (m *Mover) forecastVolumeLocked(v *volume, now time.Time) *schedule.Forecas
 		Barcode: v.barcode(), Outlook: v.queue.Outlook(now, &m.cfg.Schedule),
 		Pace: l.read.factor(&l.load), RewindPace: l.load.factor(&l.read),
 		Load: l.loads(g), Unload: l.unloads(g),
-		Stays: v.drive == nil && (v.claimed() || v.away),
+		Stays: v.drive == nil && (v.claimed() || v.away) || v.drive != nil && v.drive.out(),
 	}
 	if v.rec.State == catalog.VolScratch {
 		fv.Load += l.formatTime()
@@ -230,7 +230,11 @@ func (m *Mover) forecastDriveLocked(f *schedule.Forecast[sliver.Key], d *drive, 
 		}
 		switch fd.Step = d.phase; d.phase {
 		case schedule.Working:
-			if d.lent != nil && !d.patient {
+			if d.lent == nil {
+				break
+			}
+			fd.Volume = add(d.lent)
+			if !d.patient {
 				rest(l.use.mean(0))
 			}
 		case schedule.Unloading:
