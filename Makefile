@@ -53,6 +53,8 @@ bench:
 	@go run ./bench/run $(ARGS)
 	@go test -run '^$$' -bench 'Archive|Recall' -benchtime 10x ./backend/mover >&2
 	@go run ./bench/order
+	@go test -count=1 -run '^TestEstimateAccuracy$$' -v ./backend/mover >&2
+	@go test -run '^$$' -bench Forecast ./tape/schedule >&2
 	@go test -run '^$$' -bench Million -benchtime 1x ./tape/ltfs >&2
 
 fuzz:

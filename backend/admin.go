@@ -185,6 +185,9 @@ type Admin interface {
 	// CancelJob ends a job on files before it is done. What it has done stays. ENOENT:
 	// there is no such job; EINVAL: it has ended, or is one on volumes.
 	CancelJob(id uint64) error
+	// SetJobPriority changes the priority of a recall that runs, also of what waits for tape already. It
+	// survives a restart. ENOENT: there is no such job; EINVAL: it has ended, or is no recall.
+	SetJobPriority(id uint64, p Priority) error
 	// ReleaseJob ends the pins of a job. EINVAL: it has none.
 	ReleaseJob(id uint64) error
 	Job(id uint64) (JobStatus, bool)

@@ -2,6 +2,7 @@ package backend
 
 import (
 	stderrors "errors"
+	"fmt"
 	"slices"
 
 	"github.com/hugelgupf/p9/linux"
@@ -57,6 +58,59 @@ func (fs *FS) lacking(id sliver.FileID, o mover.CopyOptions) (lacks []mover.Lack
 		return firstError(err, counts.err)
 	})
 	return lacks, err
+}
+
+// copiesXattr is the value of user.sliod.copies: how many copies everything has that is on tape, at least, and how many its
+// rule asks for, as "1/2". A copy counts on a volume of a pool that is to have one. ENODATA: nothing is on tape,
+// or nothing of the file is to be.
+func (ino *inode) copiesXattr() ([]byte, error) {
+	fs := ino.fs
+	v, err := fs.verdict(ino.id)
+	if err != nil {
+		return nil, err
+	}
+	dirty := map[sliver.No]bool{}
+	for _, n := range fs.cache.DirtySlivers(ino.id) {
+		dirty[n] = true
+	}
+	names, want := v.ByPool()
+	fewest := -1
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		var pools []*poolVolumes
+		for _, name := range names {
+			pools = append(pools, &poolVolumes{tx: tx, pool: name})
+		}
+		err := tx.Bmaps(ino.id, 0, func(no sliver.BmapNo, b *catalog.Bmap) bool {
+			for i := range b.Slivers {
+				r := &b.Slivers[i]
+				if r.Dirty || len(r.Copies) == 0 || dirty[no.First()+sliver.No(i)] {
+					continue
+				}
+				have := 0
+				for _, p := range pools {
+					n := 0
+					for _, c := range r.Copies {
+						if !isElsewhere(c) && p.has(c.Volume) {
+							n++
+						}
+					}
+					have += min(n, want[p.pool])
+				}
+				if fewest < 0 || have < fewest {
+					fewest = have
+				}
+			}
+			return true
+		})
+		for _, p := range pools {
+			err = firstError(err, p.err)
+		}
+		return err
+	})
+	if err == nil && (fewest < 0 || v.Never) {
+		err = linux.ENODATA
+	}
+	return fmt.Appendf(nil, "%d/%d", fewest, len(v.Copies)), err
 }
 
 // poolVolumes says which volumes are of a pool, but for some.

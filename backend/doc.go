@@ -24,6 +24,7 @@
 //	    cache (its own lock)
 //	      inode.am    attributes: a leaf, the cache calls back to it
 //	        inodeSet.mu, pendingSet.mu: leaves
+//	pathJob.recording a change of a job's record; job.mu and the catalog come after it
 //	inode.syncMu      one sync of a file at a time; before inode.mu
 //	inodeTable.mu     finding inodes; reads the catalog
 //

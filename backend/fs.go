@@ -194,7 +194,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.mover = mover.New(o.Mover, o.Library, fs.cat, fs.cache, files{fs})
 	fs.cache.SetEvents(events{fs})
 	fs.cache.OnSpaceFreed(fs.mover.SpaceFreed)
-	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.countFiles, fs.recoverOrphans, fs.recoverCache, fs.loadPins, fs.loadJobs, fs.loadPending, fs.loadBad} {
+	for _, step := range []func() error{fs.makeRoot, fs.removeImports, fs.countFiles, fs.recoverOrphans, fs.recoverCache, fs.loadJobs, fs.loadPins, fs.loadPending, fs.loadBad} {
 		if err := step(); err != nil {
 			return nil, err
 		}

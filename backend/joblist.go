@@ -38,15 +38,15 @@ func (o *JobOptions) check(kind JobKind) error {
 	case o.Priority == "" && kind == JobRecall:
 		o.Priority = PriorityNormal
 	case o.Priority != "" && kind != JobRecall:
-		return fmt.Errorf("%s has no priority: %w", kind, linux.EINVAL)
+		return refusef(linux.EINVAL, "%s has no priority", kind)
 	}
 	switch {
 	case o.Priority != "" && classes[o.Priority] == 0 && o.Priority != PriorityHigh:
-		return fmt.Errorf("%s: priority %q is not high, normal or low: %w", kind, o.Priority, linux.EINVAL)
+		return refusef(linux.EINVAL, "%s: priority %q is not high, normal or low", kind, o.Priority)
 	case o.Pin < 0:
-		return fmt.Errorf("%s: a pin of %v is over already: %w", kind, o.Pin, linux.EINVAL)
+		return refusef(linux.EINVAL, "%s: a pin of %v is over already", kind, o.Pin)
 	case o.Pin > 0 && kind != JobRecall && kind != JobPin:
-		return fmt.Errorf("%s pins nothing: %w", kind, linux.EINVAL)
+		return refusef(linux.EINVAL, "%s pins nothing", kind)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (fs *FS) NewJob(kind JobKind, o JobOptions) (JobList, error) { return fs.ne
 
 func (fs *FS) newList(kind JobKind, o JobOptions, durable bool) (*jobList, error) {
 	if !kind.OnPaths() {
-		return nil, fmt.Errorf("%s: no such kind of job: %w", kind, linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "%s: no such kind of job", kind)
 	}
 	if err := o.check(kind); err != nil {
 		return nil, err
@@ -285,6 +285,11 @@ func (s *jobState) add(cat *catalog.Catalog, items []catalog.JobItem, tree *cata
 
 // dropJob takes a job out of the catalog, with all that it has to do.
 func (fs *FS) dropJob(id uint64) error {
+	return fs.dropItems(id, func(tx *catalog.Tx) error { return tx.DeleteJob(id) })
+}
+
+// dropItems takes out of the catalog what a job has to do; end is done with the last of it.
+func (fs *FS) dropItems(id uint64, end func(*catalog.Tx) error) error {
 	for {
 		var items []catalog.JobItem
 		err := fs.cat.View(func(tx *catalog.Tx) error {
@@ -313,7 +318,7 @@ func (fs *FS) dropJob(id uint64) error {
 				}
 			}
 			if len(items) < itemStep {
-				return tx.DeleteJob(id)
+				return end(tx)
 			}
 			return nil
 		})

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	stderrors "errors"
@@ -21,14 +22,16 @@ import (
 //	   (catalog)          (catalog)                       (memory)         (memory)   flush: items go
 type pathJob struct {
 	*job
-	class  vfs.Class
 	cancel context.CancelFunc
+	// recording is held while the job's record is changed in the catalog.
+	recording sync.Mutex
 	// flushed is signalled when there is something to record, settled when nothing is
 	// under way.
 	flush, settled chan struct{}
 
 	// Guarded by job.mu.
-	state     jobState // as the catalog has it
+	class     vfs.Class
+	state     jobState // as the catalog has it; changed with recording held, too
 	cancelled bool     // by the user
 	over      bool     // what is still under way is nobody's business
 	under     int      // files under way
@@ -98,14 +101,16 @@ func (r *pathJob) run(ctx context.Context) {
 
 // conclude takes a job that has ended out of the catalog, but for what it pins.
 func (r *pathJob) conclude() error {
+	r.recording.Lock()
+	defer r.recording.Unlock()
 	r.mu.Lock()
 	s := r.state
 	s.JobStatus = r.JobStatus
 	r.mu.Unlock()
-	if err := r.fs.dropJob(s.ID); err != nil || s.PinnedUntil.IsZero() {
-		return err
+	if s.PinnedUntil.IsZero() {
+		return r.fs.dropJob(s.ID)
 	}
-	return r.fs.cat.Update(s.put)
+	return r.fs.dropItems(s.ID, s.put) // its pins need the record at every moment
 }
 
 // expand walks the trees of the job, and gives it what is in them.
@@ -145,15 +150,16 @@ func (r *pathJob) expand(ctx context.Context) error {
 }
 
 func (r *pathJob) add(items []catalog.JobItem, tree *catalog.JobItem) error {
+	r.recording.Lock()
+	defer r.recording.Unlock()
 	r.mu.Lock()
 	s := r.state
 	r.mu.Unlock()
-	// Nobody else changes what add does: the recorder waits for files that are done, and
-	// none is before the trees have been walked.
 	if err := s.add(r.fs.cat, items, tree); err != nil {
 		return err
 	}
 	r.mu.Lock()
+	s.PinnedUntil = r.state.PinnedUntil
 	r.state = s
 	r.Files, r.Bytes = s.Files, s.Bytes
 	r.mu.Unlock()
@@ -319,8 +325,10 @@ func (r *pathJob) record(ctx context.Context) error {
 	}
 }
 
-// write records what is done. One goroutine calls it at a time.
+// write records what is done.
 func (r *pathJob) write() error {
+	r.recording.Lock()
+	defer r.recording.Unlock()
 	r.mu.Lock()
 	done, s := r.done, r.state
 	r.done = nil
@@ -378,9 +386,9 @@ func (fs *FS) CancelJob(id uint64) error {
 	j := fs.jobs.find(id)
 	switch {
 	case j == nil:
-		return fmt.Errorf("there is no job %d: %w", id, linux.ENOENT)
+		return noJob(id)
 	case j.paths == nil:
-		return fmt.Errorf("job %d is a job on volumes, which cannot be cancelled: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d is a job on volumes: it cannot be cancelled, and ends by itself", id)
 	}
 	r := j.paths
 	r.mu.Lock()
@@ -388,9 +396,55 @@ func (fs *FS) CancelJob(id uint64) error {
 	r.cancelled = r.cancelled || running
 	r.mu.Unlock()
 	if !running {
-		return fmt.Errorf("job %d has ended: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d has ended", id)
 	}
 	r.cancel()
+	return nil
+}
+
+// SetJobPriority implements Admin.
+func (fs *FS) SetJobPriority(id uint64, p Priority) error {
+	j := fs.jobs.find(id)
+	switch {
+	case j == nil:
+		return noJob(id)
+	case j.paths == nil || j.Kind != JobRecall:
+		return refusef(linux.EINVAL, "job %d is no recall: it has no priority", id)
+	case p != PriorityHigh && p != PriorityNormal && p != PriorityLow:
+		return refusef(linux.EINVAL, "priority %q is not high, normal or low", p)
+	}
+	return j.paths.setPriority(p)
+}
+
+// setPriority changes the priority of the job, also of what it waits for. It is on disk then.
+func (r *pathJob) setPriority(p Priority) error {
+	r.recording.Lock()
+	defer r.recording.Unlock()
+	r.mu.Lock()
+	s, running := r.state, r.State == jobRunning && !r.cancelled
+	r.mu.Unlock()
+	if !running {
+		return refusef(linux.EINVAL, "job %d has ended", r.ID)
+	}
+	s.Priority = p
+	err := r.fs.cat.Update(s.put)
+	if err == nil {
+		err = r.fs.cat.Sync()
+	}
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.class, r.Priority, r.state.Priority = classes[p], p, p
+	waiting := make([]*sliverRecall, 0, len(r.waiting))
+	for w := range r.waiting {
+		waiting = append(waiting, w)
+	}
+	class := r.class
+	r.mu.Unlock()
+	for _, w := range waiting { // those that are about to be parked look themselves
+		r.fs.cache.SetClass(&w.Waiter, class)
+	}
 	return nil
 }
 

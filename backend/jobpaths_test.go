@@ -337,6 +337,37 @@ func TestPinsEnd(t *testing.T) {
 	eventually(t, "the pins end", func() bool { jobs, _, pins := w.leftover(); return pins+jobs == 0 })
 }
 
+// TestPinsOfVanishedJobs: what no job and no user holds is let go at the next start.
+func TestPinsOfVanishedJobs(t *testing.T) {
+	w := newWorld(t)
+	paths, _ := w.migrated(4)
+	j := w.list(JobRecall, JobOptions{Pin: time.Hour}, paths[0], paths[1])
+	<-j.finished
+	w.job(JobPin, paths[2])
+	_, _, own := w.placeOf("f001", 0)
+	_, _, other := w.placeOf("f003", 0)
+	err := w.fs.cat.Update(func(tx *catalog.Tx) error {
+		return firstError(tx.PutPin(4711, own.File), tx.PutPin(4711, other.File))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	held := 0
+	err = w.fs.cat.View(func(tx *catalog.Tx) error {
+		return tx.Held(4711, func(sliver.FileID) bool { held++; return true })
+	})
+	if err != nil || held > 0 {
+		t.Errorf("%d pins are left of a job that is not there: %v", held, err)
+	}
+	if _, _, pins := w.leftover(); pins != 3 {
+		t.Errorf("%d files are pinned", pins)
+	}
+	if got := w.xattrOf(paths[3], "user.sliod.pin"); got != "0" {
+		t.Errorf("user.sliod.pin is %q", got)
+	}
+}
+
 // TestPinnedFileIsRemoved: its pins go with it.
 func TestPinnedFileIsRemoved(t *testing.T) {
 	w := newWorld(t)

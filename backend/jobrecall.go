@@ -120,7 +120,7 @@ func (f *fileRecall) want(ino *inode, n sliver.No) bool {
 		return false
 	}
 	w := &sliverRecall{file: f, key: k, bytes: int64(b.Len)}
-	w.Waiter.Waker, w.Waiter.Class = w, f.job.class
+	w.Waiter.Waker = w
 	f.mu.Lock()
 	f.left++
 	f.mu.Unlock()
@@ -142,7 +142,7 @@ func (f *fileRecall) want(ino *inode, n sliver.No) bool {
 	return false
 }
 
-// wait notes that w is about to wait; false: the job is over.
+// wait notes that w is about to wait, and gives it the class of the job; false: the job is over.
 func (r *pathJob) wait(w *sliverRecall) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -150,16 +150,20 @@ func (r *pathJob) wait(w *sliverRecall) bool {
 		return false
 	}
 	r.waiting[w] = struct{}{}
+	w.Waiter.Class, w.class = r.class, r.class
 	return true
 }
 
-// parked cancels w, which has just been parked, if the job is over by now.
+// parked tells w, which has just been parked, what it missed: that the job is over, or has another class.
 func (r *pathJob) parked(w *sliverRecall) {
 	r.mu.Lock()
-	over := r.over
+	over, class := r.over, r.class
 	r.mu.Unlock()
-	if over {
+	switch {
+	case over:
 		r.fs.cache.Cancel(&w.Waiter)
+	case class != w.class:
+		r.fs.cache.SetClass(&w.Waiter, class)
 	}
 }
 
@@ -199,6 +203,7 @@ type sliverRecall struct {
 	vfs.Waiter
 	file  *fileRecall
 	key   sliver.Key
+	class vfs.Class // when it began to wait
 	bytes int64
 }
 

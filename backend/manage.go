@@ -67,21 +67,21 @@ func checkKnown(fs *FS, args []string) ([]string, error) {
 
 func checkFormat(fs *FS, args []string) ([]string, error) {
 	if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != forceWord {
-		return nil, fmt.Errorf("give a barcode and, if what the cartridge holds may be lost, the word %s: %w", forceWord, linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "give a barcode and, if what the cartridge holds may be lost, the word %s", forceWord)
 	}
 	return checkKnown(fs, args[:1])
 }
 
 func checkLabel(fs *FS, args []string) ([]string, error) {
 	if len(args) == 0 || len(args) > 2 {
-		return nil, fmt.Errorf("give a barcode and a name: %w", linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "give a barcode and a name")
 	}
 	return checkKnown(fs, args[:1])
 }
 
 func checkVolumesSet(fs *FS, args []string) ([]string, error) {
 	if len(args) != 2 {
-		return nil, fmt.Errorf("give a barcode and a state: %w", linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "give a barcode and a state")
 	}
 	if _, err := mover.ParseVolumeState(args[1]); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, linux.EINVAL)

@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	stderrors "errors"
-	"fmt"
 	"time"
 
 	"github.com/hugelgupf/p9/linux"
@@ -109,10 +108,10 @@ func (fs *FS) pinnedXattr(id sliver.FileID) ([]byte, error) {
 func (fs *FS) ReleaseJob(id uint64) error {
 	j := fs.jobs.find(id)
 	if j == nil {
-		return fmt.Errorf("there is no job %d: %w", id, linux.ENOENT)
+		return noJob(id)
 	}
 	if j.paths == nil || j.paths.pinUntil().IsZero() {
-		return fmt.Errorf("job %d pins nothing: %w", id, linux.EINVAL)
+		return refusef(linux.EINVAL, "job %d pins nothing", id)
 	}
 	return fs.releasePins(j.paths)
 }
@@ -135,6 +134,8 @@ func (fs *FS) releasePins(r *pathJob) error {
 	if running {
 		return nil // its end takes it out of the catalog
 	}
+	r.recording.Lock() // not before its end is recorded
+	defer r.recording.Unlock()
 	return fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteJob(r.ID) })
 }
 
@@ -162,25 +163,53 @@ func (fs *FS) releaseSome(holder uint64) (n int, err error) {
 	return len(ids), firstError(err, fs.letGoLocked(ids))
 }
 
-// loadPins tells the cache what is pinned.
+// loadPins tells the cache what is pinned. Pins of files that are gone, and of jobs that are, are taken out of
+// the catalog: nobody would ever end them. The jobs have been loaded.
 func (fs *FS) loadPins() error {
-	var gone []sliver.FileID
+	holders := map[uint64]bool{byUser: true}
+	for _, s := range fs.jobs.left {
+		holders[s.ID] = !s.PinnedUntil.IsZero()
+	}
+	type pin struct {
+		holder uint64
+		file   sliver.FileID
+	}
+	var gone []pin
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		var bad error
 		err := tx.AllPins(func(id sliver.FileID) bool {
-			var r catalog.Inode
-			if r, bad = tx.Inode(id); stderrors.Is(bad, catalog.ErrNotFound) {
-				gone = append(gone, id)
-				bad = nil
-			} else if bad == nil {
+			r, err := tx.Inode(id)
+			exists, held := err == nil, false
+			if !exists && !stderrors.Is(err, catalog.ErrNotFound) {
+				bad = err
+				return false
+			}
+			bad = tx.Pins(id, func(holder uint64) bool {
+				if exists && holders[holder] {
+					held = true
+				} else {
+					gone = append(gone, pin{holder, id})
+				}
+				return true
+			})
+			if held {
 				fs.cache.RestorePin(id, int64(r.Size))
 			}
 			return bad == nil
 		})
 		return firstError(err, bad)
 	})
-	for _, id := range gone {
-		err = firstError(err, fs.cat.Update(func(tx *catalog.Tx) error { return deletePins(tx, id) }))
+	for len(gone) > 0 && err == nil {
+		some := gone[:min(len(gone), itemStep)]
+		gone = gone[len(some):]
+		err = fs.cat.Update(func(tx *catalog.Tx) error {
+			for _, p := range some {
+				if err := tx.DeletePin(p.holder, p.file); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/hugelgupf/p9/linux"
 
@@ -15,7 +14,7 @@ func init() {
 
 func checkReclaim(fs *FS, args []string) ([]string, error) {
 	if len(args) == 0 {
-		return nil, fmt.Errorf("give the barcodes of the volumes: %w", linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "give the barcodes of the volumes")
 	}
 	return checkKnown(fs, args)
 }

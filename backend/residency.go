@@ -119,6 +119,8 @@ func (ino *inode) residencyXattr(name string) ([]byte, error) {
 		return nil, linux.ENODATA
 	}
 	switch name {
+	case ownXattr + "copies":
+		return ino.copiesXattr()
 	case ownXattr + "state", ownXattr + "volumes", ownXattr + "checksum", ownXattr + "verified":
 	case ownXattr + "eta":
 		return ino.etaXattr()
@@ -176,7 +178,7 @@ func (ino *inode) setResidencyXattr(name string, value []byte) error {
 			return fs.unpinFile(ino.id)
 		}
 		return linux.EINVAL
-	case "state", "volumes", "checksum", "verified", "rule", "eta":
+	case "state", "volumes", "checksum", "verified", "rule", "eta", "copies":
 		return linux.EPERM
 	default:
 		return linux.EINVAL

@@ -168,6 +168,23 @@ func TestShortOfCopies(t *testing.T) {
 	if r := w.rule("/f"); !r.Pending || r.Missing != 5 || r.Rule != "two" || len(r.Volumes) != 1 {
 		t.Errorf("%+v", r)
 	}
+	copies := func(want string) {
+		t.Helper()
+		if got := w.xattrOf("/f", "user.sliod.copies"); got != want {
+			t.Errorf("user.sliod.copies is %q, want %q", got, want)
+		}
+	}
+	copies("1/2")
+	if err := w.setXattr("/f", "user.sliod.copies", "2/2"); err != linux.EPERM {
+		t.Errorf("copies can be set: %v", err)
+	}
+	w.putAt("/new", data)
+	n := w.node("/new")
+	if _, err := n.Xattr(rootCred, "user.sliod.copies"); err != linux.ENODATA {
+		t.Errorf("a file that is not on tape has copies: %v", err)
+	}
+	n.Release()
+	w.removeTree("/new")
 	w.job(JobEvict, "/f")
 	w.restart()
 	if r := w.rule("/f"); !r.Pending || r.Missing != 5 {
@@ -180,6 +197,7 @@ func TestShortOfCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.job(JobArchive, "/f")
+	copies("2/2")
 	if r := w.rule("/f"); r.Pending || r.Missing != 0 || len(r.Volumes) != 2 {
 		t.Errorf("with a volume: %+v", r)
 	}

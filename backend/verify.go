@@ -21,7 +21,7 @@ func init() {
 
 func checkVerifyFormat(fs *FS, args []string) ([]string, error) {
 	if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != dataWord {
-		return nil, fmt.Errorf("give a barcode and, if all data are to be read, the word %s: %w", dataWord, linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "give a barcode and, if all data are to be read, the word %s", dataWord)
 	}
 	return checkKnown(fs, args[:1])
 }

@@ -58,6 +58,9 @@ func runVerify(ctx context.Context, j *job, args []string) error {
 			return err
 		}
 	}
+	if len(volumes) == 0 {
+		j.note("nothing that could be verified is on tape")
+	}
 	for _, b := range volumes {
 		j.volumeDone(b, j.verifyVolume(ctx, b))
 	}
@@ -92,7 +95,7 @@ func (j *job) verifyVolume(ctx context.Context, b string) error {
 		return err
 	}
 	if v.UUID == "" {
-		return fmt.Errorf("it holds nothing of this archive: %w", linux.EINVAL)
+		return refusef(linux.EINVAL, "it holds nothing of this archive: there is nothing to verify")
 	}
 	j.step("waiting for another verification, before that of %s", b)
 	if err := fs.passes.take(ctx); err != nil {
@@ -159,6 +162,7 @@ type verifyWindow struct {
 	volumes map[catalog.VolumeNo][]copyAt
 	files   map[sliver.FileID]*verifyFile
 	n       int
+	none    int // files without such copies, of all windows
 }
 
 // verifyPaths verifies all copies of what is at some paths, or those on some volumes.
@@ -196,7 +200,13 @@ func (j *job) verifyPaths(ctx context.Context, volumes, paths []string) error {
 			return err
 		}
 	}
-	return w.flush(ctx)
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	if w.none > 0 {
+		j.note("%d of these files have nothing on tape there that could be verified", w.none)
+	}
+	return nil
 }
 
 func (w *verifyWindow) reset() {
@@ -235,6 +245,9 @@ func (w *verifyWindow) add(ctx context.Context, id sliver.FileID) error {
 		return err
 	}
 	w.j.found(bytes)
+	if f.left == 0 {
+		w.none++
+	}
 	w.n += f.left
 	w.files[id] = f
 	if w.only != nil {

@@ -279,6 +279,7 @@ func (s *server) toTape(path string) {
 			continue
 		}
 		files++
+		_, rest, _ = strings.Cut(strings.TrimSpace(rest), " ") // missing copies
 		if state != "migrated" && !strings.HasPrefix(strings.TrimSpace(rest), "0 B ") {
 			if bad++; bad <= 5 {
 				s.t.Errorf("after archive and evict of %s: %s", path, strings.TrimSpace(line))

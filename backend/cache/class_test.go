@@ -38,6 +38,16 @@ func TestClassOfAFault(t *testing.T) {
 	bulk := park(vfs.Bulk)
 	class(vfs.Bulk)
 	told(1)
+	if !c.SetClass(&up.Waiter, vfs.Client) || !c.SetClass(&bulk.Waiter, vfs.Background) {
+		t.Error("a parked request keeps its class")
+	}
+	class(vfs.Client)
+	told(2)
+	c.SetClass(&bulk.Waiter, vfs.Bulk)
+	c.SetClass(&up.Waiter, vfs.Background)
+	class(vfs.Bulk)
+	told(3)
+	r.reclassed = r.reclassed[:1]
 	client := park(vfs.Client)
 	second := park(vfs.Client)
 	class(vfs.Client)

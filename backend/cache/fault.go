@@ -108,6 +108,26 @@ func (c *Cache) unwait(p *post, e *entry, w *vfs.Waiter) {
 	c.reclassed(p, e, before)
 }
 
+// SetClass gives a parked request another class. False: it is not parked, or its wake is on its way; its class stays.
+func (c *Cache) SetClass(w *vfs.Waiter, class vfs.Class) bool {
+	var p post
+	c.mu.Lock()
+	pl := c.parked[w]
+	ok := pl != nil && !pl.retrying
+	if ok && pl.e == nil { // it waits for space
+		w.Class = class
+	} else if ok = ok && !pl.e.filling; ok {
+		before := pl.e.best()
+		pl.e.waiting[min(w.Class, vfs.NumClasses-1)]--
+		w.Class = class
+		pl.e.waiting[min(w.Class, vfs.NumClasses-1)]++
+		c.reclassed(&p, pl.e, before)
+	}
+	c.mu.Unlock()
+	c.run(&p)
+	return ok
+}
+
 func (c *Cache) reclassed(p *post, e *entry, before vfs.Class) {
 	if e.seq != 0 && e.best() != before && (e.waiters.Len() > 0 || e.wanted) {
 		p.reclass(e.key, e.seq)

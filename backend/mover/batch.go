@@ -71,6 +71,10 @@ func (d *drive) archiveBatch() {
 	}
 	d.batchAt = time.Now()
 	m.mu.Lock()
+	if took := d.batchAt.Sub(b.begun); len(b.parts) > 0 {
+		m.est.learned.batch.add(took, 1, keepOther)
+		m.est.learned.file.add(took, float64(len(b.parts)), keepOther)
+	}
 	if !m.anyLane(newContent) {
 		m.pressure = false
 	}

@@ -64,7 +64,17 @@ func (d *drive) reuse(v *volume, lv *ltfs.Volume) (*ltfs.Volume, error) {
 
 func (d *drive) format(v *volume) (*ltfs.Volume, error) {
 	d.m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("formatting a scratch volume")
-	return d.m.formatIn(d.tape, v, nil)
+	d.m.mu.Lock()
+	d.formatted = true
+	d.m.mu.Unlock()
+	begun := time.Now()
+	lv, err := d.m.formatIn(d.tape, v, nil)
+	if err == nil {
+		d.m.mu.Lock()
+		d.m.est.learned.format.add(time.Since(begun), 1, keepOther)
+		d.m.mu.Unlock()
+	}
+	return lv, err
 }
 
 // formatIn makes the medium of v, which is loaded in t, an empty volume of ours, whose index

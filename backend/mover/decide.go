@@ -40,6 +40,12 @@ func (m *Mover) next(d *drive) task {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
+	t := m.nextLocked(d, now)
+	d.beginLocked(&t, now)
+	return t
+}
+
+func (m *Mover) nextLocked(d *drive, now time.Time) task {
 	d.idle = false
 	if archived, recalled := d.archiving, d.recalling; archived || recalled {
 		d.archiving, d.recalling = false, false
@@ -109,7 +115,7 @@ func (m *Mover) next(d *drive) task {
 				return t
 			}
 		}
-		target.drive, d.class, d.since = d, class, now
+		target.drive, d.class = d, class
 		if target.useReady(now) {
 			return m.takeUseLocked(d, target)
 		}
@@ -179,7 +185,7 @@ func (m *Mover) workLocked(d *drive, now time.Time, archive schedule.Demand, may
 	}
 	r := m.recalls[k]
 	r.state = active
-	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy, begun: now, model: d.vol.queue.Busy(now)}}
+	return task{kind: doRead, job: job{r: r, key: k, seq: r.seq, loc: r.loc, copy: r.copy, model: d.vol.queue.Busy(now)}}
 }
 
 // elsewhere is work that a drive could do after an exchange.

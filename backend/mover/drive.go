@@ -56,12 +56,23 @@ type drive struct {
 	cleaned   int            // how often it was cleaned since it last worked
 	class     schedule.Class // for whose sake it was given its volume
 	mountedAt time.Time
-	since     time.Time // when it set out for the volume that it is to have
-	idleSince time.Time
-	strikes   map[catalog.VolumeNo]bool // volumes that failed in it
-	blamed    map[catalog.VolumeNo]bool // of these, where the drive was at fault
-	noOrder   bool                      // it has refused to recommend an order
-	orderAt   time.Time                 // when it may be asked for one again
+	// What it does, for forecasts: its task, the recall that it reads, and how long that takes by the model; the
+	// volume that it fetches, and how far it is with that; and since when.
+	doing   taskKind
+	reading *recall
+	takes   time.Duration
+	target  *volume
+	phase   schedule.ForecastStep
+	phaseAt time.Time
+	// lacking: the newest index on the volume lacks something. formatted: the volume that is being mounted was blank.
+	// patient: its use gives way to all other work.
+	lacking, formatted, patient bool
+	idleSince                   time.Time
+	strikes                     map[catalog.VolumeNo]bool // volumes that failed in it
+	blamed                      map[catalog.VolumeNo]bool // of these, where the drive was at fault
+	asks                        bool                      // it is asked for the order of the recalls on its volume
+	noOrder                     bool                      // it has refused to recommend an order
+	orderAt                     time.Time                 // when it may be asked for one again
 
 	// Only the owner uses what follows.
 	lv       *ltfs.Volume

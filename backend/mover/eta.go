@@ -1,7 +1,6 @@
 package mover
 
 import (
-	"slices"
 	"time"
 
 	"sliod/backend/catalog"
@@ -9,29 +8,31 @@ import (
 	"sliod/tape/schedule"
 )
 
-// Estimates of when recalls will be done. The queue of a volume says how long what lies before
-// a request takes, by the model of the tape; here is when a drive will begin with the
-// volume: what the scheduler would choose next, again and again. Both are corrected by what
-// drives and exchanges have taken lately, as a library may be faster or slower than the model.
+// Estimates of when recalls will be done: schedule.Forecast runs the drives' decisions forward, here it is told what they are at
+// (phase.go), and how long things have taken lately (learn.go). What comes of it is noted in each recall, and made anew
+// when something has changed and somebody asks.
 
-// guessedExchange is how long an exchange takes as long as none has been measured.
-const guessedExchange = 80 * time.Second
+const (
+	// forecastShare is the share of time that may go into forecasts, which hold the mover's lock: one that took
+	// a millisecond is good for 20.
+	forecastShare = 0.05
+	// forecastTTL is how long a forecast is good for at most, though nothing has changed.
+	forecastTTL = time.Second
+	// sampleEvery is how far apart estimates are kept to be compared with the outcome.
+	sampleEvery = time.Second
+)
 
-// estimator has what was measured. Mover.mu guards it.
+// estimator has what estimates are made of. Mover.mu guards it.
 type estimator struct {
-	exchange time.Duration // the mean of the last ones; 0: none yet
-	// modelled and took are what the model said and what reads took, older ones fading out.
-	modelled, took float64
-
-	begins   map[catalog.VolumeNo]time.Duration // when volumes get their drives, from at on
-	at       time.Time
-	sampled  time.Time // when an estimate was last kept to be compared
-	accuracy Accuracy
+	learned learned
+	// changes grows when a forecast may come out differently. The last one was made at a time, of a state, and
+	// is good until then.
+	changes, of uint64
+	at, until   time.Time
+	aheadAt     time.Time // when planAhead may go on
+	sampled     time.Time // when an estimate was last kept to be compared
+	accuracy    Accuracy
 }
-
-// planTTL is how long a plan of volumes is good for, and how far apart estimates are kept to
-// be compared with the outcome.
-const planTTL = time.Second
 
 // Accuracy compares estimates with what came: those of single recalls, made when they were queued,
 // one a second at most.
@@ -43,126 +44,31 @@ type Accuracy struct {
 	Close     int64         // those off by a fifth at most, or by a second
 }
 
-// exchanged notes how long an exchange took.
-func (e *estimator) exchanged(took time.Duration) {
-	if e.exchange == 0 {
-		e.exchange = took
-		return
-	}
-	e.exchange += (took - e.exchange) / 4
-}
-
-// readTook notes how long a read took, and what the model said.
-func (e *estimator) readTook(modelled, took time.Duration) {
-	const keep = 0.98
-	e.modelled = e.modelled*keep + modelled.Seconds()
-	e.took = e.took*keep + took.Seconds()
-}
-
-// pace is by what a modelled time is to be multiplied.
-func (e *estimator) pace() float64 {
-	if e.modelled <= 0 {
-		return 1
-	}
-	return e.took / e.modelled
-}
-
-func (e *estimator) scale(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * e.pace())
-}
-
-func (e *estimator) exchangeTime() time.Duration {
-	if e.exchange == 0 {
-		return guessedExchange
-	}
-	return e.exchange
-}
-
-// planLocked brings est.begins up to date.
-func (m *Mover) planLocked(now time.Time) {
+// forecastLocked brings the estimates of all recalls up to date, unless that was done just now.
+func (m *Mover) forecastLocked(now time.Time) {
 	e := &m.est
-	if e.begins != nil && now.Sub(e.at) < planTTL {
+	if now.Before(e.until) || e.of == e.changes && now.Before(e.at.Add(forecastTTL)) {
 		return
 	}
-	e.begins, e.at = make(map[catalog.VolumeNo]time.Duration), now
-	type free struct {
-		at time.Duration
-	}
-	var drives []free
-	var waiting []*volume
-	var ds []schedule.Demand
-	for _, v := range m.volumes {
-		if v.queue.Len() == 0 {
-			continue
-		}
-		if v.drive == nil {
-			waiting = append(waiting, v)
-			ds = append(ds, recallDemand(v))
-		}
-	}
-	var others schedule.Times
-	for i := range ds {
-		others.Join(ds[i].Oldest)
-	}
-	for _, d := range m.drives {
-		if d.out() {
-			continue
-		}
-		at := time.Duration(0)
-		for _, v := range m.volumes {
-			if v.drive != d || v.queue.Len() == 0 {
-				continue
-			}
-			if d.vol != v { // it is on its way
-				at = max(0, e.exchangeTime()-now.Sub(d.since))
-			}
-			e.begins[v.rec.No] = at
-			work := e.scale(v.queue.Takes(now))
-			if best := others.Best(); best < schedule.NumClasses {
-				oldest := v.queue.Oldest()
-				if best < oldest.Best() { // they are more urgent, and wait for a turn
-					work = min(work, max(0, m.cfg.Schedule.Turn[best]-now.Sub(d.mountedAt)))
-				}
-			}
-			at += work
-		}
-		drives = append(drives, free{at})
-	}
-	for len(waiting) > 0 && len(drives) > 0 {
-		soonest := 0
-		for i := range drives {
-			if drives[i].at < drives[soonest].at {
-				soonest = i
-			}
-		}
-		at := drives[soonest].at
-		i, _ := m.cfg.Schedule.Choose(now.Add(at), &m.served, ds)
-		if i < 0 {
-			break
-		}
-		at += e.exchangeTime()
-		e.begins[waiting[i].rec.No] = at
-		drives[soonest].at = at + e.scale(waiting[i].queue.Takes(now))
-		waiting, ds = slices.Delete(waiting, i, i+1), slices.Delete(ds, i, i+1)
-	}
+	begun := time.Now()
+	m.runForecastLocked(now)
+	e.of, e.at = e.changes, now
+	e.until = now.Add(time.Duration(float64(time.Since(begun)) / forecastShare))
 }
 
 // etaLocked is when r will be done.
 func (m *Mover) etaLocked(r *recall, now time.Time) (time.Time, bool) {
-	switch r.state {
-	case active:
-		return now, true
-	case queued:
-	default:
+	if r.state != active && r.state != queued {
 		return time.Time{}, false // it is not known yet where it lies, or it waits for space
 	}
-	m.planLocked(now)
-	left, ok := r.vol.queue.ETA(r.key, now)
-	begins, known := m.est.begins[r.vol.rec.No]
-	if !ok || !known {
+	m.forecastLocked(now)
+	if r.eta.IsZero() {
 		return time.Time{}, false
 	}
-	return m.est.at.Add(begins).Add(m.est.scale(left)), true
+	if r.eta.Before(now) { // it is late
+		return now, true
+	}
+	return r.eta, true
 }
 
 // ETA returns when the last of the slivers will be there that are on their way, and how
@@ -185,22 +91,12 @@ func (m *Mover) ETA(keys []sliver.Key) (at time.Time, known int) {
 	return at, known
 }
 
-// volumeETALocked is when all that is queued for v will be done.
-func (m *Mover) volumeETALocked(v *volume, now time.Time) time.Time {
-	m.planLocked(now)
-	begins, ok := m.est.begins[v.rec.No]
-	if !ok {
-		return time.Time{}
-	}
-	return m.est.at.Add(begins).Add(m.est.scale(v.queue.Takes(now)))
-}
-
 // sampleLocked keeps the estimate of r, which has been queued, to be compared with the outcome.
 func (m *Mover) sampleLocked(r *recall, now time.Time) {
-	if !r.estimated.IsZero() || now.Sub(m.est.sampled) < planTTL {
+	if !r.estimated.IsZero() || now.Sub(m.est.sampled) < sampleEvery {
 		return
 	}
-	m.est.sampled, m.est.begins = now, nil
+	m.est.sampled = now
 	if eta, ok := m.etaLocked(r, now); ok {
 		r.estimated, r.estimatedAt = eta, now
 	}
@@ -222,4 +118,171 @@ func (m *Mover) outcomeLocked(r *recall, now time.Time) {
 		a.Close++
 	}
 	r.estimated = time.Time{}
+}
+
+// runForecastLocked makes the estimates of all recalls anew.
+func (m *Mover) runForecastLocked(now time.Time) {
+	for _, r := range m.recalls {
+		r.eta = time.Time{}
+	}
+	if now.After(m.est.aheadAt) && m.staleLocked(now) != nil {
+		select {
+		case m.aheadWake <- struct{}{}:
+		default:
+		}
+	}
+	m.forecastOfLocked(now).Run()
+	for _, d := range m.drives {
+		if r := d.reading; r != nil && r.state == active {
+			r.eta = now.Add(m.readLeftLocked(d, now))
+		}
+	}
+}
+
+// forecastOfLocked describes the library as it is, for a forecast.
+func (m *Mover) forecastOfLocked(now time.Time) *schedule.Forecast[sliver.Key] {
+	l := &m.est.learned
+	f := &schedule.Forecast[sliver.Key]{
+		Now: now, Policy: &m.cfg.Schedule, Served: m.served,
+		ArchiveDrives: m.cfg.ArchiveDrives, RecallDrives: m.cfg.RecallDrives, ArmMove: l.armMove(),
+		Done: func(k sliver.Key, after time.Duration) {
+			if r := m.recalls[k]; r != nil {
+				r.eta = now.Add(after)
+			}
+		},
+	}
+	volumes := make(map[*volume]*schedule.ForecastVolume[sliver.Key])
+	add := func(v *volume) *schedule.ForecastVolume[sliver.Key] {
+		fv := volumes[v]
+		if fv == nil {
+			fv = m.forecastVolumeLocked(v, now)
+			volumes[v] = fv
+			f.Volumes = append(f.Volumes, fv)
+		}
+		return fv
+	}
+	for _, v := range m.volumes {
+		if v.queue.Len() > 0 || v.drive != nil {
+			add(v)
+		}
+	}
+	for _, d := range m.drives {
+		if !d.out() {
+			f.Drives = append(f.Drives, m.forecastDriveLocked(f, d, now, add))
+		}
+	}
+	for _, ln := range m.lines {
+		for _, a := range ln.lanes {
+			f.Lanes = append(f.Lanes, m.forecastLaneLocked(f, a, volumes, add))
+		}
+	}
+	return f
+}
+
+func (m *Mover) forecastVolumeLocked(v *volume, now time.Time) *schedule.ForecastVolume[sliver.Key] {
+	l, g := &m.est.learned, v.queue.Map()
+	fv := &schedule.ForecastVolume[sliver.Key]{
+		Barcode: v.barcode(), Outlook: v.queue.Outlook(now, &m.cfg.Schedule),
+		Pace: l.read.factor(&l.load), RewindPace: l.load.factor(&l.read),
+		Load: l.loads(g), Unload: l.unloads(g),
+		Stays: v.drive == nil && (v.claimed() || v.away) || v.drive != nil && v.drive.out(),
+	}
+	if v.rec.State == catalog.VolScratch {
+		fv.Load += l.formatTime()
+	}
+	if d := v.drive; d == nil || d.vol != v {
+		fv.Pace *= l.recommended.factor(nil) // the drive will be asked for the order
+	} else if d.lacking {
+		fv.Index = l.indexTime()
+	}
+	return fv
+}
+
+// forecastDriveLocked says what d is at.
+func (m *Mover) forecastDriveLocked(f *schedule.Forecast[sliver.Key], d *drive, now time.Time, add func(*volume) *schedule.ForecastVolume[sliver.Key]) *schedule.ForecastDrive[sliver.Key] {
+	l := &m.est.learned
+	fd := &schedule.ForecastDrive[sliver.Key]{
+		Mounted: d.mountedAt, Class: d.class, Archiving: d.archiving, Recalling: d.recalling, Step: schedule.Working,
+	}
+	elapsed := now.Sub(d.phaseAt)
+	rest := func(takes time.Duration) { fd.Left = max(0, takes-elapsed) }
+	if d.vol != nil {
+		fd.Volume = add(d.vol)
+	}
+	switch d.doing {
+	case doWait:
+		fd.Step = schedule.Resting
+	case doRead:
+		fd.Left = m.readLeftLocked(d, now)
+	case doArchive:
+		_, batch := l.batches(1)
+		rest(batch)
+	case doIndex:
+		rest(l.indexTime())
+	case doExchange, doUnmount, doUse:
+		if d.target != nil {
+			fd.Target = add(d.target)
+		}
+		for _, v := range m.volumes {
+			if v.drive == d && v != d.target && d.phase <= schedule.GoingHome {
+				fd.Volume = add(v)
+			}
+		}
+		switch fd.Step = d.phase; d.phase {
+		case schedule.Working:
+			if d.lent == nil {
+				break
+			}
+			fd.Volume = add(d.lent)
+			if !d.patient {
+				rest(l.use.mean(0))
+			}
+		case schedule.Unloading:
+			if fd.Volume == nil {
+				break
+			}
+			rest(fd.Volume.Unload + fd.Volume.Index + fd.Volume.Rewind())
+		case schedule.GoingHome, schedule.Fetching:
+			rest(l.armMove())
+			f.ArmBusy = max(f.ArmBusy, fd.Left)
+		case schedule.Loading:
+			if fd.Target == nil {
+				break
+			}
+			rest(fd.Target.Load)
+		}
+		if fd.Target == nil && fd.Step >= schedule.Fetching {
+			fd.Step = schedule.Working
+		}
+	}
+	return fd
+}
+
+// readLeftLocked is how long what d reads will still take.
+func (m *Mover) readLeftLocked(d *drive, now time.Time) time.Duration {
+	l := &m.est.learned
+	return max(0, l.read.scale(d.takes, &l.load)-now.Sub(d.phaseAt))
+}
+
+func (m *Mover) forecastLaneLocked(f *schedule.Forecast[sliver.Key], a *lane, volumes map[*volume]*schedule.ForecastVolume[sliver.Key],
+	add func(*volume) *schedule.ForecastVolume[sliver.Key]) *schedule.ForecastLane[sliver.Key] {
+	l := &m.est.learned
+	each, batch := l.batches(a.n)
+	fl := &schedule.ForecastLane[sliver.Key]{Demand: m.archiveDemandLocked([]*lane{a}), Each: each, Batch: batch}
+	takes := make(map[*schedule.ForecastVolume[sliver.Key]]bool)
+	for v, fv := range volumes {
+		takes[fv] = v.takes(a)
+	}
+	var target *volume
+	for _, d := range m.drives {
+		if !d.out() && target == nil {
+			target = m.targetLocked(d, a)
+		}
+	}
+	if target != nil {
+		fl.Target = add(target)
+		takes[fl.Target] = true // once it is fetched for the lane
+	}
+	fl.Takes = func(v *schedule.ForecastVolume[sliver.Key]) bool { return takes[v] }
+	return fl
 }

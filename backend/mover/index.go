@@ -48,7 +48,18 @@ func (d *drive) indexAt(idleQueue bool) (time.Time, bool) {
 func (d *drive) changed() {
 	if d.dirtyAt.IsZero() {
 		d.dirtyAt = time.Now()
+		d.m.mu.Lock()
+		d.lacking = true
+		d.m.mu.Unlock()
 	}
+}
+
+// indexed notes that the index on tape lacks nothing, or that there is no volume.
+func (d *drive) indexed() {
+	d.dirtyAt = time.Time{}
+	d.m.mu.Lock()
+	d.lacking = false
+	d.m.mu.Unlock()
 }
 
 // indexNow writes the index between two other steps.
@@ -98,7 +109,11 @@ func (d *drive) writeIndex() error {
 		return err
 	}
 	d.indexTook = time.Since(start)
-	d.unindexed, d.dirtyAt = 0, time.Time{}
+	d.unindexed = 0
+	d.indexed()
+	m.mu.Lock()
+	m.est.learned.index.add(d.indexTook, 1, keepOther)
+	m.mu.Unlock()
 	err = m.updateVolume(v, func(rec *catalog.Volume) {
 		rec.Generation, rec.EndOfData = d.lv.Generation(), posOf(d.lv.EndOfData())
 	})
@@ -148,7 +163,8 @@ func (d *drive) requeueMeta() {
 // catalog, and the index is written.
 func (d *drive) adopt() error {
 	m, v, lv := d.m, d.vol, d.lv
-	d.unindexed, d.dirtyAt, d.metaDone, d.removed = 0, time.Time{}, nil, nil
+	d.unindexed, d.metaDone, d.removed = 0, nil, nil
+	d.indexed()
 	d.incomplete = make(map[sliver.FileID]bool)
 	d.learnPaths()
 	why, err := d.strange()

@@ -10,6 +10,7 @@ import (
 	"sliod/backend/catalog"
 	"sliod/tape"
 	"sliod/tape/ltfs"
+	"sliod/tape/schedule"
 )
 
 var (
@@ -41,11 +42,7 @@ func (d *drive) exchange(v *volume, pool string) {
 		_ = d.mountFailed(v, err) // noted
 		return
 	}
-	if d.mounted(v) == nil {
-		d.m.mu.Lock()
-		d.m.est.exchanged(time.Since(d.since))
-		d.m.mu.Unlock()
-	}
+	_ = d.mounted(v) // noted
 }
 
 // mounted makes v, whose LTFS volume d.lv is, the drive's volume. An error has
@@ -56,8 +53,12 @@ func (d *drive) mounted(v *volume) error {
 	m.mu.Lock()
 	now := time.Now()
 	d.vol, d.mountedAt = v, now
+	d.loadedLocked(v, now)
 	m.surveyedLocked(v, planner, now)
 	v.queue.Mounted(now, &m.cfg.Schedule)
+	if d.asks {
+		v.queue.Reconsider(now)
+	}
 	m.stats.Mounts++
 	m.wakeLocked()
 	m.mu.Unlock()
@@ -122,7 +123,7 @@ func (d *drive) fetch(v *volume) error {
 		}
 		err := d.clearOut(v)
 		if err == nil && at != d.element {
-			if err = m.lib.Changer.Move(m.ctx, at, d.element); err != nil {
+			if err = d.carry(schedule.Fetching, at, d.element); err != nil {
 				from := fmt.Sprintf("element %d", at)
 				if other != nil {
 					from = fmt.Sprintf("drive %s, which does not let it go", other.tape.Serial())
@@ -133,6 +134,7 @@ func (d *drive) fetch(v *volume) error {
 			}
 		}
 		if err == nil {
+			d.enter(schedule.Loading)
 			if err = d.tape.Load(m.ctx); err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
 				m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("load failed: trying again")
 				err = d.tape.Load(m.ctx)
@@ -350,6 +352,7 @@ func (m *Mover) failQueue(v *volume, d *drive, b blame, err error) {
 func (d *drive) dismount(broken bool) error {
 	m, v := d.m, d.vol
 	log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial())
+	d.enter(schedule.Unloading)
 	d.setState(driveUnmounting, "unmount of volume "+v.rec.Barcode)
 	if broken {
 		d.lv = nil
@@ -376,10 +379,16 @@ func (d *drive) closeVolume() error {
 			}
 		}
 	}
+	var head tape.Position
+	if d.lv != nil {
+		head = d.lv.Head()
+	}
 	d.lv, d.paths = nil, nil
-	d.unindexed, d.dirtyAt = 0, time.Time{}
+	d.unindexed = 0
+	d.indexed()
 	d.requeueMeta()
 	m.mu.Lock()
+	v.queue.Moved(schedule.Place{Position: head})
 	d.vol = nil
 	m.mu.Unlock()
 	return first
@@ -399,7 +408,7 @@ func (d *drive) bringHome(v *volume) error {
 		return nil
 	}
 	d.alerts(v)
-	if err := d.tape.Unload(m.ctx); err != nil {
+	if err := d.unload(v); err != nil {
 		err = m.note("unload", v, d, "", err)
 		d.strike(v, blameFor(err), err)
 		if tape.KindOf(err) != tape.NotReady { // else there is nothing to unload: move it
@@ -407,7 +416,7 @@ func (d *drive) bringHome(v *volume) error {
 		}
 	}
 	home := v.home
-	err := m.lib.Changer.Move(m.ctx, d.element, home)
+	err := d.carry(schedule.GoingHome, d.element, home)
 	for try := 1; err != nil && try < maxFetches && surprise(err) && m.ctx.Err() == nil; try++ {
 		if d.taken(v, err) {
 			return nil
@@ -417,7 +426,7 @@ func (d *drive) bringHome(v *volume) error {
 			home = slot
 		}
 		m.mu.Unlock()
-		err = m.lib.Changer.Move(m.ctx, d.element, home)
+		err = d.carry(schedule.GoingHome, d.element, home)
 	}
 	if err != nil {
 		err = m.note("move home", v, d, fmt.Sprintf("element %d", d.element), err)

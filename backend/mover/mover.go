@@ -30,6 +30,7 @@ type Mover struct {
 	endUses   context.CancelFunc
 	wg        sync.WaitGroup
 	clerkWake chan struct{} // capacity 1
+	aheadWake chan struct{} // capacity 1
 	rescans   chan chan error
 
 	// observer is a stop point of tests: it is signalled when a drive goes to
@@ -81,6 +82,7 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 	m := &Mover{
 		cfg: cfg, log: cfg.Log, lib: lib, cat: cat, cache: c, files: files,
 		clerkWake: make(chan struct{}, 1),
+		aheadWake: make(chan struct{}, 1),
 		rescans:   make(chan chan error),
 		volumes:   make(map[catalog.VolumeNo]*volume),
 		slots:     make(map[uint16]bool),
@@ -115,8 +117,9 @@ func (m *Mover) Start(ctx context.Context) error {
 		}
 	}
 	m.publishTapeSpace()
-	m.wg.Add(1 + len(m.drives))
+	m.wg.Add(2 + len(m.drives))
 	go m.clerk()
+	go m.planAhead()
 	for _, d := range m.drives {
 		go d.run()
 	}

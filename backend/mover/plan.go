@@ -109,6 +109,7 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 	now := time.Now()
 	stops, segments := d.toAskLocked(q, now)
 	b := q.Plan(now)
+	before, n := q.Takes(now), q.Len()
 	m.mu.Unlock()
 	b.Solve()
 	if len(segments) > 0 {
@@ -120,6 +121,10 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 			if b.Dearer(keys) <= orderTrust {
 				m.mu.Lock()
 				q.Recommend(time.Now(), keys)
+				if n == q.Len() { // nothing has come meanwhile
+					m.est.learned.recommended.add(before, q.Takes(now), keepOther)
+				}
+				m.est.changes++
 				m.mu.Unlock()
 				return
 			}
@@ -127,6 +132,7 @@ func (d *drive) plan(q *schedule.Queue[sliver.Key]) {
 	}
 	m.mu.Lock()
 	q.Adopt(b) // if the pass has ended meanwhile, there is nothing to do
+	m.est.changes++
 	m.mu.Unlock()
 }
 
@@ -176,6 +182,7 @@ func (d *drive) recommended(segments []tape.Segment) (order []int, ok bool) {
 	m.mu.Lock()
 	d.orderAt = begun.Add(time.Duration(float64(took) / orderShare))
 	d.noOrder = d.noOrder || err != nil
+	d.asks = d.asks && !d.noOrder
 	m.mu.Unlock()
 	if err == nil {
 		return order, true

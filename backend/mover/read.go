@@ -130,7 +130,7 @@ func (d *drive) deliver(j job, gen uint64) {
 	m.stats.Recalled++
 	m.stats.ReadBytes += int64(j.loc.ArchLen)
 	now := time.Now()
-	m.est.readTook(j.model, now.Sub(j.begun))
+	m.est.learned.read.add(d.takes, now.Sub(d.phaseAt), keepReads)
 	m.outcomeLocked(j.r, now)
 	d.position = placeOf(j.copy).Position
 	m.forgetLocked(j.r, j.seq)

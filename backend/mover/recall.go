@@ -47,6 +47,7 @@ type recall struct {
 	badDrive map[*drive]bool
 	lastErr  error
 
+	eta         time.Time // by the last forecast; zero: it is not known
 	estimated   time.Time // when it was to be done, as was said at estimatedAt; zero: nothing was said
 	estimatedAt time.Time
 }
@@ -59,7 +60,6 @@ type job struct {
 	loc  Located
 	copy catalog.Copy
 
-	begun time.Time
 	model time.Duration // how long it takes by the model
 }
 
@@ -174,6 +174,7 @@ func (m *Mover) unqueueLocked(r *recall) {
 	switch r.state {
 	case queued:
 		r.vol.queue.Remove(r.key)
+		m.est.changes++
 		m.toInboxLocked(r)
 	case aside:
 		m.toInboxLocked(r) // its place in m.aside is skipped by its state
@@ -333,6 +334,8 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 	if err == nil {
 		r.vol, r.copy, r.state = v, c, queued
 		v.queue.Add(r.key, r.class, placeOf(c), loc.ArchLen, r.since)
+		r.eta = time.Time{}
+		m.est.changes++
 		m.sampleLocked(r, time.Now())
 		m.wakeLocked()
 	}

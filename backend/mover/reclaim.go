@@ -23,7 +23,7 @@ func (m *Mover) Retire(b tape.Barcode) error {
 		case rec.Flags&catalog.VolImported != 0:
 			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
 		case rec.UUID == "" || rec.State == catalog.VolScratch || v.cleaner:
-			err = errors.Errorf("volume %s holds nothing of this archive", b)
+			err = errors.Errorf("volume %s holds nothing of this archive: there is nothing to move", b)
 		case rec.State == catalog.VolReadOnly:
 			err = errors.Errorf("volume %s is read-only: `sliod volumes set` makes it full, if it is to be emptied", b)
 		}

@@ -35,7 +35,9 @@ type setup struct {
 	profile        string // of the drives
 	speed          float64
 	log            *logrus.Entry
+	cartridge      string                      // "LTO-8" or so, "": LTO-9
 	wrap           func(tape.Drive) tape.Drive // of each drive, if not nil
+	arm            func(tape.Changer) tape.Changer
 }
 
 // rig is a mover with everything around it.
@@ -97,7 +99,7 @@ func (r *rig) start() {
 	var err error
 	r.lib, err = virtual.Open(virtual.Config{
 		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Profile: r.s.profile, Speed: r.s.speed, Log: r.s.log,
-		ImportExport: r.s.mail, Cleaners: r.s.cleaners,
+		ImportExport: r.s.mail, Cleaners: r.s.cleaners, Cartridge: r.s.cartridge,
 	})
 	fatal(err)
 	cat, err := catalog.Open(filepath.Join(r.dir, "catalog"), catalog.Options{Log: r.s.log})
@@ -124,6 +126,10 @@ func (r *rig) start() {
 		}
 		wrapped := *lib
 		wrapped.Drives, lib = drives, &wrapped
+	}
+	if r.s.arm != nil {
+		armed := *lib
+		armed.Changer, lib = r.s.arm(lib.Changer), &armed
 	}
 	r.m = New(r.s.cfg, lib, cat, c, r.tree)
 	r.m.observer = make(chan struct{}, 1)

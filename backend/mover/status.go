@@ -147,9 +147,9 @@ func (m *Mover) queueStatusLocked() []QueueStatus {
 		if q == nil {
 			q = &QueueStatus{Volume: b, Since: r.since}
 			byVolume[b] = q
-			if r.vol != nil {
-				q.Done = m.volumeETALocked(r.vol, now)
-			}
+		}
+		if eta, ok := m.etaLocked(r, now); ok && eta.After(q.Done) {
+			q.Done = eta
 		}
 		q.Slivers++
 		q.Waiters += r.waiters

@@ -222,12 +222,19 @@ func (d *drive) lend(u *use) error {
 	}
 	m.mu.Lock()
 	s.Volume = v.rec
-	d.lent = v
+	d.lent, d.target = v, nil
+	d.enterLocked(schedule.Working, time.Now())
 	m.mu.Unlock()
 	d.setState(driveBusy, "use of volume "+v.rec.Barcode)
 	err := ctx.Err()
 	if err == nil {
+		begun := time.Now()
 		err = u.fn(ctx, s)
+		if !s.patient {
+			m.mu.Lock()
+			m.est.learned.use.add(time.Since(begun), 1, keepOther)
+			m.mu.Unlock()
+		}
 	}
 	if rerr := m.reload(v); err == nil {
 		err = rerr

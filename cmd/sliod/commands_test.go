@@ -32,7 +32,7 @@ func TestReports(t *testing.T) {
 		{[]string{"drives"}, []string{`D1 +reading +A00001L9 +b 1234 +- +-\n`, `D2 +empty +- +- +- +-\n`}},
 		{[]string{"queue"}, []string{`12 files wait to be archived`, `A00001L9 +5 +6 +\d+d`, `1 +archive +running +- +0/2 +0\.0/0\.0 +0 +\d+d\d\dh +- +/a\n`,
 			`read +A00001L9 +- +- +medium error +"gone\\x1b\[2J"\n`}},
-		{[]string{"ls"}, []string{`(?m)^migrated +\d+ B  20\d\d-\d\d-\d\d \d\d:\d\d  drives$`, `(?m)^- +-  20.*  jobs/$`, `(?m)^migrated +\d.* README$`}},
+		{[]string{"ls"}, []string{`(?m)^migrated +- +\d+ B  20\d\d-\d\d-\d\d \d\d:\d\d  drives$`, `(?m)^- +- +-  20.*  jobs/$`, `(?m)^migrated +1/2 +\d.* README$`}},
 		{[]string{"ls", "/README"}, []string{`^migrated .* README\n$`}},
 		{[]string{"ls", "-R", "/"}, []string{`(?m)  jobs/new$`, `(?m)  jobs/1$`, `(?m)  status$`}},
 		{[]string{"ls", "jobs"}, []string{`(?m)  error$`}},

@@ -119,7 +119,7 @@ func TestEndToEnd(t *testing.T) {
 	}
 	expect(`(?m)^resident .* dir/file$`, "ls", "-R")
 	expect(`^archive: \d+ file`, "archive", "--wait", "/dir")
-	expect(`^premigrated +3\.0 MiB .* file\n$`, "ls", "dir/file")
+	expect(`^premigrated +- +3\.0 MiB .* file\n$`, "ls", "dir/file")
 	expect(`^evict: \d+ file`, "evict", "dir")
 	expect(`^migrated `, "ls", "dir/file")
 	same()

@@ -124,6 +124,16 @@ func (l *fakeList) Drop() {}
 func (a *fakeAdmin) CancelJob(id uint64) error  { return a.about("cancelled", id) }
 func (a *fakeAdmin) ReleaseJob(id uint64) error { return a.about("released", id) }
 
+func (a *fakeAdmin) SetJobPriority(id uint64, p backend.Priority) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id == 0 || id > uint64(len(a.jobs)) {
+		return errors.WithMessagef(linux.ENOENT, "there is no job %d", id)
+	}
+	a.jobs[id-1].Priority = p
+	return nil
+}
+
 func (a *fakeAdmin) about(state string, id uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -198,6 +208,11 @@ func (n fakeNode) Xattr(_ *vfs.Cred, name string) ([]byte, error) {
 	switch name {
 	case xattrState:
 		return []byte("migrated"), nil
+	case xattrCopies: // of one file, a copy is missing
+		if q, err := n.Node.Getattr(&vfs.Cred{}); err == nil && q.Size > 1000 {
+			return []byte("1/2"), nil
+		}
+		return []byte("2/2"), nil
 	case xattrRule:
 		return []byte(`{"rule": "two", "from": "/a", "pools": ["near", "far"], "idle_seconds": 90, "dirty": 0.3, "hours": "22:00-06:00", "collocate": "owner",
 			"pending": true, "volumes": ["A00001L9"], "missing_slivers": 7, "never": false, "due": "2026-03-04T05:06:07Z"}`), nil

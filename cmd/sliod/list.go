@@ -18,8 +18,11 @@ import (
 	"sliod/client9p"
 )
 
-// xattrState is the attribute that tells the residency of a file.
-const xattrState = "user.sliod.state"
+// xattrState is the attribute that tells the residency of a file, xattrCopies how many copies it has and is to have.
+const (
+	xattrState  = "user.sliod.state"
+	xattrCopies = "user.sliod.copies"
+)
 
 // lookups is how many entries of a directory are asked for at a time.
 const lookups = 16
@@ -28,10 +31,12 @@ func (a *app) newList() *cobra.Command {
 	var recursive bool
 	c := &cobra.Command{
 		Use: "ls [PATH]", Short: "List files of the archive and where their content is", Args: cobra.MaximumNArgs(1),
-		Long: `List files of the archive, one a line: residency, size, time of the last change, name.
+		Long: `List files of the archive, one a line: residency, missing copies, size, time of the last
+change, name.
 
 Residency is resident (in the cache only), premigrated (cache and tape), migrated
-(tape only) or partial. Without PATH the root of the archive is listed.`,
+(tape only) or partial. Missing copies are - if there are none, or 1/2 if there is one copy on
+tape and the rule of the file asks for two. Without PATH the root of the archive is listed.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			p := "/"
 			if len(args) > 0 {
@@ -48,6 +53,7 @@ Residency is resident (in the cache only), premigrated (cache and tape), migrate
 type item struct {
 	name   string
 	state  string
+	copies string // "1/2" if copies are missing
 	attr   p9.Attr
 	target string // of a symbolic link
 	err    error
@@ -161,7 +167,7 @@ func (l *lister) print(shown string, it *item) {
 		size, name = "-", name+" -> "+printable(it.target)
 	}
 	when := time.Unix(int64(it.attr.MTimeSeconds), 0).Format("2006-01-02 15:04")
-	_, _ = fmt.Fprintf(l.w, "%-11s  %10s  %s  %s\n", cmp.Or(it.state, "-"), size, when, name) // Flush tells the error
+	_, _ = fmt.Fprintf(l.w, "%-11s  %-3s  %10s  %s  %s\n", cmp.Or(it.state, "-"), cmp.Or(it.copies, "-"), size, when, name) // Flush tells the error
 }
 
 // readDir returns the names of an open-able directory, sorted, without "." and "..".
@@ -203,6 +209,19 @@ func lookup(ctx context.Context, dir *client9p.Fid, name string) item {
 	return lookAt(ctx, f, name)
 }
 
+// missingCopies returns how many copies a file has and is to have, "" if it has as many.
+func missingCopies(ctx context.Context, f *client9p.Fid) (string, error) {
+	value, err := f.Xattr(ctx, xattrCopies)
+	if errnoIs(err, linux.ENODATA, linux.EOPNOTSUPP) {
+		return "", nil
+	}
+	have, want, _ := strings.Cut(string(value), "/")
+	if have == want {
+		return "", err
+	}
+	return string(value), err
+}
+
 func lookAt(ctx context.Context, f *client9p.Fid, name string) item {
 	it := item{name: name}
 	if _, it.attr, it.err = f.Getattr(ctx); it.err != nil {
@@ -215,6 +234,9 @@ func lookAt(ctx context.Context, f *client9p.Fid, name string) item {
 			it.err = err
 		}
 		it.state = string(state)
+		if it.err == nil && it.state != "" && it.state != "resident" {
+			it.copies, it.err = missingCopies(ctx, f)
+		}
 	case it.attr.Mode.IsSymlink():
 		it.target, it.err = f.Readlink(ctx)
 	}

@@ -77,6 +77,9 @@ func TestCancelAndRelease(t *testing.T) {
 		out, err string
 		state    string
 	}{
+		{[]string{"priority", "low", "1"}, exitDone, "job 1 has the priority low\n", "", "running"},
+		{[]string{"priority", "high", "1", "9"}, exitFailed, "job 1 has the priority high\n", "there is no job 9", "running"},
+		{[]string{"priority", "1", "high"}, exitUsage, "", `"1" is not high, normal or low`, "running"},
 		{[]string{"cancel", "1"}, exitDone, "job 1 is cancelled\n", "", "cancelled"},
 		{[]string{"release", "1"}, exitDone, "job 1 pins nothing any longer\n", "", "released"},
 		{[]string{"release", "1", "7"}, exitFailed, "job 1", "there is no job 7", "released"},

@@ -86,7 +86,11 @@ func (p *lines) update(j *backend.JobStatus) {
 	if !j.ETA.IsZero() {
 		left = ", done in " + untilETA(j.ETA, now)
 	}
-	_, _ = fmt.Fprintf(p.out, "job %d: %s: %d of %s, %s of %s%s\n", j.ID, j.Kind, j.FilesDone, plural(j.Files, "file"), human(j.BytesDone), human(j.Bytes), left)
+	files := fmt.Sprintf("%d of %s, ", j.FilesDone, plural(j.Files, "file"))
+	if j.Files == 0 && !j.Kind.OnPaths() {
+		files = ""
+	}
+	_, _ = fmt.Fprintf(p.out, "job %d: %s: %s%s of %s%s\n", j.ID, j.Kind, files, human(j.BytesDone), human(j.Bytes), left)
 }
 
 func (p *lines) leave() {}

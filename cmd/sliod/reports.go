@@ -240,6 +240,9 @@ func jobWhat(j *backend.JobStatus) string {
 	if more := j.Listed - int64(min(len(j.Paths), pathsShown)); j.Listed > 0 && more > 0 {
 		what = pathList(j.Paths[:min(len(j.Paths), pathsShown)]) + fmt.Sprintf(" and %d more", more)
 	}
+	if j.Kind == backend.JobVerify && what == "" {
+		what = "all volumes"
+	}
 	if !j.PinnedUntil.IsZero() {
 		what += ", pinned until " + j.PinnedUntil.Local().Format("2006-01-02 15:04")
 	}

@@ -33,7 +33,7 @@ PATH is a path in the archive, with or without a leading slash.`,
 	a.tlsFlags(f)
 	root.AddCommand(a.newServe(), a.newMount(), a.newVirtiofs(), a.newStatus(), a.newList(), a.newPolicy(), a.newVolumes(), a.newDrives(), a.newQueue(), a.newDiscover(), a.newRebuild(), a.newVersion())
 	root.AddCommand(a.newJobs()...)
-	root.AddCommand(a.newCancel(), a.newRelease())
+	root.AddCommand(a.newCancel(), a.newPriority(), a.newRelease())
 	root.AddCommand(a.newFormat(), a.newLabel(), a.newImport(), a.newVerify(), a.newReclaim(), a.newCert(), a.newSimulate())
 	return root
 }

@@ -34,7 +34,7 @@ var words = []word{
 	{kind: backend.JobVolumesImport, what: "volume"}, {kind: backend.JobVolumesExport, min: 1, what: "volume"},
 	{kind: backend.JobVolumesSet, min: 2, max: 2, what: "volume"},
 	{kind: backend.JobDrivesReset, min: 1, what: "drive"},
-	{kind: wordCancel, min: 1, what: "job"}, {kind: wordRelease, min: 1, what: "job"},
+	{kind: wordCancel, min: 1, what: "job"}, {kind: wordRelease, min: 1, what: "job"}, {kind: wordPriority, min: 2, what: "job"},
 	{kind: backend.JobImport, min: 1, what: "volume"}, {kind: backend.JobVerifyFormat, min: 1, max: 2, what: "volume"},
 	{kind: backend.JobVerify, what: "path"}, {kind: backend.JobReclaim, min: 1, what: "volume"},
 }
@@ -43,6 +43,8 @@ var words = []word{
 const (
 	wordCancel  backend.JobKind = "cancel"  // end jobs before they are done
 	wordRelease backend.JobKind = "release" // end the pins of jobs
+	// wordPriority has the priority first, then the jobs that get it.
+	wordPriority backend.JobKind = "priority"
 )
 
 // badCommand is a command that makes no sense: EINVAL to the client.
@@ -176,11 +178,16 @@ func (t *FS) startWith(kind backend.JobKind, o backend.JobOptions, paths []strin
 	return backend.StartList(l, paths)
 }
 
-// commandJobs cancels or releases jobs: all, or up to the first that cannot be.
+// commandJobs cancels or releases jobs, or changes their priority: all, or up to the first that cannot be.
 func (t *FS) commandJobs(kind backend.JobKind, names []string) (text string, err error) {
 	do := t.admin.CancelJob
-	if kind == wordRelease {
+	switch kind {
+	case wordRelease:
 		do = t.admin.ReleaseJob
+	case wordPriority:
+		p := backend.Priority(names[0])
+		do = func(id uint64) error { return t.admin.SetJobPriority(id, p) }
+		names = names[1:]
 	}
 	for _, name := range names {
 		id, ok := parseJob(name)

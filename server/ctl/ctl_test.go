@@ -88,6 +88,10 @@ func (l *fakeList) Drop()                        { l.dropped = true }
 func (a *admin) CancelJob(id uint64) error  { return a.about("cancel", id) }
 func (a *admin) ReleaseJob(id uint64) error { return a.about("release", id) }
 
+func (a *admin) SetJobPriority(id uint64, p backend.Priority) error {
+	return a.about("priority "+string(p), id)
+}
+
 func (a *admin) about(what string, id uint64) error {
 	if id > 9 {
 		return errors.WithMessagef(linux.ENOENT, "there is no job %d", id)

@@ -43,7 +43,7 @@
 //
 // pin is for how long the job pins what it recalls (or, with the word pin, what it
 // pins), priority is high, normal or low. cancel and release have numbers of jobs as
-// arguments, and begin none.
+// arguments, and priority has a priority before them; they begin none.
 //
 // # Lists
 //

@@ -86,7 +86,7 @@ func TestCommandsAboutJobs(t *testing.T) {
 	fs, a := newTree()
 	f := open(t, fs, "/jobs/new", owner, p9.ReadWrite)
 	for _, tc := range []struct{ write, text string }{
-		{"cancel 3", "3\n"}, {"release\x004\x005\x00", "4\n5\n"},
+		{"cancel 3", "3\n"}, {"release\x004\x005\x00", "4\n5\n"}, {"priority high 6 7", "6\n7\n"},
 	} {
 		if _, err := f.WriteAt(0, []byte(tc.write), nil); err != nil {
 			t.Errorf("%q: %v", tc.write, err)
@@ -95,7 +95,7 @@ func TestCommandsAboutJobs(t *testing.T) {
 			t.Errorf("%q: %q", tc.write, text)
 		}
 	}
-	if !slices.Equal(a.told, []string{"cancel 3", "release 4", "release 5"}) {
+	if !slices.Equal(a.told, []string{"cancel 3", "release 4", "release 5", "priority high 6", "priority high 7"}) {
 		t.Errorf("%q", a.told)
 	}
 	if _, err := f.WriteAt(0, []byte("cancel 77"), nil); !stderrors.Is(err, linux.ENOENT) {

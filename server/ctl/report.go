@@ -31,6 +31,7 @@ A directory stands for all below it. Options follow the word:
 A list of any length goes to jobs/list in several writes: the word, then paths, each
 ended by a NUL byte; an empty path ends the list and begins the job.
     cancel JOB...   end jobs before they are done      release JOB...   end their pins
+    priority high|normal|low JOB...   change the priority of recalls that run
 With volumes, by their barcodes, in place of paths:
     format BARCODE [force]     make it an empty volume of this archive
     label BARCODE [TEXT]       give it a name, or tell the one that it has

@@ -1,6 +1,10 @@
 package schedule
 
-import "time"
+import (
+	"time"
+
+	"sliod/tape/geometry"
+)
 
 // Classes holds the requests of one volume by class, each class in tape order. The
 // most urgent class that waits is served; one that has had no service for longer
@@ -8,25 +12,23 @@ import "time"
 // for concurrent use as Queue is.
 type Classes[K comparable] struct {
 	queues [NumClasses]*Queue[K]
-	served Times
-	// slot is the class that has its turn though a more urgent one waits, until then.
-	slot  Class
-	until time.Time
-	last  time.Time // of the last Next
-	// headOf is the class whose queue knows where the head is, head what it gave out last.
+	turns  turns
+	// head is where the head is, headOf the class whose queue knows that: others are planned for when it will come
+	// to them (Foresee). NumClasses: none.
+	head   geometry.Spot
 	headOf Class
-	head   Place
 	doneAt time.Time // when what was given out last will be done
 }
 
 // NewClasses returns empty queues, which put their requests in order as pl says. The
 // MaxWait of a class takes the place of the planner's.
 func NewClasses[K comparable](pl Planner, p *Policy) *Classes[K] {
-	q := &Classes[K]{slot: NumClasses, headOf: NumClasses}
+	q := &Classes[K]{turns: turns{slot: NumClasses}, headOf: NumClasses}
 	for c := range q.queues {
 		pl.MaxWait = p.MaxWait[c]
 		q.queues[c] = NewQueue[K](pl)
 	}
+	q.head = q.queues[Client].head
 	return q
 }
 
@@ -36,8 +38,44 @@ func (q *Classes[K]) Use(pl Planner, p *Policy) {
 		pl.MaxWait = p.MaxWait[c]
 		q.queues[c].Use(pl)
 	}
-	q.headOf, q.doneAt = NumClasses, time.Time{}
+	q.head, q.headOf, q.doneAt = q.queues[Client].gen.Where(q.head.Offset), NumClasses, time.Time{}
 }
+
+// turns says whose turn it is of the classes on one volume.
+type turns struct {
+	served Times
+	// slot is the class that has its turn though a more urgent one waits, until then.
+	slot  Class
+	until time.Time
+	last  time.Time // when something was given out last
+}
+
+// next returns the class that is served at the time now, of those that wait; NumClasses: none does. has says whether
+// one has requests.
+func (t *turns) next(now time.Time, p *Policy, waits *Times, has func(Class) bool) Class {
+	best := waits.Best()
+	if best == NumClasses {
+		return best
+	}
+	if t.slot < NumClasses && now.Before(t.until) && has(t.slot) {
+		return t.slot
+	}
+	c := p.turn(now, waits, &t.served)
+	if c > best {
+		t.slot, t.until = c, now.Add(p.Turn[best])
+	}
+	return c
+}
+
+// mounted says that the volume has been mounted anew: a turn goes on that was not over.
+func (t *turns) mounted(now time.Time) {
+	if left := t.until.Sub(t.last); t.slot < NumClasses && left > 0 {
+		t.until = now.Add(left)
+	}
+}
+
+// Map tells where blocks lie on the volume, as far as is known.
+func (q *Classes[K]) Map() *geometry.Map { return q.queues[Client].planner.Map }
 
 // Queue returns the queue of a class, to be planned. Requests are put in and taken out
 // through q alone.
@@ -67,9 +105,9 @@ func (q *Classes[K]) Next(now time.Time, p *Policy) (k K, c Class, at Place, ok 
 	if c = q.turn(now, p); c == NumClasses {
 		return k, c, at, false
 	}
-	q.served[c], q.last = now, now
+	q.turns.served[c], q.turns.last = now, now
 	k, at, ok = q.queues[c].Next(now)
-	q.headOf, q.head, q.doneAt = c, at, q.queues[c].doneAt
+	q.headOf, q.head, q.doneAt = c, q.queues[c].head, q.queues[c].doneAt
 	return k, c, at, ok
 }
 
@@ -105,33 +143,42 @@ func (q *Classes[K]) Replan(now time.Time, p *Policy) {
 // NumClasses: none waits.
 func (q *Classes[K]) turn(now time.Time, p *Policy) Class {
 	waits := q.Oldest()
-	best := waits.Best()
-	if best == NumClasses {
-		return best
-	}
-	c := best
-	switch {
-	case q.slot < NumClasses && now.Before(q.until) && q.queues[q.slot].Len() > 0:
-		c = q.slot
-	default:
-		if c = p.turn(now, &waits, &q.served); c > best {
-			q.slot, q.until = c, now.Add(p.Turn[best])
-		}
-	}
-	if q.headOf != c && q.headOf < NumClasses {
-		q.queues[c].Moved(q.head)
+	c := q.turns.next(now, p, &waits, func(c Class) bool { return q.queues[c].Len() > 0 })
+	if c < NumClasses && q.headOf != c {
+		q.queues[c].move(q.head)
 		q.headOf = c
 	}
 	return c
+}
+
+// Reconsider has Stale say that all plans are to be made anew: somebody may know better than who made them.
+func (q *Classes[K]) Reconsider(now time.Time) {
+	for _, queue := range q.queues {
+		queue.settle(now)
+		queue.running.moved = len(queue.running.plan)
+	}
+}
+
+// Foresee has each class planned from where the head will be when the more urgent ones are done.
+func (q *Classes[K]) Foresee(now time.Time) {
+	at := q.head
+	for c, queue := range q.queues {
+		if queue.Len() == 0 {
+			continue
+		}
+		if Class(c) != q.headOf {
+			queue.settle(now)
+			queue.move(at)
+		}
+		at = queue.end(now)
+	}
 }
 
 // Mounted says that the volume has been mounted anew: the head is at its begin. A class
 // that is overdue goes on with the pass that it has begun, others begin a new one: what is
 // far behind would never be reached by turns that each begin with what has come since.
 func (q *Classes[K]) Mounted(now time.Time, p *Policy) {
-	if left := q.until.Sub(q.last); q.slot < NumClasses && left > 0 {
-		q.until = now.Add(left) // the volume was away meanwhile
-	}
+	q.turns.mounted(now)
 	for c, queue := range q.queues {
 		if queue.running.begun && p.Overdue(now, Class(c), queue.Oldest()) {
 			queue.Moved(Place{})
@@ -139,7 +186,7 @@ func (q *Classes[K]) Mounted(now time.Time, p *Policy) {
 			queue.Rewind()
 		}
 	}
-	q.headOf, q.doneAt = NumClasses, time.Time{}
+	q.head, q.headOf, q.doneAt = q.queues[Client].gen.Where(0), NumClasses, time.Time{}
 }
 
 // Moved is Queue.Moved.
@@ -147,7 +194,7 @@ func (q *Classes[K]) Moved(to Place) {
 	for _, queue := range q.queues {
 		queue.Moved(to)
 	}
-	q.headOf, q.doneAt = NumClasses, time.Time{}
+	q.head, q.headOf, q.doneAt = q.queues[Client].head, NumClasses, time.Time{}
 }
 
 // ETA is how long it will take until k has been read if the drive stays with the volume:

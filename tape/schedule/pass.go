@@ -111,6 +111,16 @@ func (r *run[K]) shrink(g *geometry.Generation, e *entry[K]) {
 	r.Seconds, r.Weight = g.Read(r.From.Offset, r.To.Offset), float64(len(r.entries))
 }
 
+// refit has all runs begin and end where their entries do, which have moved a little.
+func (p *pass[K]) refit() {
+	for _, r := range p.plan {
+		if len(r.entries) > 0 {
+			r.fit(p.q.gen)
+		}
+	}
+	p.timed = false
+}
+
 func byStart[K comparable](r *run[K], at geometry.Offset) int { return cmp.Compare(r.From.Offset, at) }
 
 // front returns the run that is served next, nil if there is none. All must be placed.

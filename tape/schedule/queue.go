@@ -3,6 +3,7 @@ package schedule
 import (
 	"cmp"
 	"container/heap"
+	"math"
 	"slices"
 	"time"
 
@@ -59,14 +60,31 @@ func NewQueue[K comparable](p Planner) *Queue[K] {
 	return q
 }
 
-// Use changes how requests are put in order: more is known of the volume, or another goal is set.
+// Use changes how requests are put in order: more is known of the volume, or another goal is set. If all
+// are where they were thought to be, nearly, and the goal is the same, the passes go on as they are planned; else all
+// requests are put into one pass.
 func (q *Queue[K]) Use(p Planner) {
+	was := q.planner
 	q.planner = p.complete()
 	q.gen = &q.planner.Map.Generation
+	same := was.Map != nil && was.Goal == q.planner.Goal && was.Map.Generation == *q.gen
 	for _, e := range q.items {
+		from, to := e.from, e.to
 		q.locate(e)
+		same = same && near(from, e.from) && near(to, e.to)
 	}
-	q.restart()
+	if !same {
+		q.restart()
+		return
+	}
+	q.running.refit()
+	q.next.refit()
+}
+
+// near says whether two spots are as good as one to a plan.
+func near(a, b geometry.Spot) bool {
+	const metres = 10 // less than a second of winding
+	return a.Wrap == b.Wrap && math.Abs(a.Metres-b.Metres) < metres
 }
 
 // locate finds an entry's place on the tape.
@@ -132,14 +150,28 @@ func (q *Queue[K]) Next(now time.Time) (k K, at Place, ok bool) {
 
 // Rewind says that the head is at the begin of the tape, and nothing is being read: the volume has been
 // mounted anew. All requests are put into one pass.
-func (q *Queue[K]) Rewind() { q.restart() }
+func (q *Queue[K]) Rewind() {
+	if q.planner.Goal == ByBlock {
+		q.restart()
+		return
+	}
+	q.move(q.gen.Where(0))
+	q.credit = LateGrace.Seconds()
+	q.running.takeOver(q.next)
+}
 
 // Moved says that the head is elsewhere by now: something has been written, or read, that was not in the
 // queue.
 func (q *Queue[K]) Moved(to Place) {
-	q.head = q.gen.Where(q.planner.Map.At(to.Position, to.Offset))
-	q.running.timed, q.running.moved = false, len(q.running.plan)
-	q.doneAt = time.Time{}
+	q.move(q.gen.Where(q.planner.Map.At(to.Position, to.Offset)))
+}
+
+// move is Moved. A plan stays as good as it was if the head is nearly where it was thought to be.
+func (q *Queue[K]) move(head geometry.Spot) {
+	if !near(q.head, head) {
+		q.running.moved = len(q.running.plan)
+	}
+	q.head, q.running.timed, q.doneAt = head, false, time.Time{}
 }
 
 // Behind says how many requests for other volumes wait for the drive: it rewinds the tape first, so a plan that ends
@@ -233,6 +265,20 @@ func (q *Queue[K]) byArrival() []*entry[K] {
 	}
 	slices.SortFunc(all, func(a, b *entry[K]) int { return cmp.Compare(a.seq, b.seq) })
 	return all
+}
+
+// end is where the head will be when all has been read.
+func (q *Queue[K]) end(now time.Time) geometry.Spot {
+	q.settle(now)
+	q.next.arrange()
+	for _, p := range []*pass[K]{q.next, q.running} {
+		for i := len(p.plan) - 1; i >= 0; i-- {
+			if len(p.plan[i].entries) > 0 {
+				return p.plan[i].To
+			}
+		}
+	}
+	return q.head
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
