@@ -34,7 +34,7 @@ func (p *Policy) Decide(now time.Time, served *Times, d *Drive, others []Demand,
 		other = others[i : i+1]
 	}
 	switch {
-	case d.Mine.Slivers > 0 && (p.Stay(now, d.Mounted, served, d.Mine, other) || p.rest(now, d, &other[0])):
+	case d.Mine.Slivers > 0 && (p.Stay(now, d.Mounted, served, d.Mine, other) || p.rest(now, d, &other[0], c)):
 		return Work, -1, c
 	case len(other) > 0:
 		return Exchange, i, c
@@ -42,12 +42,16 @@ func (p *Policy) Decide(now time.Time, served *Times, d *Drive, others []Demand,
 	return Rest, -1, c
 }
 
-// rest says whether d reads the rest of what waits for its volume before it goes for another demand, of whatever class:
-// to fetch the volume again for what takes less than a turn costs more. New requests do not make it longer than half of
-// Patience.
-func (p *Policy) rest(now time.Time, d *Drive, other *Demand) bool {
-	turn := p.Turn[Client]
-	return !other.Urgent && !d.Mine.Archive && now.Sub(d.Mounted) < Patience/2*turn && d.Takes() < turn
+// rest says whether d reads the rest of what waits for its volume before it goes for another demand, for the sake of
+// class c: to fetch the volume again for what takes less than a client's turn costs more. New requests do not make it
+// longer than Patience and a turn, or half of Patience if the other is more urgent.
+func (p *Policy) rest(now time.Time, d *Drive, other *Demand, c Class) bool {
+	best := d.Mine.Oldest.Best()
+	limit := (Patience + 1) * p.Turn[min(c, best)]
+	if c < best {
+		limit = Patience / 2 * p.Turn[c]
+	}
+	return !other.Urgent && !d.Mine.Archive && now.Sub(d.Mounted) < limit && d.Takes() < p.Turn[Client]
 }
 
 // Rival is a drive that is idle, as one that asks sees it for a demand.
