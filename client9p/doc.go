@@ -23,8 +23,9 @@
 // # Goroutines and locks
 //
 // A caller sends its own request as far as the socket takes it at once, with what else is
-// queued; and it takes in its answer itself if nothing else is due, and if the answer
-// comes within a millisecond. All else is for the writer and the reader, two goroutines
+// queued. Of the callers that wait one at a time takes in what comes, its own answer and
+// others', and then leaves that to another (waiting.go). If nothing comes for a millisecond, it is left
+// to the reader; what a socket does not take at once, to the writer: two goroutines
 // of each Client. A third watches for the server to hang up. They end at Close or when
 // the connection fails. If the connection is no socket of the system (TLS), writer and
 // reader do all of it. Only the one who has set Client.writing sends, and only the one

@@ -11,6 +11,11 @@
 // goes to the socket in one writev(2): heads of replies, and between them the
 // data where it lies.
 //
+// The reader waits for the next request as package socket has it: for a moment in a system call,
+// or asking again and again while client and server take turns, then in the runtime's poller. A connection
+// has a descriptor for its socket, one more for that wait, and a third once it had to wait for a client that
+// does not read.
+//
 // # A deferred request
 //
 //	            ErrParked                  Wake

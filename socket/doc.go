@@ -13,8 +13,8 @@
 //
 // # How one waits
 //
-//	RecvSoon      asks again and again for spinTime, then waits in poll(2) for maxWait: a
-//	              matter of one thread for a millisecond
+//	RecvSoon      asks again and again for 200 us at most, then waits in poll(2) for maxWaitMillis:
+//	              a matter of one thread for a millisecond
 //	AwaitInput    in the poller, for as long as it takes: no thread is held. The poller
 //	              watches an epoll instance, which watches the socket for input alone, and
 //	              only until it has come
@@ -23,9 +23,10 @@
 // # Asking again and again
 //
 // It saves two switches of threads if the other end runs meanwhile, on another processor,
-// and costs up to spinTime if not. So it is not done with one processor, and by few sockets
-// of a process at the same time; and each time it was in vain, the socket leaves it for twice as many waits as
-// the time before, up to maxSkip. While a client and a server take turns it is done always, else almost never.
+// and is wasted if not. So it is not done with one processor, and by few sockets of a process at the
+// same time; and a socket learns for how long (rhythm): twice as long as it took of late, from minSpin
+// to maxSpin. If even that was in vain, it leaves it for twice as many waits as the time before, up to
+// maxSkip. While a client and a server take turns it is done always, else almost never.
 //
 // # Concurrency
 //

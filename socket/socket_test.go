@@ -284,32 +284,36 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// TestRhythm counts how many waits of many begin by asking again and again.
+// TestRhythm counts how often of many waits it is asked again and again, and for how long,
+// if something always comes after the same time.
 func TestRhythm(t *testing.T) {
 	for _, tc := range []struct {
-		name   string
-		every  int // how many misses come before a hit; 0: never
-		most   int // of 10,000 waits
-		fewest int
+		comes         time.Duration
+		hits, misses  int // of 10,000; -1: any number
+		shortest, max time.Duration
 	}{
-		{"always in vain", 0, 22, 10},
-		{"never in vain", 1, 10000, 10000},
-		{"every second time in vain", 2, 6000, 4000},
+		{10 * time.Microsecond, 10000, 0, minSpin, minSpin},
+		{60 * time.Microsecond, 9998, 2, 100 * time.Microsecond, 120 * time.Microsecond}, // two to learn
+		{150 * time.Microsecond, 9997, 3, maxSpin, maxSpin},
+		{250 * time.Microsecond, 0, 18, minSpin, minSpin}, // too long: ever more seldom
+		{time.Second, 0, 18, minSpin, minSpin},
 	} {
 		var r rhythm
-		tried := 0
+		hits, misses := 0, 0
 		for range 10000 {
-			if !r.try() {
-				continue
-			}
-			if tried++; tc.every > 0 && tried%tc.every == 0 {
-				r.hit()
-			} else {
-				r.miss()
+			switch spin := r.next(); {
+			case spin == 0:
+			case tc.comes < spin:
+				hits++
+				r.hit(tc.comes)
+			default:
+				misses++
+				r.miss(tc.comes)
 			}
 		}
-		if tried > tc.most || tried < tc.fewest {
-			t.Errorf("%s: %d times", tc.name, tried)
+		spin := max(r.spin, minSpin)
+		if hits != tc.hits || misses != tc.misses || spin < tc.shortest || spin > tc.max {
+			t.Errorf("after %v: %d hits, %d misses, %v at the end", tc.comes, hits, misses, spin)
 		}
 	}
 }

@@ -97,6 +97,10 @@ func (h *fakeHandle) Readdir(_ context.Context, off uint64) ([]p9.Dirent, error)
 
 func (h *fakeHandle) WriteAt(_ context.Context, p []byte, _ uint64) (int, error) { return h.t.write(p) }
 
+func (h *fakeHandle) ReadAt(_ context.Context, p []byte, _ uint64) (int, error) {
+	return copy(p, "content"), nil
+}
+
 func (h *fakeHandle) SetLock(_ context.Context, l client9p.Lock, _ bool) error {
 	h.t.mu.Lock()
 	defer h.t.mu.Unlock()
