@@ -11,6 +11,9 @@ import (
 // estimates that is done at once, also for volumes that wait for a drive: till then the order is that of a
 // quick look, and each request would move when a drive comes to it. What the drive is asked for is left to its owner.
 
+// aheadShare is the share of a processor's time that this may take.
+const aheadShare = 0.2
+
 // planAhead is the goroutine that does so.
 func (m *Mover) planAhead() {
 	defer m.wg.Done()
@@ -24,7 +27,7 @@ func (m *Mover) planAhead() {
 		for m.planOneAhead() && m.ctx.Err() == nil {
 		}
 		m.mu.Lock()
-		m.est.aheadAt = begun.Add(time.Duration(float64(time.Since(begun)) / forecastShare))
+		m.est.aheadAt = begun.Add(time.Duration(float64(time.Since(begun)) / aheadShare))
 		m.mu.Unlock()
 	}
 }
