@@ -41,7 +41,8 @@
 // # Lock order
 //
 //	backend's locks (Recall, Unwanted, SpaceFreed, Archive are called with them held)
-//	  Mover.mu
+//	  Mover.recording, Mover.publishMu
+//	    Mover.mu
 //
 // Mover.mu is a leaf: no call to Files, catalog, cache or tape is made with it
 // held.

@@ -201,9 +201,9 @@ func (d *drive) strike(v *volume, b blame, err error) {
 	}
 	m.mu.Lock()
 	d.lastErr = err
-	d.strikes[v.rec.No] = true
+	d.strikes[v.rec().No] = true
 	if b == blameDrive {
-		d.blamed[v.rec.No] = true
+		d.blamed[v.rec().No] = true
 	}
 	others := 0
 	for _, e := range m.drives {
@@ -255,7 +255,7 @@ func (m *Mover) ResetDrive(serial string) error {
 func (d *drive) worked() {
 	d.m.mu.Lock()
 	d.cleaned = 0
-	if d.vol != nil && !d.strikes[d.vol.rec.No] {
+	if d.vol != nil && !d.strikes[d.vol.rec().No] {
 		clear(d.strikes)
 		clear(d.blamed)
 	}

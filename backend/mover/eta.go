@@ -116,7 +116,7 @@ func (m *Mover) planLocked(now time.Time) {
 			if d.vol != v { // it is on its way
 				at = max(0, e.exchangeTime()-now.Sub(d.since))
 			}
-			e.begins[v.rec.No] = at
+			e.begins[v.rec().No] = at
 			work := e.scale(v.queue.Takes(now))
 			if best := others.Best(); best < schedule.NumClasses {
 				oldest := v.queue.Oldest()
@@ -141,7 +141,7 @@ func (m *Mover) planLocked(now time.Time) {
 			break
 		}
 		at += e.exchangeTime()
-		e.begins[waiting[i].rec.No] = at
+		e.begins[waiting[i].rec().No] = at
 		drives[soonest].at = at + e.scale(waiting[i].queue.Takes(now))
 		waiting, ds = slices.Delete(waiting, i, i+1), slices.Delete(ds, i, i+1)
 	}
@@ -158,7 +158,7 @@ func (m *Mover) etaLocked(r *recall, now time.Time) (time.Time, bool) {
 	}
 	m.planLocked(now)
 	left, ok := r.vol.queue.ETA(r.key, now)
-	begins, known := m.est.begins[r.vol.rec.No]
+	begins, known := m.est.begins[r.vol.rec().No]
 	if !ok || !known {
 		return time.Time{}, false
 	}
@@ -188,7 +188,7 @@ func (m *Mover) ETA(keys []sliver.Key) (at time.Time, known int) {
 // volumeETALocked is when all that is queued for v will be done.
 func (m *Mover) volumeETALocked(v *volume, now time.Time) time.Time {
 	m.planLocked(now)
-	begins, ok := m.est.begins[v.rec.No]
+	begins, ok := m.est.begins[v.rec().No]
 	if !ok {
 		return time.Time{}
 	}

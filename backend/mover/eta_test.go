@@ -47,7 +47,7 @@ func TestPlanOfVolumes(t *testing.T) {
 	m.volumes = map[catalog.VolumeNo]*volume{}
 	add := func(no catalog.VolumeNo, n int, since time.Time, class schedule.Class) *volume {
 		v := &volume{queue: schedule.NewClasses[sliver.Key](schedule.Planner{}, &m.cfg.Schedule)}
-		v.rec.No, v.rec.Barcode = no, string(rune('A'+no))
+		v.record.Store(&catalog.Volume{No: no, Barcode: string(rune('A' + no))})
 		for i := range n {
 			v.queue.Add(keyOf(1, sliver.No(1000*int(no)+i)), class, schedule.Place{Position: tape.Position{Partition: 1, Block: tape.BlockNo(2 * i)}}, mib, since)
 		}

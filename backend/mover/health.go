@@ -48,7 +48,7 @@ func judge(alerts []tape.Alert, unrecovered uint64) (verdict, string) {
 // unrecovered returns how many errors the drive could not recover since v was loaded; 0 if it does not
 // tell.
 func (d *drive) unrecovered(v *volume) uint64 {
-	if v.cleaner || v.rec.UUID == "" {
+	if v.cleaner || v.rec().UUID == "" {
 		return 0
 	}
 	s, err := d.tape.Statistics(d.m.ctx)
@@ -68,7 +68,7 @@ func (d *drive) account(v *volume, alerts []tape.Alert, unrecovered uint64) {
 	err := m.note("report", v, d, "", errors.New(why))
 	if verdict == volumeIsBad || verdict == eitherIsBad {
 		m.mu.Lock()
-		used := v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull
+		used := v.rec().State == catalog.VolAppend || v.rec().State == catalog.VolFull
 		m.mu.Unlock()
 		if used {
 			m.setState(v, catalog.VolSuspect, why)

@@ -61,8 +61,8 @@ func (m *Mover) FormatVolume(ctx context.Context, b tape.Barcode, force bool) er
 		m.mu.Lock()
 		v.readErrors, v.because = 0, ""
 		for _, d := range m.drives {
-			delete(d.strikes, v.rec.No)
-			delete(d.blamed, v.rec.No)
+			delete(d.strikes, v.rec().No)
+			delete(d.blamed, v.rec().No)
 		}
 		m.mu.Unlock()
 		return nil

@@ -45,7 +45,7 @@ func (d *drive) read(j job) {
 	d.setState(driveReading, fmt.Sprintf("recall of sliver %v", j.key))
 	err := d.readCopy(j)
 	if err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
-		m.log.WithField(fieldVolume, d.vol.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("read failed: trying again")
+		m.log.WithField(fieldVolume, d.vol.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("read failed: trying again")
 		err = d.readCopy(j)
 	}
 	if err != nil {
@@ -154,7 +154,7 @@ func (d *drive) readFailed(j job, err error) {
 	b := d.blameFor(err)
 	v := d.vol
 	err = m.note("recall", v, d, placeOf(j.copy).Position.String(), err)
-	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("recall failed")
+	m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("recall failed")
 	if d.taken(v, err) {
 		m.again(j)
 		m.requeue(v, false)
@@ -184,7 +184,7 @@ func (d *drive) readFailed(j job, err error) {
 func (m *Mover) countReadError(v *volume) {
 	m.mu.Lock()
 	v.readErrors++
-	bad := v.readErrors >= suspectAfter && (v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull)
+	bad := v.readErrors >= suspectAfter && (v.rec().State == catalog.VolAppend || v.rec().State == catalog.VolFull)
 	m.mu.Unlock()
 	if bad {
 		m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", suspectAfter))

@@ -18,8 +18,8 @@ func (m *Mover) Retire(b tape.Barcode) error {
 	v, err := m.knownLocked(b)
 	room := false
 	if err == nil {
-		room = v.rec.State == catalog.VolAppend
-		switch rec := &v.rec; {
+		room = v.rec().State == catalog.VolAppend
+		switch rec := v.rec(); {
 		case rec.Flags&catalog.VolImported != 0:
 			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
 		case rec.UUID == "" || rec.State == catalog.VolScratch || v.cleaner:
@@ -135,7 +135,7 @@ func (m *Mover) toScratch(v *volume, uuid string, needed func() error) error {
 	}
 	m.requeue(v, false) // recalls that were to read from it have other copies
 	m.mu.Lock()
-	state := v.rec.State
+	state := v.rec().State
 	if v.because = ""; state == catalog.VolSuspect {
 		v.because = "it is empty: `sliod format` makes it usable again, if it is sound"
 	}

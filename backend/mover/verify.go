@@ -85,7 +85,7 @@ func (d *drive) verify(c *Check) (bad, err error) {
 		return nil, err
 	case err != nil:
 		err = m.note("verify", v, d, placeOf(c.Copy).Position.String(), err)
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("a copy is bad")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("a copy is bad")
 		d.strike(v, blameVolume, err)
 		m.countReadError(v)
 		return err, nil
