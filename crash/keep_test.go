@@ -417,7 +417,7 @@ func (c *kept) ended() error {
 	err := c.served.killed()
 	if err != nil && c.bad && strings.HasPrefix(err.Error(), "the server's log has") {
 		lines := slices.DeleteFunc(strings.Split(err.Error(), "\n")[1:], func(l string) bool {
-			return strings.Contains(l, "a copy is bad") || strings.Contains(l, "recall failed")
+			return strings.Contains(l, "a copy cannot be read") || strings.Contains(l, "recall failed")
 		})
 		if len(lines) == 0 {
 			return nil

@@ -126,7 +126,7 @@ func (m *Mover) recordFormatted(t tape.Drive, v *volume, lv *ltfs.Volume) error 
 	now := time.Now()
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
 		rec.State, rec.UUID, rec.Flags, rec.KeyID = catalog.VolAppend, lv.UUID(), rec.Flags&catalog.VolTaken, lv.KeyID()
-		rec.Capacity, rec.Used, rec.Dead = t.Limits().CapacityBytes, 0, 0
+		rec.Capacity, rec.Used, rec.Dead, rec.ReadErrors = t.Limits().CapacityBytes, 0, 0, 0
 		rec.BlockSize, rec.Formatted = uint32(lv.BlockSize()), catalog.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 		rec.Generation, rec.EndOfData = lv.Generation(), posOf(lv.EndOfData())
 	})

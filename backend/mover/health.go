@@ -16,7 +16,7 @@ type verdict uint8
 const (
 	healthy      verdict = iota
 	volumeIsBad          // the volume is suspect: nothing more is appended, and what is good on it is copied away
-	driveIsBad           // a strike against the drive: two volumes, and it is out of service
+	driveIsBad           // it counts against the drive: two volumes, and it is out of service
 	eitherIsBad          // both: another drive tells which of them it is
 	errorsInLoad = suspectAfter
 )
@@ -74,7 +74,10 @@ func (d *drive) account(v *volume, alerts []tape.Alert, unrecovered uint64) {
 			m.setState(v, catalog.VolSuspect, why)
 		}
 	}
-	if verdict == driveIsBad || verdict == eitherIsBad {
-		d.strike(v, blameVolume, err) // as after a read error: a report alone does not take the last drive out
+	switch verdict { // blameVolume: a report alone does not take the last drive out
+	case driveIsBad:
+		d.strike(v, blameVolume, err)
+	case eitherIsBad:
+		d.strikeBy(v, blameVolume, err, func(t *tally) { t.reads += errorsInLoad })
 	}
 }

@@ -59,7 +59,7 @@ func (m *Mover) FormatVolume(ctx context.Context, b tape.Barcode, force bool) er
 			return err
 		}
 		m.mu.Lock()
-		v.readErrors, v.because = 0, ""
+		v.because = ""
 		for _, d := range m.drives {
 			delete(d.strikes, v.rec().No)
 			delete(d.blamed, v.rec().No)

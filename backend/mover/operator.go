@@ -76,7 +76,7 @@ func (m *Mover) operatorSays(v *volume, to catalog.VolState) error {
 		if err := settable(rec, to); err != nil {
 			return err
 		}
-		rec.State, rec.Flags = to, rec.Flags&^catalog.VolProtected
+		rec.State, rec.Flags, rec.ReadErrors = to, rec.Flags&^catalog.VolProtected, 0
 		return nil
 	})
 	if err == nil {
@@ -86,7 +86,7 @@ func (m *Mover) operatorSays(v *volume, to catalog.VolState) error {
 		return err
 	}
 	m.mu.Lock()
-	v.readErrors, v.because, v.indexTried = 0, "", false
+	v.because, v.indexTried = "", false
 	if to == catalog.VolSuspect || to == catalog.VolReadOnly {
 		v.because = "the operator said so"
 	}

@@ -35,7 +35,6 @@ type volume struct {
 	queue      *schedule.Classes[sliver.Key]
 	surveyed   bool   // the queue's map is by what a drive says of the medium
 	uses       []*use // that wait, oldest first
-	readErrors int
 	indexTried bool   // its index was to be brought up to date since it is suspect
 	cleaner    bool   // a cleaning cartridge: never used for data
 	expired    string // why a cleaning cartridge cannot be used any longer
