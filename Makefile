@@ -62,7 +62,7 @@ fuzz:
 
 # The tests read ROUNDS; without it they run the few rounds of make test.
 crash:
-	SLIOD_CRASH_ROUNDS=$(ROUNDS) go test -count=1 -timeout 24h -v -run Crash ./...
+	SLIOD_CRASH_ROUNDS=$(ROUNDS) SLIOD_CRASH_KEEPING=all go test -count=1 -timeout 24h -v -run Crash ./...
 
 # The whole product instead of make test's sample.
 faults:

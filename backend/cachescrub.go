@@ -1,26 +1,19 @@
 package backend
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 
 	"sliod/backend/sliver"
 )
 
-// scrubCache compares what is in the cache with its checksums, slowly: all of it once in every. It begins somewhere, so that
-// restarts do not have it look at the same slots again and again.
-func (fs *FS) scrubCache(ctx context.Context, every time.Duration) {
-	step, bytes := scrubStep(int64(fs.cache.Chunks())*sliver.Size, every)
-	tick := time.NewTicker(step)
-	defer tick.Stop()
+// cacheScrub says how often do is to be called, which compares some of what is in the cache with its checksums, for all of it
+// to be compared once in Options.CacheScrub. It begins somewhere, so that restarts do not have it look at the same slots
+// again and again.
+func (fs *FS) cacheScrub() (step time.Duration, do func(time.Time)) {
+	step, bytes := scrubStep(int64(fs.cache.Chunks())*sliver.Size, fs.opts.CacheScrub)
 	at := rand.IntN(fs.cache.Chunks())
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	return step, func(time.Time) {
 		at, _, _ = fs.cache.Scrub(at, bytes) // what is bad was said, and is gone
 	}
 }

@@ -325,8 +325,13 @@ func (w *fetchWaiter) Wake(_ int, err error) {
 	w.f.ended.Done()
 }
 
-// settle ends that a file is pending, of which all is on tape as often as its rule says.
+// settle ends that a file is pending, of which all is on tape as often as its rule says. What is on tape once by
+// now, though it lacked nothing when it was looked at, keeps it pending.
 func (fs *FS) settle(id sliver.FileID) error {
+	v, err := fs.verdict(id)
+	if err != nil {
+		return err
+	}
 	ino, err := fs.get(id)
 	if stderrors.Is(err, linux.ENOENT) {
 		return nil // its removal is pending
@@ -335,10 +340,13 @@ func (fs *FS) settle(id sliver.FileID) error {
 		return err
 	}
 	defer ino.release()
-	ino.mu.Lock()
+	ino.mu.Lock() // what the mover archives comes into the catalog under it
 	defer ino.mu.Unlock()
 	if ino.unarchived() || !fs.pending.has(id) {
 		return nil
+	}
+	if short, err := fs.short(id, v); short || err != nil {
+		return err
 	}
 	if err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeletePending(id) }); err != nil {
 		return err

@@ -177,50 +177,6 @@ func TestCopyOfCut(t *testing.T) {
 	}
 }
 
-func TestDropCopies(t *testing.T) {
-	w := newWorld(t)
-	data := bytes.Repeat([]byte("y"), 2<<20)
-	w.premigrated("f", data)
-	ino := w.inode("/f")
-	first, err := w.fs.volume(w.copiesOf("/f", 0)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := func(catalog.VolumeNo) bool { return true }
-	drop := func(keep int, counts func(catalog.VolumeNo) bool, wantDropped, wantLeft int) {
-		t.Helper()
-		dropped, left, err := w.fs.dropCopies(ino.id, first.No, keep, counts)
-		if err != nil || dropped != wantDropped || left != wantLeft {
-			t.Fatalf("%d slivers were dropped, %d were left: %v", dropped, left, err)
-		}
-		w.audit()
-	}
-	drop(0, all, 0, 2)
-	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
-		t.Fatal(err)
-	}
-	drop(2, all, 0, 2)
-	drop(1, func(catalog.VolumeNo) bool { return false }, 0, 2)
-	drop(1, all, 2, 0)
-	drop(1, all, 0, 0)
-	if on := w.copiesOf("/f", 1); len(on) != 1 || on[0] == first.Barcode {
-		t.Errorf("the copies are on %v", on)
-	}
-	// The volume that it was dropped from may have it again, and only once.
-	if err := w.copy("/f", mover.CopyOptions{Copies: 2}); err != nil {
-		t.Fatal(err)
-	}
-	if on := w.copiesOf("/f", 1); len(on) != 2 || on[0] == on[1] {
-		t.Errorf("the copies are on %v", on)
-	}
-	w.restart()
-	w.job(JobEvict, "/f")
-	w.wantContent("/f", data)
-	if dropped, left, err := w.fs.dropCopies(ino.id+1000, first.No, 1, all); dropped+left != 0 || err != nil {
-		t.Errorf("of a file that is not there: %d, %d, %v", dropped, left, err)
-	}
-}
-
 // TestCopiedTooLate: a copy that comes when the sliver is another one, or is on the volume
 // already, or when the file is gone, is dead.
 func TestCopiedTooLate(t *testing.T) {

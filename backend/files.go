@@ -283,13 +283,7 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 			return nil, 0, err
 		}
 	}
-	short, err := fs.short(id, v)
-	if err != nil {
-		return nil, 0, err
-	}
-	// What comes to tape now is there once.
-	short = short || len(done) > 0 && len(v.Copies) > 1
-	if err := ino.archived(dataVersion, done, kept, short); err != nil {
+	if err := ino.archived(dataVersion, done, kept, v); err != nil {
 		return nil, 0, err
 	}
 	if err := fs.cat.Sync(); err != nil {
@@ -309,12 +303,19 @@ func (f files) Archived(id sliver.FileID, dataVersion uint64, done []mover.Done)
 }
 
 // archived commits the place on tape of the slivers that still have the version
-// that the mover read, and says in kept which ones. short says that the file will lack copies: it
-// stays pending then.
-func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool, short bool) error {
+// that the mover read, and says in kept which ones. A file that lacks copies which its verdict v wants
+// stays pending.
+func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool, v *verdict) error {
 	fs := ino.fs
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
+	short := len(done) > 0 && len(v.Copies) > 1 // what comes to tape now is there once
+	if !short {
+		var err error
+		if short, err = fs.short(ino.id, v); err != nil {
+			return err
+		}
+	}
 	changed := map[sliver.BmapNo]*catalog.Bmap{}
 	dead := map[catalog.VolumeNo]int64{}
 	r := ino.record()

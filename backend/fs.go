@@ -56,7 +56,11 @@ type Options struct {
 	Policy *policy.Rules
 	// SyncInterval is how often data is written back that no fsync asked for.
 	SyncInterval time.Duration
-	Mover        mover.Config
+	// Look is how often is looked for volumes to empty or to verify, and for bad copies to replace: default a minute.
+	Look time.Duration
+	// CatalogDisk is what the catalog is on, for tests of what a crash leaves of it; nil: the disk.
+	CatalogDisk catalog.Disk
+	Mover       mover.Config
 	// Import is for what imported volumes say nothing about. Its modes of 0 stand for
 	// 0644 and 0755.
 	Import ImportDefaults
@@ -83,6 +87,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SyncInterval == 0 {
 		o.SyncInterval = 5 * time.Second
+	}
+	if o.Look == 0 {
+		o.Look = time.Minute
 	}
 	if o.Import.Mode == 0 {
 		o.Import.Mode = 0o644
@@ -165,7 +172,7 @@ func Open(o Options) (_ *FS, err error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "catalog"), 0o700); err != nil {
 		return nil, errors.Wrap(err, "folder of the catalog")
 	}
-	fs.cat, err = catalog.Open(filepath.Join(o.Dir, "catalog"), catalog.Options{Log: o.Log})
+	fs.cat, err = catalog.Open(filepath.Join(o.Dir, "catalog"), catalog.Options{Log: o.Log, FS: o.CatalogDisk})
 	if err != nil {
 		return nil, err
 	}
@@ -209,14 +216,7 @@ func Open(o Options) (_ *FS, err error) {
 	fs.jobs.ctx = ctx
 	fs.wg.Go(func() { fs.syncer(ctx) })
 	fs.wg.Go(func() { fs.copier.run(ctx) })
-	if o.CacheScrub > 0 {
-		fs.wg.Go(func() { fs.scrubCache(ctx, o.CacheScrub) })
-	}
-	fs.wg.Go(func() { fs.keeper(ctx) })
-	if o.VerifyEvery > 0 {
-		fs.wg.Go(func() { fs.scrubber(ctx) })
-	}
-	fs.wg.Go(func() { fs.keepPins(ctx) })
+	fs.upkeep(ctx)
 	fs.resumeJobs()
 	return fs, nil
 }

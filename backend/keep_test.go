@@ -41,7 +41,7 @@ func TestKeepUnderLoad(t *testing.T) {
 			if len(all) > 0 {
 				w.ends(JobReclaim, all[rnd.Intn(len(all))].Barcode) // it may fail: a drive's fault, or a bad copy
 			}
-			w.fs.repairBad(ctx)
+			(&repairer{fs: w.fs}).look(ctx, time.Now())
 		}
 	})
 	keepers.Go(func() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hugelgupf/p9/linux"
 
+	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
 	"sliod/backend/sliver"
@@ -97,6 +98,15 @@ func (mo *moveOff) plan(list []copyAt) (map[sliver.Key]*move, error) {
 	if err != nil {
 		return nil, err
 	}
+	for k := range moves {
+		written, err := mo.fs.noteWritten(k)
+		if err != nil {
+			return nil, err
+		}
+		if written {
+			delete(moves, k)
+		}
+	}
 	wanted := map[sliver.FileID]int{}
 	for k, m := range moves {
 		if m.need == 1 {
@@ -112,6 +122,23 @@ func (mo *moveOff) plan(list []copyAt) (map[sliver.Key]*move, error) {
 		}
 	}
 	return moves, nil
+}
+
+// noteWritten says whether a sliver has been written since it was archived. Then the catalog knows that, too: it names no
+// copy of it any longer.
+func (fs *FS) noteWritten(k sliver.Key) (bool, error) {
+	if s := fs.cache.State(k, cache.Behind{State: sliver.Absent}); s != sliver.Dirty && s != sliver.Archiving {
+		return false, nil
+	}
+	ino, err := fs.get(k.File)
+	if stderrors.Is(err, linux.ENOENT) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer ino.release()
+	return true, ino.sync()
 }
 
 // wanted returns on how many volumes of the pool a file is to be by its rule, at least 1.
@@ -235,7 +262,13 @@ func (mo *moveOff) drop(moves map[sliver.Key]*move) error {
 		case m.good != 0:
 			byFile[k.File] = append(byFile[k.File], m)
 		default:
-			mo.failed(k, errNotMoved)
+			written, err := mo.fs.noteWritten(k)
+			if err == nil && !written {
+				err = errNotMoved
+			}
+			if err != nil {
+				mo.failed(k, err)
+			}
 		}
 	}
 	for id, list := range byFile {

@@ -21,10 +21,15 @@ const copyRetry = 10 * time.Minute
 type pendingSet struct {
 	mu sync.Mutex
 	m  map[sliver.FileID]*pendingFile
-	// queued are those that the mover has been given, with the pools to which content of them goes;
-	// busy has their numbers.
-	queued map[sliver.FileID]string
+	// queued are those that the mover has been given; busy has how many content is archived of, by pool.
+	queued map[sliver.FileID]*given
 	busy   map[string]int
+}
+
+// given is a file that the mover has been given.
+type given struct {
+	at   time.Time
+	pool string // to which content of it goes; "": only its attributes are archived, which takes until the next index
 }
 
 // pendingFile is a file of the set.
@@ -40,7 +45,7 @@ func (p *pendingSet) add(id sliver.FileID) {
 	defer p.mu.Unlock()
 	if p.m == nil {
 		p.m = make(map[sliver.FileID]*pendingFile)
-		p.queued, p.busy = make(map[sliver.FileID]string), make(map[string]int)
+		p.queued, p.busy = make(map[sliver.FileID]*given), make(map[string]int)
 	}
 	p.m[id] = &pendingFile{changed: time.Now()}
 }
@@ -76,19 +81,18 @@ func (p *pendingSet) since(id sliver.FileID) (time.Time, bool) {
 	return f.changed, true
 }
 
-func (p *pendingSet) unqueue(id sliver.FileID) {
+// unqueue notes that the mover has done with what it was given.
+func (p *pendingSet) unqueue(id sliver.FileID, g *given) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pool, ok := p.queued[id]
-	if !ok {
+	if p.queued[id] == g {
+		delete(p.queued, id)
+	}
+	if g.pool == "" {
 		return
 	}
-	delete(p.queued, id)
-	if pool == "" {
-		return
-	}
-	if p.busy[pool]--; p.busy[pool] == 0 {
-		delete(p.busy, pool)
+	if p.busy[g.pool]--; p.busy[g.pool] == 0 {
+		delete(p.busy, g.pool)
 	}
 }
 
@@ -101,13 +105,15 @@ func (p *pendingSet) later(id sliver.FileID) {
 	p.mu.Unlock()
 }
 
-// waiting returns the files that the mover has not been given, with what is known of them.
+// waiting returns the files that the mover has not been given, with what is known of them. One whose attributes it
+// has been given, and that was changed since, waits again: its data are not to wait for an index.
 func (p *pendingSet) waiting(now time.Time) map[sliver.FileID]pendingFile {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := make(map[sliver.FileID]pendingFile)
 	for id, f := range p.m {
-		if _, ok := p.queued[id]; !ok && !now.Before(f.again) {
+		g := p.queued[id]
+		if (g == nil || g.pool == "" && f.changed.After(g.at)) && !now.Before(f.again) {
 			m[id] = *f
 		}
 	}
@@ -135,12 +141,14 @@ func (p *pendingSet) verdictOf(id sliver.FileID) *verdict {
 
 // enqueue marks a file as given to the mover; pool is where its content goes, "" if only
 // its attributes are archived.
-func (p *pendingSet) enqueue(id sliver.FileID, pool string) {
+func (p *pendingSet) enqueue(id sliver.FileID, pool string) *given {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.queued[id] = pool; pool != "" {
+	g := &given{time.Now(), pool}
+	if p.queued[id] = g; pool != "" {
 		p.busy[pool]++
 	}
+	return g
 }
 
 // isBusy says whether the mover has been given content for a pool.
@@ -189,6 +197,7 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 		r.add(fs, id, &f, short || dirty > v.Dirty)
 	}
 	var due []ruled
+	has := map[sliver.FileID]*given{}
 	for pool, r := range runs {
 		if !r.enough(fs, pool, now) {
 			continue
@@ -198,7 +207,7 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 			if _, dirty, _, _ := fs.cache.FileStats(f.id); dirty == 0 {
 				to = ""
 			}
-			fs.pending.enqueue(f.id, to)
+			has[f.id] = fs.pending.enqueue(f.id, to)
 		}
 		due = append(due, r.files...)
 	}
@@ -209,7 +218,7 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 		if stderrors.As(err, &short) {
 			fs.pending.later(id)
 		}
-		fs.pending.unqueue(id)
+		fs.pending.unqueue(id, has[id])
 		fs.archiveFailed(id, err)
 	})
 }

@@ -36,7 +36,10 @@ type reclaim struct {
 // reclaimTries is how often a volume is emptied again to which something came meanwhile.
 const reclaimTries = 4
 
-var errCameMeanwhile = stderrors.New("something has come to the volume meanwhile")
+var (
+	errCameMeanwhile = stderrors.New("something has come to the volume meanwhile")
+	errCalledOff     = stderrors.New("it was called off: the volume is used again")
+)
 
 // errLeft is the error of a volume that could not be emptied.
 type errLeft struct {
@@ -65,13 +68,29 @@ func (rc *reclaim) run(ctx context.Context) error {
 		if err == nil {
 			break
 		}
+		if stderrors.Is(err, errCalledOff) {
+			return firstError(rc.end(), err)
+		}
 		// A batch that was being written when it was retired is on it now.
 		if !stderrors.Is(err, errCameMeanwhile) || try == reclaimTries {
 			return err
 		}
 	}
-	err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteReclaim(rc.vol.No) })
-	return firstError(err, fs.forgetBad())
+	return firstError(rc.end(), fs.forgetBad())
+}
+
+// end takes it off the record.
+func (rc *reclaim) end() error {
+	return rc.fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteReclaim(rc.vol.No) })
+}
+
+// stands is an error if the volume is not to be emptied any longer: its state is another one, or it was formatted.
+func (rc *reclaim) stands() error {
+	v, err := rc.fs.volumeNo(rc.vol.No)
+	if err == nil && (v.UUID != rc.vol.UUID || v.State != catalog.VolFull && v.State != catalog.VolSuspect) {
+		err = errCalledOff
+	}
+	return err
 }
 
 // empty moves what is on the volume, until nothing is left, and makes it a scratch volume.
@@ -107,7 +126,7 @@ func (rc *reclaim) empty(ctx context.Context, first bool) error {
 		// Nothing is lost by it: the volume keeps its index until it is formatted.
 		fs.log.WithField("volume", b).WithError(err).Warn("what only the index of the volume tells is not on other volumes yet; that is done when it is formatted")
 	}
-	return fs.mover.Emptied(ctx, b, rc.vol.UUID, func() error { return fs.needsNothingOn(rc.vol.No) })
+	return fs.mover.Emptied(ctx, b, func() error { return firstError(rc.stands(), fs.needsNothingOn(rc.vol.No)) })
 }
 
 // handOver has what only the index of the volume may tell put on other volumes: attributes, as of directories and
@@ -172,8 +191,8 @@ func (rc *reclaim) heir() (tape.Barcode, error) {
 func (rc *reclaim) begin() error {
 	err := rc.fs.cat.Update(func(tx *catalog.Tx) error {
 		r, err := tx.Reclaim(rc.vol.No)
-		if stderrors.Is(err, catalog.ErrNotFound) {
-			r, err = catalog.Reclaim{Volume: rc.vol.No, Begun: rc.fs.now()}, nil
+		if stderrors.Is(err, catalog.ErrNotFound) || err == nil && r.UUID != rc.vol.UUID {
+			r, err = catalog.Reclaim{Volume: rc.vol.No, UUID: rc.vol.UUID, Begun: rc.fs.now()}, nil
 		}
 		rc.rec = r
 		return firstError(err, tx.PutReclaim(&r))
@@ -222,6 +241,9 @@ func (rc *reclaim) round(ctx context.Context, first bool) (found int64, left err
 		for len(list) > 0 {
 			n := fs.fitting(rc.vol.No, list, window)
 			if err := rc.giveWay(ctx); err != nil {
+				return found, nil, err
+			}
+			if err := rc.stands(); err != nil {
 				return found, nil, err
 			}
 			if err := mo.run(ctx, list[:n]); err != nil {
@@ -301,25 +323,6 @@ func (fs *FS) readableVolumes() map[string]bool {
 	return readable
 }
 
-// reclaimLook is how often is looked for a volume to empty, and for bad copies to replace.
-const reclaimLook = time.Minute
-
-// keeper empties volumes and replaces bad copies, as long as the archive is open.
-func (fs *FS) keeper(ctx context.Context) {
-	tick := time.NewTicker(reclaimLook)
-	defer tick.Stop()
-	tried := map[catalog.VolumeNo]time.Time{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		fs.repairBad(ctx)
-		fs.reclaimDue(ctx, time.Now(), tried)
-	}
-}
-
 // reclaimDue empties the volume that needs it most, if there is one.
 func (fs *FS) reclaimDue(ctx context.Context, now time.Time, tried map[catalog.VolumeNo]time.Time) {
 	v, why, err := fs.wantsReclaim(now, tried)
@@ -357,6 +360,9 @@ func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) 
 		room bool // elsewhere
 	}
 	var list []candidate
+	if err := fs.forgetCalledOff(); err != nil {
+		return nil, "", err
+	}
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		var all []catalog.Volume
 		if err := tx.Volumes(func(v catalog.Volume) bool { all = append(all, v); return true }); err != nil {
@@ -368,11 +374,9 @@ func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) 
 				continue
 			}
 			r := reclaimRank(v, fs.opts.ReclaimDead)
-			if _, err := tx.Reclaim(v.No); err == nil {
-				if v.State != catalog.VolAppend { // else the operator has called it off
-					r = rankBegun
-				}
-			} else if !stderrors.Is(err, catalog.ErrNotFound) {
+			if begun, err := tx.Reclaim(v.No); err == nil && begun.UUID == v.UUID {
+				r = rankBegun
+			} else if err != nil && !stderrors.Is(err, catalog.ErrNotFound) {
 				return err
 			}
 			if r > 0 {
@@ -402,6 +406,38 @@ func (fs *FS) wantsReclaim(now time.Time, tried map[catalog.VolumeNo]time.Time) 
 		return &c.vol, reclaimWhy(&c.vol, c.rank), nil
 	}
 	return nil, "", nil
+}
+
+// forgetCalledOff drops the records of volumes that are being emptied no longer: the operator has called it off, or they are
+// empty, and the server stopped before that was noted.
+func (fs *FS) forgetCalledOff() error {
+	off := func(tx *catalog.Tx) (list []catalog.VolumeNo, err error) {
+		var bad error
+		err = tx.Reclaims(func(r catalog.Reclaim) bool {
+			var v catalog.Volume
+			if v, bad = tx.Volume(r.Volume); bad == nil && (v.UUID != r.UUID || v.State != catalog.VolFull && v.State != catalog.VolSuspect) {
+				list = append(list, r.Volume)
+			}
+			return bad == nil
+		})
+		return list, firstError(err, bad)
+	}
+	any := false
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		list, err := off(tx)
+		any = len(list) > 0
+		return err
+	})
+	if err != nil || !any {
+		return err
+	}
+	return fs.cat.Update(func(tx *catalog.Tx) error {
+		list, err := off(tx)
+		for _, no := range list {
+			err = firstError(err, tx.DeleteReclaim(no))
+		}
+		return err
+	})
 }
 
 func reclaimWhy(v *catalog.Volume, rank float64) string {

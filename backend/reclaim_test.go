@@ -77,6 +77,7 @@ func TestReclaim(t *testing.T) {
 					t.Errorf("sliver %d is on %v", no, on)
 				}
 			}
+			w.audit()
 			w.job(JobEvict, "/")
 			w.wantMany("f", 12, 1<<20+1000)
 			w.restart()
@@ -207,7 +208,7 @@ func TestReclaimCutOff(t *testing.T) {
 				if v, _, err := w.fs.wantsReclaim(time.Now(), nil); v != nil || err != nil {
 					t.Errorf("%+v is still to be emptied, %v", v, err)
 				}
-				w.job(JobVolumesSet, v.Barcode, "full")
+				w.job(JobReclaim, v.Barcode)
 			}
 			tried := map[catalog.VolumeNo]time.Time{}
 			w.fs.reclaimDue(context.Background(), time.Now(), tried)
@@ -383,7 +384,7 @@ func TestRepair(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 	w.restart()
-	w.fs.repairBad(context.Background())
+	w.repair()
 	if got := w.copiesOf("f", 1); len(got) != 2 || got[0] != on[1] || got[1] == on[0] {
 		t.Errorf("f is on %v, was on %v", got, on)
 	}
@@ -395,6 +396,12 @@ func TestRepair(t *testing.T) {
 	w.wantContent("f", pattern(1, 3<<20))
 }
 
+// repair is what the server does once a minute.
+func (w *world) repair() {
+	w.t.Helper()
+	(&repairer{fs: w.fs}).look(context.Background(), time.Now())
+}
+
 // TestRepairFromCache: the only copy is bad, and the content is in the cache.
 func TestRepairFromCache(t *testing.T) {
 	w := newWorld(t)
@@ -403,7 +410,7 @@ func TestRepairFromCache(t *testing.T) {
 	b, at, _ := w.placeOf("/f", 0)
 	w.lib.SetUnreadable(b, at, true)
 	w.ends(JobVerify)
-	w.fs.repairBad(context.Background())
+	w.repair()
 	if on := w.copiesOf("f", 0); len(on) != 1 || on[0] == string(b) {
 		t.Errorf("f is on %v", on)
 	}
@@ -414,7 +421,7 @@ func TestRepairFromCache(t *testing.T) {
 	b, at, _ = w.placeOf("/lost", 0)
 	w.lib.SetUnreadable(b, at, true)
 	w.ends(JobVerify, "/lost")
-	w.fs.repairBad(context.Background())
+	w.repair()
 	if on := w.copiesOf("lost", 0); len(on) != 1 || on[0] != string(b) || w.volumeInfo(string(b)).BadCopies != 1 {
 		t.Errorf("lost is on %v", on)
 	}

@@ -29,15 +29,15 @@ func runReclaim(ctx context.Context, j *job, args []string) error {
 // reclaimVolume empties a volume.
 func (j *job) reclaimVolume(ctx context.Context, b string) error {
 	fs := j.fs
-	v, err := fs.volume(b)
-	if err != nil {
-		return err
-	}
 	j.step("waiting until another volume is empty, before %s", b)
 	if err := fs.reclaims.take(ctx); err != nil {
 		return err
 	}
 	defer fs.reclaims.give()
+	v, err := fs.volume(b) // as it is now: it may have been emptied, and formatted, meanwhile
+	if err != nil {
+		return err
+	}
 	j.step("moving what is needed on %s to other volumes", b)
 	slivers := 0
 	rc := reclaim{fs: fs, vol: v, begins: func(bytes int64) {

@@ -9,27 +9,8 @@ import (
 	"sliod/backend/mover"
 )
 
-const (
-	// scrubLook is how often is looked for a volume that is due.
-	scrubLook = time.Minute
-	// scrubAgain is when a volume that could not be read at all is tried again.
-	scrubAgain = time.Hour
-)
-
-// scrubber verifies the volumes that are due, one at a time, as long as the archive is open.
-func (fs *FS) scrubber(ctx context.Context) {
-	tick := time.NewTicker(scrubLook)
-	defer tick.Stop()
-	tried := map[catalog.VolumeNo]time.Time{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		fs.scrubDue(ctx, time.Now(), tried)
-	}
-}
+// scrubAgain is when a volume that could not be read at all is tried again.
+const scrubAgain = time.Hour
 
 // scrubDue verifies the volume that has been due for the longest time, if there is one. tried has when
 // volumes could not be read.

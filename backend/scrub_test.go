@@ -66,7 +66,7 @@ func TestVerifyVolume(t *testing.T) {
 	if s.State != "failed" || s.Failed < 1 || !strings.Contains(fmt.Sprint(s.Errors), "/f2, sliver 1, the copy on "+volume) {
 		t.Errorf("%+v", s)
 	}
-	if !logged.has("a copy is bad") {
+	if !logged.has("a copy cannot be read") {
 		t.Error("it is not said in the log")
 	}
 	w.restart()

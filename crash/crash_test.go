@@ -104,10 +104,14 @@ type served struct {
 	ready  chan bool
 }
 
-func (x *run) start(k *killPoint) (*served, error) {
+func (x *run) start(k *killPoint) (*served, error) { return x.startWith(k) }
+
+// startWith is start with more in the child's environment.
+func (x *run) startWith(k *killPoint, env ...string) (*served, error) {
 	s := &served{ready: make(chan bool, 1)}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envChild+"="+x.dir, envSlots+"="+strconv.Itoa(x.slots))
+	cmd.Env = append(cmd.Env, env...)
 	if k != nil {
 		cmd.Env = append(cmd.Env, envKill+"="+k.encode())
 	}

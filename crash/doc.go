@@ -21,6 +21,13 @@
 //   - nothing gives EIO, and the child ends by SIGKILL alone;
 //   - now and then, all of this after everything was archived and evicted.
 //
+// # Upkeep
+//
+// TestCrashKeeping (keep_test.go) kills the server while it empties a volume, makes second copies, replaces a bad copy, or
+// copies a suspect volume away: at each write to a tape and to the catalog's log, before it and after it. After a
+// restart all is there, what was begun ends, every copy that is named can be read, and all is there still when scratch
+// volumes have been formatted and written. CI takes a sample; SLIOD_CRASH_KEEPING=all takes all, SLIOD_CRASH_KEEPING=N so many.
+//
 // A kill leaves the page cache of the kernel alone: what a loss of power does is
 // tested in packages cache, catalog and virtual.
 //

@@ -26,11 +26,16 @@ const (
 	envChild = "SLIOD_CRASH_CHILD" // the state's directory, in a child
 	envKill  = "SLIOD_CRASH_KILL"  // its stop point
 	envSlots = "SLIOD_CRASH_SLOTS"
+	envKeep  = "SLIOD_CRASH_KEEP" // the child is one of keep_test.go's: what it does
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(envChild); dir != "" {
-		if err := serve(dir); err != nil {
+		do := serve
+		if os.Getenv(envKeep) != "" {
+			do = serveKeep
+		}
+		if err := do(dir); err != nil {
 			fmt.Fprintf(os.Stderr, "child: %+v\n", err)
 		}
 		os.Exit(1)
@@ -101,6 +106,11 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
+	return listen(dir, fs, log)
+}
+
+// listen serves an archive on the socket in dir.
+func listen(dir string, fs *backend.FS, log *logrus.Entry) error {
 	s, err := server.New(server.Config{Log: log, Trees: map[string]vfs.FS{"": fs, server.CtlTree: ctl.New(fs, ctl.Options{Log: log})}})
 	if err != nil {
 		return err

@@ -44,13 +44,13 @@ func TestDay(t *testing.T) {
 		if err := m.create("/empty", nil); err != nil {
 			t.Fatal(err)
 		}
-		end := begin(s.clients)
+		s.work()
 		var jobs sync.WaitGroup
 		for hour := range 24 {
 			jobs.Go(func() { s.bulk(hour) })
 			pass(time.Hour)
 		}
-		end()
+		s.halt()
 		within("the jobs of the day", jobs.Wait)
 		if failed := failures(s.clients); len(failed) > 0 {
 			t.Errorf("failed: %q", failed)
@@ -59,7 +59,7 @@ func TestDay(t *testing.T) {
 		if err := m.stop(); err != nil {
 			t.Error(err)
 		}
-		s.end()
+		s.end(nil)
 		if t.Failed() {
 			t.Log(m.out.String())
 		}

@@ -35,6 +35,10 @@
 // them that lost its power (disk_test.go: some of what was not synced, the last write
 // torn), the catalog and the cache as the kernel has them. A new machine starts from that.
 //
+// TestPowerLossKeeping (keep_test.go) does the same while a volume is emptied, files get second copies, a bad copy is replaced, or a
+// suspect volume is copied away, and before each write to the catalog's log as well. Here the catalog loses what was not synced,
+// too, and the cache all.
+//
 // # Drills
 //
 // TestDrills (drill_test.go) has clients work at random on a library with the times of real

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	stderrors "errors"
 	"fmt"
 	"maps"
@@ -32,6 +33,8 @@ type drill struct {
 	// repair is what an operator does then, without a restart. Everything must work
 	// afterwards; nil: it needs the restart.
 	repair func(*stage)
+	// after is what must come of it after the restart, when all clients rest; nil: nothing more.
+	after func(*stage)
 }
 
 func (d *drill) room() int64 {
@@ -46,7 +49,14 @@ type stage struct {
 	*machine
 	t       *testing.T
 	clients []*client
+	halt    func() // lets the clients rest; see work
+
+	victim string // a volume that something is done with
+	id     uint64 // of the job that is done with it
 }
+
+// work has the clients work until halt is called.
+func (s *stage) work() { s.halt = begin(s.clients) }
 
 const drillSeed = 20261130
 
@@ -93,8 +103,50 @@ var drills = []drill{
 				s.t.Errorf("failed though there is another copy: %q", failed)
 			}
 			s.wantSaid("medium error")
+			// With the clients at rest, what has been found is replaced.
+			s.halt()
+			s.eventually("no bad copy is left", func() bool {
+				return !slices.ContainsFunc(s.fs.Volumes(), func(v backend.VolumeInfo) bool { return v.BadCopies > 0 })
+			})
+			if !strings.Contains(s.out.String(), "has a new copy in place of the bad one") {
+				s.t.Error("no bad copy was replaced")
+			}
+			s.work()
 		},
 		repair: func(*stage) {},
+	},
+	{
+		name: "drive dies while a volume is emptied",
+		faults: func(s *stage) string {
+			return s.begins(backend.JobReclaim, func(v string) []string { return []string{v} })
+		},
+		during: func(s *stage, failed []string) {
+			s.wantDriveFailed(1)
+			s.wantCutOff()
+		},
+		after: func(s *stage) {
+			s.eventually("the volume is empty", func() bool { return s.volume(s.victim).State == "scratch" })
+		},
+	},
+	{
+		name: "drive dies while a volume is verified",
+		faults: func(s *stage) string {
+			return s.begins(backend.JobVerify, func(v string) []string { return []string{"volume=" + v} })
+		},
+		during: func(s *stage, failed []string) {
+			s.wantDriveFailed(1)
+			s.wantCutOff()
+			for _, v := range s.fs.Volumes() {
+				if v.BadCopies > 0 {
+					s.t.Errorf("the drive has spoiled copies on %s: %+v", v.Barcode, v)
+				}
+			}
+		},
+		after: func(s *stage) {
+			if err := s.job(backend.JobVerify); err != nil {
+				s.t.Error(err)
+			}
+		},
 	},
 	{
 		name:   "arm jams",
@@ -197,7 +249,7 @@ func (d *drill) run(t *testing.T, dir string) {
 	if err := m.create("/empty", nil); err != nil {
 		t.Fatal(err)
 	}
-	end := begin(s.clients)
+	s.work()
 	pass(time.Hour)
 	if failed := failures(s.clients); len(failed) > 0 {
 		t.Errorf("before anything broke: %q", failed)
@@ -225,12 +277,12 @@ func (d *drill) run(t *testing.T, dir string) {
 			t.Errorf("after the repair: %q", failed)
 		}
 	}
-	end()
+	s.halt()
 	if failed := failures(s.clients); d.repair != nil && len(failed) > 0 {
 		t.Errorf("at the end: %q", failed)
 	}
 	_ = m.stop() // it may be unable to bring the volumes home
-	s.end()
+	s.end(d.after)
 	if t.Failed() {
 		t.Log(m.out.String())
 	}
@@ -277,7 +329,7 @@ func (s *stage) resetDrives() {
 }
 
 // end is the last life, on sound devices: everything is there, and on tape.
-func (s *stage) end() {
+func (s *stage) end(after func(*stage)) {
 	if err := s.start(&injector{}); err != nil {
 		s.t.Fatal(err)
 	}
@@ -291,6 +343,12 @@ func (s *stage) end() {
 	if err := stderrors.Join(wrong...); err != nil {
 		s.t.Error(err)
 	}
+	if after != nil {
+		after(s)
+		for _, c := range s.clients {
+			c.readAll()
+		}
+	}
 	if failed := failures(s.clients); len(failed) > 0 {
 		s.t.Errorf("on sound devices: %q", failed)
 	}
@@ -300,6 +358,56 @@ func (s *stage) end() {
 	if err := s.inspect(all); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// begins begins a job with the volume that has the most data. When some of that is done, the drive that has the
+// volume is to die.
+func (s *stage) begins(kind backend.JobKind, args func(volume string) []string) (faults string) {
+	if err := s.job(backend.JobArchive, "/"); err != nil {
+		s.t.Error(err)
+	}
+	_ = s.job(backend.JobEvict, "/") // but what was written meanwhile
+	s.victim = slices.MaxFunc(s.written(), func(a, b backend.VolumeInfo) int {
+		return cmp.Compare(a.UsedBytes-a.DeadBytes, b.UsedBytes-b.DeadBytes)
+	}).Barcode
+	var err error
+	if s.id, err = s.fs.StartJob(kind, args(s.victim)); err != nil {
+		s.t.Fatal(err)
+	}
+	for {
+		j, _ := s.fs.Job(s.id)
+		i := slices.IndexFunc(s.fs.Drives(), func(d backend.DriveInfo) bool { return d.Volume == s.victim })
+		switch {
+		case j.State != "running":
+			s.t.Fatalf("the job has ended before anything broke: %+v", j)
+		case j.BytesDone > 0 && i >= 0:
+			return fmt.Sprintf("die device=%d command=read nth=1\n", i)
+		}
+		pass(10 * time.Second)
+	}
+}
+
+// wantCutOff fails the test if the job that was begun does not end, and say what the drive that died holds.
+func (s *stage) wantCutOff() {
+	s.t.Helper()
+	s.halt() // with clients at the one drive that is left, a job in the background has it now and then only
+	s.eventually("the job has ended", func() bool { j, _ := s.fs.Job(s.id); return j.State != "running" })
+	s.work()
+	if j, _ := s.fs.Job(s.id); j.State != "failed" || !strings.Contains(strings.Join(j.Errors, " "), "does not let it go") {
+		s.t.Errorf("%s: %s, %d of %d bytes were done, %q", j.Kind, j.State, j.BytesDone, j.Bytes, j.Errors)
+	}
+}
+
+// eventually waits for something that comes by itself, for a day.
+func (s *stage) eventually(what string, is func() bool) {
+	s.t.Helper()
+	for range 24 * 6 {
+		if is() {
+			return
+		}
+		pass(10 * time.Minute)
+	}
+	s.t.Errorf("%s: not in a day: %+v", what, s.fs.Volumes())
 }
 
 // written are the volumes that have data of the archive.

@@ -88,7 +88,7 @@ type onTape struct {
 // books reads from the catalog of a stopped machine what is on which volume, and
 // whether anything is not archived.
 func (m *machine) books() (volumes map[catalog.VolumeNo]catalog.Volume, slivers map[catalog.VolumeNo][]onTape, dirty int, err error) {
-	cat, err := catalog.Open(filepath.Join(m.dir, "state", "catalog"), catalog.Options{})
+	cat, err := catalog.Open(filepath.Join(m.dir, "state", "catalog"), catalog.Options{FS: m.catalogDisk()})
 	if err != nil {
 		return nil, nil, 0, err
 	}

@@ -11,12 +11,14 @@ import (
 	"sync"
 	"time"
 
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"sliod/backend"
+	"sliod/backend/catalog"
 	"sliod/backend/mover"
 	"sliod/backend/vfs"
 	"sliod/tape/scsi"
@@ -48,6 +50,9 @@ type machine struct {
 	library virtual.Config
 	// tune changes the archive's options, if set.
 	tune func(*backend.Options)
+	// catalog is the disk of the catalog, if set; logged is called before each write to its log.
+	catalog *pebblevfs.MemFS
+	logged  func()
 
 	x   *injector // of this life
 	lib *virtual.Library
@@ -97,10 +102,24 @@ func (m *machine) options() backend.Options {
 		Dir: filepath.Join(m.dir, "state"), Log: m.log, CacheBytes: 16 * mib, CacheStub: 4 << 10, ArchiveIdle: 5 * time.Minute, SyncInterval: time.Minute,
 		Mover: mover.Config{Log: m.log, BlockSize: blockSize, BatchBytes: 4 * mib, ReadAhead: 2, IndexIdle: time.Second, Linger: 100 * time.Hour},
 	}
+	if m.catalog != nil {
+		o.CatalogDisk = m.catalogDisk()
+	}
 	if m.tune != nil {
 		m.tune(&o)
 	}
 	return o
+}
+
+// catalogDisk is what the catalog is on; nil: the disk.
+func (m *machine) catalogDisk() catalog.Disk {
+	switch {
+	case m.catalog == nil:
+		return nil
+	case m.logged == nil:
+		return m.catalog
+	}
+	return watchedDisk{m.catalog, m.logged}
 }
 
 // start opens the library through x, and the archive. The error is one that an

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -43,9 +42,6 @@ type Options struct {
 	Bins []string
 	// Files are further files: path in the guest -> path on the host.
 	Files map[string]string
-	// Forwards are TCP ports of the guest that the host can reach; see
-	// Machine.HostAddr.
-	Forwards []int
 	// MemoryMiB is the guest's memory; 0 means 1024.
 	MemoryMiB int
 	// QEMU are further options of QEMU, for devices.
@@ -63,10 +59,9 @@ type Result struct {
 // Machine is a running guest. Sh may be called from several goroutines, one
 // script runs at a time. The others may be called at any time.
 type Machine struct {
-	mark     string
-	port     *os.File // our end of the guest's port
-	output   io.Writer
-	forwards map[int]string
+	mark   string
+	port   *os.File // our end of the guest's port
+	output io.Writer
 
 	proc *child.Child   // QEMU
 	wg   sync.WaitGroup // the two readers
@@ -88,7 +83,7 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	word := make([]byte, 8)
 	rand.Read(word)
 	m := &Machine{
-		mark: hex.EncodeToString(word), output: o.Output, forwards: map[int]string{},
+		mark: hex.EncodeToString(word), output: o.Output,
 		results: make(chan Result, 1), turn: make(chan struct{}, 1),
 	}
 	root, err := makeRoot(ctx, k, o, m.mark)
@@ -96,15 +91,6 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 		return nil, err
 	}
 	defer root.Close()
-	nic := "user,model=virtio-net-pci"
-	for _, p := range o.Forwards {
-		addr, err := freeAddr()
-		if err != nil {
-			return nil, err
-		}
-		m.forwards[p] = addr
-		nic += fmt.Sprintf(",hostfwd=tcp:%s-:%d", addr, p)
-	}
 	memory := o.MemoryMiB
 	if memory == 0 {
 		memory = 1024
@@ -117,7 +103,7 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr",
 		"-serial", "stdio",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=port,fd=3", "-device", "virtserialport,chardev=port,nr=1",
-		"-nic", nic,
+		"-nic", "user,model=virtio-net-pci",
 	}
 	if err := m.launch(append(args, o.QEMU...), root); err != nil {
 		return nil, err
@@ -185,9 +171,6 @@ func (m *Machine) Sh(ctx context.Context, script string) (Result, error) {
 	m.turn <- struct{}{}
 	return r, nil
 }
-
-// HostAddr is the address on the host that reaches a port of Options.Forwards.
-func (m *Machine) HostAddr(port int) string { return m.forwards[port] }
 
 // Console returns the end of the kernel's console (errors and worse only).
 func (m *Machine) Console() string {

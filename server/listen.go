@@ -29,9 +29,6 @@ type Network struct {
 // loopback.
 func Listen(addr string) (net.Listener, error) { return new(Network).Listen(addr) }
 
-// CheckAddr says what Listen would have against an address, without touching it.
-func CheckAddr(addr string) error { return new(Network).Check(addr) }
-
 // Listen opens an address to serve. TCP beyond loopback, TLS and vsock are refused
 // unless an export lets such peers in. A unix socket that is left over from a server that
 // died is replaced; one that is in use, or another kind of file, is an error. The socket

@@ -25,10 +25,13 @@ var (
 	ErrStopped = stderrors.New("catalog accepts no more updates after a failed write")
 )
 
+// Disk is the file system that a catalog is on.
+type Disk = vfs.FS
+
 // Options says how to open a catalog. The zero value is ready to use.
 type Options struct {
 	Log *logrus.Entry // nil: a discarding logger
-	FS  vfs.FS        // nil: the disk
+	FS  Disk          // nil: the disk
 
 	CacheBytes    int64 // memory for blocks of tables; 0: 64 MiB
 	MemTableBytes int64 // memory that collects updates before they become a table; 0: 32 MiB

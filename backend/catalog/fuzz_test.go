@@ -65,7 +65,7 @@ func FuzzCookie(f *testing.F) {
 }
 
 func FuzzVolume(f *testing.F) {
-	seed, _ := encodeVolume(nil, &Volume{Barcode: "A00001L9", UUID: "u", State: VolFull, Capacity: 18e12, Used: 5, EndOfData: VolPos{1, 99}})
+	seed, _ := encodeVolume(nil, &Volume{Barcode: "A00001L9", UUID: "u", State: VolFull, Capacity: 18e12, Used: 5, EndOfData: VolPos{1, 99}, ReadErrors: 2})
 	imported, _ := encodeVolume(nil, &Volume{Barcode: "A00001L9", State: VolReadOnly, Flags: VolImported})
 	fuzzRecord(f, func(b []byte) ([]byte, error) {
 		v, err := decodeVolume(1, b)

@@ -8,9 +8,11 @@ import (
 
 const keyReclaim = 'q' // volume
 
-// Reclaim says that a volume is being emptied: what is needed of it is copied to Targets.
+// Reclaim says that a volume is being emptied: what is needed of it is copied to Targets. It is of no meaning
+// once the volume has another UUID.
 type Reclaim struct {
 	Volume  VolumeNo
+	UUID    string // of the volume when it began
 	Begun   Time
 	Targets []VolumeNo // volumes that have got copies so far
 }
@@ -56,7 +58,8 @@ func encodeReclaim(b []byte, r *Reclaim) ([]byte, error) {
 	if err := r.Begun.check(); err != nil {
 		return nil, err
 	}
-	b = appendTime(append(b, recordFormat), r.Begun)
+	b = appendString(append(b, recordFormat), r.UUID)
+	b = appendTime(b, r.Begun)
 	for _, no := range r.Targets {
 		b = appendUint(b, uint64(no))
 	}
@@ -66,7 +69,7 @@ func encodeReclaim(b []byte, r *Reclaim) ([]byte, error) {
 func decodeReclaim(no VolumeNo, b []byte) (Reclaim, error) {
 	d := decoder{b: b}
 	d.format(recordFormat)
-	r := Reclaim{Volume: no, Begun: d.time()}
+	r := Reclaim{Volume: no, UUID: d.string(), Begun: d.time()}
 	for len(d.b) > 0 {
 		r.Targets = append(r.Targets, VolumeNo(d.uint32()))
 	}

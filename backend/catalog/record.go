@@ -137,6 +137,7 @@ func encodeVolume(b []byte, v *Volume) ([]byte, error) {
 	b = appendUint(b, uint64(v.BlockSize))
 	b = append(b, v.EndOfData.Partition)
 	b = appendUint(b, v.EndOfData.Block)
+	b = appendUint(b, uint64(v.ReadErrors))
 	if v.Flags != 0 || v.KeyID != "" {
 		b = appendUint(b, uint64(v.Flags))
 	}
@@ -151,7 +152,7 @@ func decodeVolume(no VolumeNo, b []byte) (Volume, error) {
 	d.format(recordFormat)
 	v := Volume{No: no, Barcode: d.string(), UUID: d.string(), Pool: d.string(), State: VolState(d.byte()),
 		Capacity: d.int(), Used: d.int(), Dead: d.int(), Generation: d.uint(), Formatted: d.time(), BlockSize: d.uint32(),
-		EndOfData: VolPos{Partition: d.byte(), Block: d.uint()}}
+		EndOfData: VolPos{Partition: d.byte(), Block: d.uint()}, ReadErrors: d.uint32()}
 	if v.State >= numVolStates {
 		d.fail("unknown state")
 	}

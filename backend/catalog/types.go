@@ -172,6 +172,7 @@ type Volume struct {
 	EndOfData  VolPos // the end of the data that the catalog has committed
 	Flags      uint32
 	KeyID      string // of the key that the volume is encrypted with; "": it is in clear
+	ReadErrors uint32 // copies that could not be read, since it was formatted or found good
 }
 
 // Flags of a Volume.

@@ -109,7 +109,7 @@ func TestVerifyRecords(t *testing.T) {
 }
 
 func FuzzReclaim(f *testing.F) {
-	seed, _ := encodeReclaim(nil, &Reclaim{Begun: Time{Sec: 3}, Targets: []VolumeNo{4, 300}})
+	seed, _ := encodeReclaim(nil, &Reclaim{UUID: "u", Begun: Time{Sec: 3}, Targets: []VolumeNo{4, 300}})
 	fuzzRecord(f, func(b []byte) ([]byte, error) {
 		r, err := decodeReclaim(1, b)
 		if err != nil {
@@ -124,7 +124,7 @@ func TestReclaimRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Reclaim{Volume: 7, Begun: Time{Sec: 3}, Targets: []VolumeNo{4, 300}}
+	want := Reclaim{Volume: 7, UUID: "u", Begun: Time{Sec: 3}, Targets: []VolumeNo{4, 300}}
 	if err := c.Update(func(tx *Tx) error { return tx.PutReclaim(&want) }); err != nil {
 		t.Fatal(err)
 	}

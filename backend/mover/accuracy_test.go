@@ -120,8 +120,10 @@ func measure(t *testing.T, l load) (results []*accuracy) {
 		r.start()
 		r.m.mu.Lock()
 		for _, v := range r.m.volumes { // a block is as long as it seems
-			v.rec.BlockSize, v.rec.Capacity = uint32(math.Ceil(float64(each))), g.Capacity
-			v.queue.Use(r.m.plannerOf(&v.rec), &r.m.cfg.Schedule)
+			rec := *v.rec()
+			rec.BlockSize, rec.Capacity = uint32(math.Ceil(float64(each))), g.Capacity
+			v.record.Store(&rec)
+			v.queue.Use(r.m.plannerOf(&rec), &r.m.cfg.Schedule)
 		}
 		r.m.mu.Unlock()
 		on = true

@@ -207,7 +207,7 @@ func (d *drive) appendSliver(b *batch, p *part, buf []byte, x Done) error {
 	if h := p.item.hash; h != nil {
 		h.extents = d.appendExtents(h.extents, OnTape{No: x.No, Len: x.Len, Pieces: pieces})
 	}
-	x.Copy = catalog.Copy{Volume: d.vol.rec.No, Pieces: pieces}
+	x.Copy = catalog.Copy{Volume: d.vol.rec().No, Pieces: pieces}
 	p.done = append(p.done, x)
 	b.bytes += int64(x.Len)
 	return nil
@@ -243,9 +243,13 @@ func (d *drive) commit(b *batch) bool {
 	}
 	end := d.lv.EndOfData()
 	d.unindexed += b.bytes
-	err := m.updateVolume(d.vol, func(rec *catalog.Volume) {
+	err := m.changeVolume(d.vol, func(rec *catalog.Volume) error {
+		if rec.State == catalog.VolScratch {
+			return errNowScratch
+		}
 		rec.Used += b.bytes
 		rec.EndOfData = posOf(end)
+		return nil
 	})
 	if err != nil {
 		d.abandon(b, err)
@@ -384,7 +388,7 @@ func (d *drive) writeFailed(b *batch, op string, err error) {
 		return
 	}
 	err = m.note(op, v, d, "", err)
-	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
+	m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
 		Error("write failed: what was written since the last flush is archived again elsewhere")
 	d.writeBlame(v, err)
 	d.abandon(b, err)
@@ -403,7 +407,7 @@ func (d *drive) writeBlame(v *volume, err error) {
 		d.m.protect(v, "it is write-protected: move its tab")
 	case stderrors.Is(err, ltfs.ErrVolumeFull):
 		d.m.setState(v, catalog.VolFull, "no room for more data")
-	case bl == blameVolume && v.rec.State != catalog.VolFull:
+	case bl == blameVolume && v.rec().State != catalog.VolFull:
 		d.m.setState(v, catalog.VolSuspect, err.Error())
 	}
 }

@@ -24,11 +24,13 @@ const (
 
 // Errors of the mover itself.
 var (
-	errClosed    = stderrors.New("mover: closed")
-	errShort     = stderrors.New("fewer bytes on tape than the catalog says")
-	errChecksum  = stderrors.New("checksum mismatch")
-	errNoDrive   = stderrors.New("mover: no drive is in service: see `sliod drives` for why, repair it and run `sliod drives reset`")
-	errTapeSpace = stderrors.New("mover: no volume has room: put scratch cartridges in and run `sliod volumes import`")
+	errClosed   = stderrors.New("mover: closed")
+	errShort    = stderrors.New("fewer bytes on tape than the catalog says")
+	errChecksum = stderrors.New("checksum mismatch")
+	// errNowScratch: what is named on a scratch volume is formatted away.
+	errNowScratch = stderrors.New("the volume has become scratch: nothing may be named on it")
+	errNoDrive    = stderrors.New("mover: no drive is in service: see `sliod drives` for why, repair it and run `sliod drives reset`")
+	errTapeSpace  = stderrors.New("mover: no volume has room: put scratch cartridges in and run `sliod volumes import`")
 )
 
 // blameFor sorts an error of a drive, a changer or the format on the tape.

@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 // a format leaves that was cut off: nothing, or the volume's own VOL1 label and not
 // all that follows it.
 func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
-	return not != nil && (not.Blank || not.Unfinished && strings.HasPrefix(v.rec.Barcode, not.Serial))
+	return not != nil && (not.Blank || not.Unfinished && strings.HasPrefix(v.rec().Barcode, not.Serial))
 }
 
 // isOurs says whether all labels of the medium, which is not a whole LTFS volume, have v's
@@ -25,7 +26,7 @@ func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
 func (d *drive) isOurs(v *volume) bool {
 	uuids, nothingElse, err := ltfs.LabelUUIDs(d.m.ctx, d.tape)
 	return err == nil && nothingElse && len(uuids) > 0 &&
-		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec.UUID })
+		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec().UUID })
 }
 
 // justFormatted says whether a volume is what a format leaves that was cut off behind the
@@ -40,21 +41,22 @@ func justFormatted(lv *ltfs.Volume) bool {
 // on it; an empty one is taken as it is, for
 // example after a crash between format and catalog; anything else is foreign.
 func (d *drive) reuse(v *volume, lv *ltfs.Volume) (*ltfs.Volume, error) {
+	rec := v.rec()
 	other, err := d.m.otherArchive(lv.Index())
 	switch {
 	case err != nil:
 		return nil, err
 	case other != "":
 		return nil, errors.WithMessagef(errForeign, "LTFS volume %s of another archive, %s", lv.UUID(), other)
-	case v.rec.UUID != "" && lv.UUID() == v.rec.UUID && justFormatted(lv):
-		return d.format(v)
-	case lv.UUID() == v.rec.UUID && dataNamed(lv, v.rec.EndOfData.Block) == v.rec.EndOfData.Block && v.rec.Generation+1 >= lv.Generation():
-		gone, err := d.m.letGo(&v.rec, lv)
+	case rec.UUID != "" && lv.UUID() == rec.UUID && justFormatted(lv):
+		return d.format(v, lv)
+	case lv.UUID() == rec.UUID && dataNamed(lv, rec.EndOfData.Block) == rec.EndOfData.Block && rec.Generation+1 >= lv.Generation():
+		gone, err := d.m.letGo(rec, lv)
 		if err != nil {
 			return nil, err
 		}
 		return d.m.formatIn(d.tape, v, gone)
-	case v.rec.UUID == "" && isEmpty(lv):
+	case rec.UUID == "" && isEmpty(lv):
 		return lv, d.m.recordFormatted(d.tape, v, lv)
 	case lv.Index().Archive() != "":
 		return nil, errors.WithMessagef(errForeign, "LTFS volume %s of this archive, which its catalog does not know: a rebuild with all volumes takes it in", lv.UUID())
@@ -62,13 +64,32 @@ func (d *drive) reuse(v *volume, lv *ltfs.Volume) (*ltfs.Volume, error) {
 	return nil, errors.WithMessagef(errForeign, "LTFS volume %s", lv.UUID())
 }
 
-func (d *drive) format(v *volume) (*ltfs.Volume, error) {
-	d.m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("formatting a scratch volume")
+// keepNeeded sees to it that v is not formatted if the catalog calls it scratch and names data on it all the same. That
+// is never so, unless there is a mistake in what made it scratch: then nothing may come of that but
+// a volume that is not written.
+func (m *Mover) keepNeeded(v *volume) error {
+	rec := v.rec()
+	if rec.State != catalog.VolScratch || rec.UUID == "" {
+		return nil
+	}
+	n, err := m.FilesOn(rec.No)
+	if err == nil && n > 0 {
+		m.setState(v, catalog.VolFull, fmt.Sprintf("it was scratch, though it has data of %d files", n))
+	}
+	return err
+}
+
+func (d *drive) format(v *volume, old *ltfs.Volume) (*ltfs.Volume, error) {
+	d.m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).Info("formatting a scratch volume")
+	gone, err := d.m.letGo(v.rec(), old)
+	if err != nil {
+		return nil, err
+	}
 	d.m.mu.Lock()
 	d.formatted = true
 	d.m.mu.Unlock()
 	begun := time.Now()
-	lv, err := d.m.formatIn(d.tape, v, nil)
+	lv, err := d.m.formatIn(d.tape, v, gone)
 	if err == nil {
 		d.m.mu.Lock()
 		d.m.est.learned.format.add(time.Since(begun), 1, keepOther)
@@ -102,7 +123,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	if err := ltfs.Format(m.ctx, t, o); err != nil {
 		return nil, err
 	}
-	lv, err := ltfs.Mount(m.ctx, t, m.mountOptions(v.rec.Pool))
+	lv, err := ltfs.Mount(m.ctx, t, m.mountOptions(v.rec().Pool))
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +136,7 @@ func (m *Mover) recordFormatted(t tape.Drive, v *volume, lv *ltfs.Volume) error 
 	now := time.Now()
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
 		rec.State, rec.UUID, rec.Flags, rec.KeyID = catalog.VolAppend, lv.UUID(), rec.Flags&catalog.VolTaken, lv.KeyID()
-		rec.Capacity, rec.Used, rec.Dead = t.Limits().CapacityBytes, 0, 0
+		rec.Capacity, rec.Used, rec.Dead, rec.ReadErrors = t.Limits().CapacityBytes, 0, 0, 0
 		rec.BlockSize, rec.Formatted = uint32(lv.BlockSize()), catalog.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 		rec.Generation, rec.EndOfData = lv.Generation(), posOf(lv.EndOfData())
 	})

@@ -41,7 +41,7 @@ func (m *Mover) ImportVolumes(ctx context.Context, want []tape.Barcode) (came []
 		}
 	}
 	m.mu.Unlock()
-	slices.SortFunc(mail, func(a, b *volume) int { return strings.Compare(a.rec.Barcode, b.rec.Barcode) })
+	slices.SortFunc(mail, func(a, b *volume) int { return strings.Compare(a.rec().Barcode, b.rec().Barcode) })
 	for _, v := range mail {
 		if err == nil {
 			err = m.takeIn(ctx, v)
@@ -96,7 +96,7 @@ func (m *Mover) takeIn(ctx context.Context, v *volume) error {
 		case !inMail:
 			return nil // somebody else was faster
 		case !ok:
-			return errors.Errorf("volume %s stays in %s: the library has no free slot", v.rec.Barcode, where)
+			return errors.Errorf("volume %s stays in %s: the library has no free slot", v.rec().Barcode, where)
 		}
 		err := m.lib.Changer.Move(ctx, from, to)
 		if err == nil {
@@ -104,11 +104,11 @@ func (m *Mover) takeIn(ctx context.Context, v *volume) error {
 			m.mu.Lock()
 			v.away, v.why, v.place, v.home = false, "", "", to
 			m.mu.Unlock()
-			m.log.WithField(fieldVolume, v.rec.Barcode).Infof("imported from %s", where)
+			m.log.WithField(fieldVolume, v.rec().Barcode).Infof("imported from %s", where)
 			return nil
 		}
 		if !surprise(err) || try == maxFetches {
-			return errors.WithMessagef(err, "import volume %s from %s", v.rec.Barcode, where)
+			return errors.WithMessagef(err, "import volume %s from %s", v.rec().Barcode, where)
 		}
 		if err := m.inventory(ctx, v); err != nil {
 			return err
@@ -176,9 +176,9 @@ func (m *Mover) carryOut(ctx context.Context, v *volume) error {
 		case away:
 			return awayError(v)
 		case !some:
-			return errors.Errorf("the library has no mail slot: volume %s is in %s, take it out by hand", v.rec.Barcode, places[from])
+			return errors.Errorf("the library has no mail slot: volume %s is in %s, take it out by hand", v.rec().Barcode, places[from])
 		case !ok:
-			return errors.Errorf("volume %s stays: all mail slots are full; empty them and try again", v.rec.Barcode)
+			return errors.Errorf("volume %s stays: all mail slots are full; empty them and try again", v.rec().Barcode)
 		}
 		err := m.lib.Changer.Move(ctx, from, to)
 		if err == nil {
@@ -186,11 +186,11 @@ func (m *Mover) carryOut(ctx context.Context, v *volume) error {
 			m.mu.Lock()
 			v.away, v.why, v.place = true, whyInMail, places[to]
 			m.mu.Unlock()
-			m.log.WithField(fieldVolume, v.rec.Barcode).Infof("exported to %s", places[to])
+			m.log.WithField(fieldVolume, v.rec().Barcode).Infof("exported to %s", places[to])
 			return nil
 		}
 		if !surprise(err) || try == maxFetches {
-			return errors.WithMessagef(err, "export volume %s to %s", v.rec.Barcode, places[to])
+			return errors.WithMessagef(err, "export volume %s to %s", v.rec().Barcode, places[to])
 		}
 	}
 }
@@ -213,7 +213,7 @@ func (m *Mover) freeMailLocked() (uint16, bool) {
 func (d *drive) export(u *use) error {
 	m, v := d.m, u.vol
 	if d.vol == v {
-		d.setState(driveUnmounting, "export of volume "+v.rec.Barcode)
+		d.setState(driveUnmounting, "export of volume "+v.rec().Barcode)
 		if err := d.closeVolume(); err != nil {
 			_ = d.bringHome(v) // noted
 			return err

@@ -27,7 +27,7 @@ func (m *Mover) cleanerLocked(d *drive) *volume {
 	var best *volume
 	for _, v := range m.volumes {
 		if v.cleaner && v.expired == "" && !v.away && !v.claimed() && !v.leaving && !m.liesElsewhereLocked(d, v) &&
-			(best == nil || v.rec.Barcode < best.rec.Barcode) {
+			(best == nil || v.rec().Barcode < best.rec().Barcode) {
 			best = v
 		}
 	}
@@ -48,7 +48,7 @@ func (d *drive) alerts(v *volume) {
 		return // a drive without them; one that is broken says so at the next command that matters
 	}
 	for _, a := range list {
-		log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial())
+		log := m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial())
 		switch a.About() {
 		case tape.AboutCleanNow:
 			d.askCleaning(true)
@@ -95,8 +95,8 @@ func (d *drive) clean(c *volume) {
 	if d.vol != nil {
 		_ = d.dismount(false) // noted
 	}
-	d.setState(driveCleaning, "cleaning with cartridge "+c.rec.Barcode)
-	log := m.log.WithField(fieldVolume, c.rec.Barcode).WithField(fieldDrive, d.tape.Serial())
+	d.setState(driveCleaning, "cleaning with cartridge "+c.rec().Barcode)
+	log := m.log.WithField(fieldVolume, c.rec().Barcode).WithField(fieldDrive, d.tape.Serial())
 	err := d.fetch(c)
 	if err == nil && !d.tape.Limits().Cleaning {
 		err = errors.New("the drive does not take it as a cleaning cartridge")

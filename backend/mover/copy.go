@@ -139,7 +139,7 @@ func (d *drive) copyFile(b *batch, next planned) error {
 		it.finish(nil) // it is gone
 		return nil
 	}
-	lacks := slices.DeleteFunc(next.lacks, func(l Lack) bool { return slices.Contains(l.On, d.vol.rec.No) })
+	lacks := slices.DeleteFunc(next.lacks, func(l Lack) bool { return slices.Contains(l.On, d.vol.rec().No) })
 	if len(lacks) == 0 {
 		m.lookAgainAt(it) // the volumes were others when the clerk looked
 		return nil

@@ -288,7 +288,8 @@ func TestCopyEndsWithTheMover(t *testing.T) {
 // that is added to for ever keeps nobody waiting.
 func TestGroups(t *testing.T) {
 	m := &Mover{lines: map[string]*line{}, waiting: map[sliver.FileID]*archiveItem{}}
-	v := &volume{rec: catalog.Volume{No: 1, State: catalog.VolAppend}}
+	v := &volume{}
+	v.record.Store(&catalog.Volume{No: 1, State: catalog.VolAppend})
 	add := func(f sliver.FileID, group string) {
 		m.enqueueLocked(&archiveItem{file: f, to: Place{Group: group}})
 	}

@@ -252,11 +252,11 @@ func (m *Mover) betterDriveLocked(d *drive, o *elsewhere) bool {
 // mayMountLocked says whether v can go to d: not if it failed there, unless no
 // other drive is left for it.
 func (m *Mover) mayMountLocked(d *drive, v *volume) bool {
-	if !d.blamed[v.rec.No] {
+	if !d.blamed[v.rec().No] {
 		return true
 	}
 	for _, e := range m.drives {
-		if !e.out() && !e.blamed[v.rec.No] {
+		if !e.out() && !e.blamed[v.rec().No] {
 			return false
 		}
 	}
@@ -268,7 +268,7 @@ func (m *Mover) mayMountLocked(d *drive, v *volume) bool {
 // to mount it or to bring it home.
 func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 	for _, e := range m.drives {
-		if e != d && e.hasElement && v.at == e.element && !e.out() && !e.blamed[v.rec.No] {
+		if e != d && e.hasElement && v.at == e.element && !e.out() && !e.blamed[v.rec().No] {
 			return true
 		}
 	}
@@ -281,7 +281,7 @@ func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 func (m *Mover) targetLocked(d *drive, a *lane) *volume {
 	var best *volume
 	for _, v := range m.volumes {
-		if v.claimed() || !v.isTargetOf(a) || d.blamed[v.rec.No] || m.liesElsewhereLocked(d, v) {
+		if v.claimed() || !v.isTargetOf(a) || d.blamed[v.rec().No] || m.liesElsewhereLocked(d, v) {
 			continue
 		}
 		if best == nil || betterTarget(a, v, best) {
@@ -292,16 +292,16 @@ func (m *Mover) targetLocked(d *drive, a *lane) *volume {
 }
 
 func betterTarget(a *lane, v, w *volume) bool {
-	if va, wa := v.rec.State == catalog.VolAppend, w.rec.State == catalog.VolAppend; va != wa {
+	if va, wa := v.rec().State == catalog.VolAppend, w.rec().State == catalog.VolAppend; va != wa {
 		return va
 	}
 	if vo, wo := v.pool() == a.pool, w.pool() == a.pool; vo != wo {
 		return vo
 	}
-	if v.rec.Used != w.rec.Used {
-		return v.rec.Used > w.rec.Used
+	if v.rec().Used != w.rec().Used {
+		return v.rec().Used > w.rec().Used
 	}
-	return v.rec.Barcode < w.rec.Barcode
+	return v.rec().Barcode < w.rec().Barcode
 }
 
 // stuckLocked returns the lanes that no drive and volume will ever take, each with the
@@ -349,7 +349,7 @@ func (m *Mover) whyStuckLocked(a *lane) (room bool, why error) {
 			return true, nil
 		}
 		for _, d := range m.drives {
-			if v.drive == nil && !d.out() && !d.blamed[v.rec.No] {
+			if v.drive == nil && !d.out() && !d.blamed[v.rec().No] {
 				return true, nil
 			}
 		}

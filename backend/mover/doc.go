@@ -28,7 +28,7 @@
 //	any   -> busy -> idle | empty        lent to a use (UseVolume)
 //	empty | idle -> cleaning -> empty    a cleaning cartridge is in it
 //	empty -> blocked -> empty            the library cannot use it
-//	any   -> failed              two volumes failed in it, or it is gone
+//	any   -> failed              two volumes failed in it (strike.go), or it is gone
 //
 // # Others move cartridges, too
 //
@@ -41,7 +41,8 @@
 // # Lock order
 //
 //	backend's locks (Recall, Unwanted, SpaceFreed, Archive are called with them held)
-//	  Mover.mu
+//	  Mover.recording, Mover.publishMu
+//	    Mover.mu
 //
 // Mover.mu is a leaf: no call to Files, catalog, cache or tape is made with it
 // held.

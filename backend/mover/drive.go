@@ -68,11 +68,11 @@ type drive struct {
 	// patient: its use gives way to all other work.
 	lacking, formatted, patient bool
 	idleSince                   time.Time
-	strikes                     map[catalog.VolumeNo]bool // volumes that failed in it
-	blamed                      map[catalog.VolumeNo]bool // of these, where the drive was at fault
-	asks                        bool                      // it is asked for the order of the recalls on its volume
-	noOrder                     bool                      // it has refused to recommend an order
-	orderAt                     time.Time                 // when it may be asked for one again
+	strikes                     map[catalog.VolumeNo]*tally // volumes that failed in it
+	blamed                      map[catalog.VolumeNo]bool   // of these, where the drive was at fault
+	asks                        bool                        // it is asked for the order of the recalls on its volume
+	noOrder                     bool                        // it has refused to recommend an order
+	orderAt                     time.Time                   // when it may be asked for one again
 
 	// Only the owner uses what follows.
 	lv       *ltfs.Volume
@@ -105,7 +105,7 @@ func newDrive(m *Mover, index int, t tape.Drive) *drive {
 	return &drive{
 		m: m, index: index, tape: t,
 		wake: make(chan struct{}, 1), ended: make(chan error, 1),
-		strikes: make(map[catalog.VolumeNo]bool), blamed: make(map[catalog.VolumeNo]bool),
+		strikes: make(map[catalog.VolumeNo]*tally), blamed: make(map[catalog.VolumeNo]bool),
 		buf: make([]byte, sliver.Size), incomplete: make(map[sliver.FileID]bool),
 	}
 }
@@ -192,50 +192,6 @@ func (d *drive) setState(s driveState, job string) {
 	d.m.observed()
 }
 
-// strike remembers that v failed in d. A drive in which two different volumes
-// have failed goes out of service, but the last one only if it is to blame
-// itself: one bad drive must not spoil all volumes, nor two bad volumes the only
-// drive. Success with a volume that had not failed wipes the slate.
-func (d *drive) strike(v *volume, b blame, err error) {
-	if b == blameNobody {
-		return
-	}
-	m := d.m
-	if tape.KindOf(err) == tape.CleaningNeeded {
-		d.askCleaning(true)
-		m.mu.Lock()
-		will := m.willCleanLocked(d)
-		m.mu.Unlock()
-		if will {
-			return
-		}
-	}
-	m.mu.Lock()
-	d.lastErr = err
-	d.strikes[v.rec.No] = true
-	if b == blameDrive {
-		d.blamed[v.rec.No] = true
-	}
-	others := 0
-	for _, e := range m.drives {
-		if e != d && !e.failed {
-			others++
-		}
-	}
-	gone := tape.KindOf(err) == tape.Disconnected
-	out := !d.failed && (gone || len(d.strikes) >= 2 && (b == blameDrive || others > 0))
-	if out {
-		d.failed = true
-		m.requeueAllLocked()
-		m.wakeLocked()
-	}
-	m.mu.Unlock()
-	if out {
-		m.log.WithField(fieldDrive, d.tape.Serial()).WithError(err).
-			Error("the drive is out of service: repair it and run `sliod drives reset`; its cartridge is brought home if the drive lets it go")
-	}
-}
-
 // ResetDrive puts a drive that went out of service back in service, after it was repaired, and forgets
 // what it was blamed for.
 func (m *Mover) ResetDrive(serial string) error {
@@ -260,17 +216,6 @@ func (m *Mover) ResetDrive(serial string) error {
 	m.lookAgain(nil)
 	m.publishTapeSpace()
 	return nil
-}
-
-// worked notes a success with the mounted volume.
-func (d *drive) worked() {
-	d.m.mu.Lock()
-	d.cleaned = 0
-	if d.vol != nil && !d.strikes[d.vol.rec.No] {
-		clear(d.strikes)
-		clear(d.blamed)
-	}
-	d.m.mu.Unlock()
 }
 
 // requeueAllLocked has the clerk look anew at every recall that is queued, as the

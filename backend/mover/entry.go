@@ -59,7 +59,7 @@ func (d *drive) fileEntry(plan *Plan) (*ltfs.File, error) {
 	f := &ltfs.File{}
 	delete(d.incomplete, plan.File)
 	if plan.Slivers != nil {
-		err := plan.Slivers(d.vol.rec.No, func(s OnTape) bool {
+		err := plan.Slivers(d.vol.rec().No, func(s OnTape) bool {
 			if s.No.Start() >= meta.Size {
 				return false // cut off since
 			}

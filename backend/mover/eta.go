@@ -187,7 +187,7 @@ func (m *Mover) forecastVolumeLocked(v *volume, now time.Time) *schedule.Forecas
 		Load: l.loads(g), Unload: l.unloads(g),
 		Stays: v.drive == nil && (v.claimed() || v.away) || v.drive != nil && v.drive.out(),
 	}
-	if v.rec.State == catalog.VolScratch {
+	if v.rec().State == catalog.VolScratch {
 		fv.Load += l.formatTime()
 	}
 	if d := v.drive; d == nil || d.vol != v {

@@ -220,6 +220,11 @@ func TestReclaimed(t *testing.T) {
 	}
 	r.stop()
 	r.start()
+	for _, f := range files {
+		for no := range sliver.No(2) {
+			r.dropCopy(keyOf(f, no), 1)
+		}
+	}
 	err := r.cat.Update(func(tx *catalog.Tx) error {
 		var vs []catalog.Volume
 		if err := tx.Volumes(func(v catalog.Volume) bool { vs = append(vs, v); return true }); err != nil {

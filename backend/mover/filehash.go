@@ -37,7 +37,7 @@ func (d *drive) beginHash(plan *Plan, n int) *fileHash {
 	if !d.m.cfg.SHA256 || size == 0 || sliver.No(n) != sliver.Count(size) {
 		return nil
 	}
-	return &fileHash{sum: sha256.New(), volume: d.vol.rec.No}
+	return &fileHash{sum: sha256.New(), volume: d.vol.rec().No}
 }
 
 // hasher hashes slivers in a goroutine of its own, so that the drive goes on streaming.
@@ -81,7 +81,7 @@ func (d *drive) freeBuffer(buf []byte) {
 // between, ends the hash.
 func (d *drive) hashSliver(it *archiveItem, no sliver.No, buf []byte, n int) {
 	h := it.hash
-	if h != nil && (h.volume != d.vol.rec.No || h.length != no.Start()) {
+	if h != nil && (h.volume != d.vol.rec().No || h.length != no.Start()) {
 		h, it.hash = nil, nil
 	}
 	if h == nil {
@@ -125,7 +125,7 @@ func (d *drive) putHash(plan *Plan, f *ltfs.File) {
 	if n := len(f.Extents); n == 0 || f.Extents[n-1].FileOffset+f.Extents[n-1].ByteCount != f.Length {
 		return
 	}
-	if h := plan.hash; h != nil && h.volume == d.vol.rec.No && h.length == f.Length && slices.Equal(h.extents, f.Extents) {
+	if h := plan.hash; h != nil && h.volume == d.vol.rec().No && h.length == f.Length && slices.Equal(h.extents, f.Extents) {
 		f.SetXattr(ltfs.KeySHA256, []byte(hex.EncodeToString(h.sum.Sum(nil))))
 		return
 	}

@@ -16,7 +16,7 @@ type verdict uint8
 const (
 	healthy      verdict = iota
 	volumeIsBad          // the volume is suspect: nothing more is appended, and what is good on it is copied away
-	driveIsBad           // a strike against the drive: two volumes, and it is out of service
+	driveIsBad           // it counts against the drive: two volumes, and it is out of service
 	eitherIsBad          // both: another drive tells which of them it is
 	errorsInLoad = suspectAfter
 )
@@ -48,7 +48,7 @@ func judge(alerts []tape.Alert, unrecovered uint64) (verdict, string) {
 // unrecovered returns how many errors the drive could not recover since v was loaded; 0 if it does not
 // tell.
 func (d *drive) unrecovered(v *volume) uint64 {
-	if v.cleaner || v.rec.UUID == "" {
+	if v.cleaner || v.rec().UUID == "" {
 		return 0
 	}
 	s, err := d.tape.Statistics(d.m.ctx)
@@ -68,13 +68,16 @@ func (d *drive) account(v *volume, alerts []tape.Alert, unrecovered uint64) {
 	err := m.note("report", v, d, "", errors.New(why))
 	if verdict == volumeIsBad || verdict == eitherIsBad {
 		m.mu.Lock()
-		used := v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull
+		used := v.rec().State == catalog.VolAppend || v.rec().State == catalog.VolFull
 		m.mu.Unlock()
 		if used {
 			m.setState(v, catalog.VolSuspect, why)
 		}
 	}
-	if verdict == driveIsBad || verdict == eitherIsBad {
-		d.strike(v, blameVolume, err) // as after a read error: a report alone does not take the last drive out
+	switch verdict { // blameVolume: a report alone does not take the last drive out
+	case driveIsBad:
+		d.strike(v, blameVolume, err)
+	case eitherIsBad:
+		d.strikeBy(v, blameVolume, err, func(t *tally) { t.reads += errorsInLoad })
 	}
 }

@@ -64,7 +64,7 @@ func (m *Mover) otherArchive(x *ltfs.Index) (other string, err error) {
 // this. Files of the same FileIDs may be others there.
 func (d *drive) strange() (string, error) {
 	m, v := d.m, d.vol
-	if v.rec.State == catalog.VolReadOnly {
+	if v.rec().State == catalog.VolReadOnly {
 		return "", nil // it is not written
 	}
 	other, err := m.otherArchive(d.lv.Index())
@@ -74,11 +74,11 @@ func (d *drive) strange() (string, error) {
 	if other != "" {
 		return "it belongs to another archive now, " + other, nil
 	}
-	if v.rec.Flags&catalog.VolImported != 0 && d.lv.Index().Archive() == "" {
+	if v.rec().Flags&catalog.VolImported != 0 && d.lv.Index().Archive() == "" {
 		return "it was imported to be read only", nil
 	}
 	// An index is on tape after the catalog has on disk where the data end that it names.
-	end := v.rec.EndOfData
+	end := v.rec().EndOfData
 	if named := dataNamed(d.lv, end.Block); uint8(d.lv.TapePartition(d.lv.DataPartition())) == end.Partition && named > end.Block {
 		return errors.Errorf("its index names data up to block %d, the catalog knows of data up to block %d: the catalog is older than the volume, or another program has changed files on it. "+
 			"If the catalog was brought back from a copy, stop the server, move the folders catalog and cache away, and run `sliod rebuild`", named, end.Block).Error(), nil

@@ -64,7 +64,7 @@ func (d *drive) indexed() {
 
 // indexNow writes the index between two other steps.
 func (d *drive) indexNow() {
-	d.setState(driveWriting, "index of volume "+d.vol.rec.Barcode)
+	d.setState(driveWriting, "index of volume "+d.vol.rec().Barcode)
 	if err := d.writeIndex(); err != nil {
 		_ = d.dismount(true) // noted
 		return
@@ -92,8 +92,8 @@ func (d *drive) writeIndex() error {
 	if err == nil {
 		err = m.Sign(d.lv.Index())
 	}
-	if err == nil && v.rec.Flags&catalog.VolTaken != 0 {
-		d.lv.Index().SetPool(v.rec.Pool)
+	if err == nil && v.rec().Flags&catalog.VolTaken != 0 {
+		d.lv.Index().SetPool(v.rec().Pool)
 	}
 	if err == nil {
 		err = d.lv.WriteIndex(m.ctx)
@@ -103,7 +103,7 @@ func (d *drive) writeIndex() error {
 			return err
 		}
 		err = m.note("write index", v, d, "", err)
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
 			Error("the index could not be written; the catalog knows all data on the volume")
 		d.writeBlame(v, err)
 		return err
@@ -118,7 +118,7 @@ func (d *drive) writeIndex() error {
 		rec.Generation, rec.EndOfData = d.lv.Generation(), posOf(d.lv.EndOfData())
 	})
 	if err != nil {
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Error("the new index could not be recorded; it is found at the next mount")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Error("the new index could not be recorded; it is found at the next mount")
 	}
 	done := d.metaDone
 	d.metaDone = nil
@@ -174,26 +174,26 @@ func (d *drive) adopt() error {
 	if why != "" {
 		_ = m.note("mount", v, d, "", errors.New(why))
 		to := catalog.VolSuspect
-		if v.rec.Flags&catalog.VolImported != 0 {
+		if v.rec().Flags&catalog.VolImported != 0 {
 			to = catalog.VolReadOnly
 		}
 		m.setState(v, to, why)
 		return nil
 	}
 	rep := lv.Repair()
-	if rep == nil && lv.Generation() >= v.rec.Generation {
+	if rep == nil && lv.Generation() >= v.rec().Generation {
 		return nil
 	}
 	if rep == nil {
 		// An index is on tape before the catalog names its generation, and nothing is behind
 		// this one: it is an older copy of the volume.
-		err := errors.Errorf("its newest index has generation %d, the catalog knows %d: it is an older copy of the volume, or was rolled back", lv.Generation(), v.rec.Generation)
+		err := errors.Errorf("its newest index has generation %d, the catalog knows %d: it is an older copy of the volume, or was rolled back", lv.Generation(), v.rec().Generation)
 		_ = m.note("mount", v, d, "", err)
 		m.setState(v, catalog.VolSuspect, err.Error())
 		return nil
 	}
-	log := m.log.WithField(fieldVolume, v.rec.Barcode)
-	end := v.rec.EndOfData
+	log := m.log.WithField(fieldVolume, v.rec().Barcode)
+	end := v.rec().EndOfData
 	if end.Partition == uint8(lv.EndOfData().Partition) && end.Block > uint64(rep.To) {
 		_ = m.note("mount", v, d, "", errors.Errorf("the data end at block %d, the catalog has committed data up to block %d: slivers are lost", rep.To, end.Block))
 		m.setState(v, catalog.VolSuspect, "its data end before what the catalog has committed")
@@ -202,8 +202,8 @@ func (d *drive) adopt() error {
 	switch {
 	case protection(d.tape.Limits()) != "":
 		return nil // it can only be read
-	case v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull:
-	case v.rec.State == catalog.VolSuspect && !v.indexTried:
+	case v.rec().State == catalog.VolAppend || v.rec().State == catalog.VolFull:
+	case v.rec().State == catalog.VolSuspect && !v.indexTried:
 		// A write to it failed. What it holds should be in its index all the same: it is
 		// tried once.
 		m.mu.Lock()
@@ -216,7 +216,7 @@ func (d *drive) adopt() error {
 	lv.Adopt()
 	n := 0
 	var planErr error
-	err = m.files.OnVolume(v.rec.No, func(f sliver.FileID) bool {
+	err = m.files.OnVolume(v.rec().No, func(f sliver.FileID) bool {
 		plan, err := m.files.Plan(f)
 		if err == nil && plan != nil {
 			err = d.putEntries(plan)
@@ -268,7 +268,7 @@ func (d *drive) putEntries(plan *Plan) error {
 			err = d.putFile(p, &displaced)
 		}
 	}
-	return errors.WithMessagef(err, "mover: file %d, index of volume %s", plan.File, d.vol.rec.Barcode)
+	return errors.WithMessagef(err, "mover: file %d, index of volume %s", plan.File, d.vol.rec().Barcode)
 }
 
 // putFile is putEntries for one file. Files that lose their entries by it are

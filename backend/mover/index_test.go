@@ -252,7 +252,7 @@ func TestIndexBytes(t *testing.T) {
 		r.m.mu.Lock()
 		defer r.m.mu.Unlock()
 		for _, v := range r.m.volumes {
-			if v.rec.Generation >= 3 {
+			if v.rec().Generation >= 3 {
 				return true
 			}
 		}

@@ -167,7 +167,8 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 	for _, rec := range known {
 		v := m.volumes[rec.No]
 		if v == nil {
-			v = &volume{queue: schedule.NewClasses[sliver.Key](m.plannerOf(rec), &m.cfg.Schedule), rec: *rec, away: true}
+			v = &volume{queue: schedule.NewClasses[sliver.Key](m.plannerOf(rec), &m.cfg.Schedule), away: true}
+			v.record.Store(rec)
 			m.volumes[rec.No] = v
 			v.cleaner = m.isCleaner(rec.Barcode)
 		}
@@ -176,7 +177,7 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 			continue
 		}
 		if v.recorded <= recorded {
-			v.renew(rec)
+			v.record.Store(rec)
 		}
 		v.away, v.why, v.place = true, "", ""
 	}
@@ -198,14 +199,14 @@ func (m *Mover) placeLocked(elements []tape.Element, known map[string]*catalog.V
 	}
 	m.placeVolumesLocked(elements, known, ours)
 	said = m.placeDrivesLocked(elements, known)
-	for _, v := range slices.SortedFunc(maps.Values(m.volumes), func(a, b *volume) int { return cmp.Compare(a.rec.Barcode, b.rec.Barcode) }) {
+	for _, v := range slices.SortedFunc(maps.Values(m.volumes), func(a, b *volume) int { return cmp.Compare(a.rec().Barcode, b.rec().Barcode) }) {
 		now := m.whereLocked(v)
 		if old := was[v]; old != now && m.looked && !ours(v) {
-			said = append(said, fmt.Sprintf("volume %s was in %q and is in %q now", v.rec.Barcode, old, now))
+			said = append(said, fmt.Sprintf("volume %s was in %q and is in %q now", v.rec().Barcode, old, now))
 		}
 		if !v.away {
 			v.missed = false
-			if gone[v] && v.rec.Flags&catalog.VolProtected != 0 {
+			if gone[v] && v.rec().Flags&catalog.VolProtected != 0 {
 				back = append(back, v)
 			}
 		}
@@ -367,7 +368,7 @@ func (d *drive) taken(v *volume, err error) bool {
 	where := m.whereLocked(v)
 	m.mu.Unlock()
 	if taken {
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).
 			Warnf("the cartridge was taken out of the drive while it was in use; it is in %q now", where)
 	}
 	return taken

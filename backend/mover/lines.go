@@ -165,7 +165,7 @@ func (m *Mover) drainLocked(take func(*lane) bool) (items []*archiveItem) {
 func (m *Mover) lanesFor(v *volume) (lanes []*lane) {
 	if l := m.lines[v.pool()]; l != nil {
 		for _, a := range l.lanes {
-			if !a.not[v.rec.No] {
+			if !a.not[v.rec().No] {
 				lanes = append(lanes, a)
 			}
 		}

@@ -59,10 +59,10 @@ func (m *Mover) FormatVolume(ctx context.Context, b tape.Barcode, force bool) er
 			return err
 		}
 		m.mu.Lock()
-		v.readErrors, v.because = 0, ""
+		v.because = ""
 		for _, d := range m.drives {
-			delete(d.strikes, v.rec.No)
-			delete(d.blamed, v.rec.No)
+			delete(d.strikes, v.rec().No)
+			delete(d.blamed, v.rec().No)
 		}
 		m.mu.Unlock()
 		return nil

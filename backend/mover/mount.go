@@ -30,7 +30,7 @@ func (d *drive) exchange(v *volume, pool string) {
 	if d.vol != nil {
 		_ = d.dismount(false) // noted; if the cartridge is stuck, the mount fails too
 	}
-	d.setState(driveMounting, "mount of volume "+v.rec.Barcode)
+	d.setState(driveMounting, "mount of volume "+v.rec().Barcode)
 	err := d.fetch(v)
 	if err == nil && pool != "" {
 		err = d.m.intoPool(v, pool)
@@ -66,10 +66,10 @@ func (d *drive) mounted(v *volume) error {
 	d.checkProtection(v)
 	d.alerts(v)
 	m.publishTapeSpace()
-	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Info("volume mounted")
+	m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).Info("volume mounted")
 	if err := d.adopt(); err != nil {
 		_ = m.note("adopt", v, d, "", err)
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Error("the index of the volume could not be brought up to date; it is only read from now on")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Error("the index of the volume could not be brought up to date; it is only read from now on")
 		// No index may be written that lacks what the catalog has on the volume, and
 		// nothing appended: from its next mount on it is only read.
 		if m.ctx.Err() == nil && !d.failed {
@@ -117,7 +117,7 @@ func (d *drive) fetch(v *volume) error {
 		case away:
 			return errors.WithMessage(errElsewhere, awayError(v).Error())
 		case elsewhere:
-			return errors.WithMessagef(errElsewhere, "volume %s is in %s now", v.rec.Barcode, where)
+			return errors.WithMessagef(errElsewhere, "volume %s is in %s now", v.rec().Barcode, where)
 		case blocked != "":
 			return errors.WithMessagef(errElsewhere, "drive %s cannot be used: %s", d.tape.Serial(), blocked)
 		}
@@ -128,7 +128,7 @@ func (d *drive) fetch(v *volume) error {
 				if other != nil {
 					from = fmt.Sprintf("drive %s, which does not let it go", other.tape.Serial())
 				}
-				err = errors.WithMessagef(armError{err}, "fetch volume %s from %s", v.rec.Barcode, from)
+				err = errors.WithMessagef(armError{err}, "fetch volume %s from %s", v.rec().Barcode, from)
 			} else {
 				m.carried(v, d.element)
 			}
@@ -136,7 +136,7 @@ func (d *drive) fetch(v *volume) error {
 		if err == nil {
 			d.enter(schedule.Loading)
 			if err = d.tape.Load(m.ctx); err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
-				m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("load failed: trying again")
+				m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("load failed: trying again")
 				err = d.tape.Load(m.ctx)
 			}
 			if err == nil {
@@ -151,7 +151,7 @@ func (d *drive) fetch(v *volume) error {
 		if try == maxFetches || m.ctx.Err() != nil {
 			return err
 		}
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Warn("a cartridge is not where it was; looking again")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Warn("a cartridge is not where it was; looking again")
 	}
 }
 
@@ -190,35 +190,40 @@ func (d *drive) mount(v *volume) error {
 	if d.tape.Limits().Cleaning {
 		return errCleaner
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
+	rec := v.rec()
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(rec.Pool))
 	if err != nil && m.ctx.Err() == nil && !keyTrouble(err) && d.worthAnother(err) {
 		// What is said of the volume now may take it out of use, or have it formatted.
-		log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
-		if v.rec.State == catalog.VolScratch && stderrors.Is(err, ltfs.ErrNotLTFS) {
+		log := m.log.WithField(fieldVolume, rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
+		if rec.State == catalog.VolScratch && stderrors.Is(err, ltfs.ErrNotLTFS) {
 			log.Info("not formatted yet, as it seems: looking again") // as is usual
 		} else {
 			log.Warn("mount failed: looking again")
 		}
-		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
+		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(rec.Pool))
 	}
+	if err := m.keepNeeded(v); err != nil {
+		return err
+	}
+	rec = v.rec()
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
 	switch {
-	case v.rec.State == catalog.VolScratch && v.rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent) && d.isOurs(v)):
-		lv, err = d.format(v)
+	case rec.State == catalog.VolScratch && rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent) && d.isOurs(v)):
+		lv, err = d.format(v, nil)
 	case not != nil:
-		if v.rec.State != catalog.VolScratch || !not.Blank {
+		if rec.State != catalog.VolScratch || !not.Blank {
 			return errors.WithMessage(errForeign, not.Found)
 		}
-		lv, err = d.format(v)
-	case err == nil && v.rec.State == catalog.VolScratch:
+		lv, err = d.format(v, nil)
+	case err == nil && rec.State == catalog.VolScratch:
 		lv, err = d.reuse(v, lv)
 	}
 	if err != nil {
 		return err
 	}
-	if lv.UUID() != v.rec.UUID {
-		return errors.WithMessagef(errMistaken, "its UUID is %s, the catalog says %s", lv.UUID(), v.rec.UUID)
+	if is := v.rec().UUID; lv.UUID() != is {
+		return errors.WithMessagef(errMistaken, "its UUID is %s, the catalog says %s", lv.UUID(), is)
 	}
 	d.lv = lv
 	return nil
@@ -235,7 +240,7 @@ func (d *drive) mountFailed(v *volume, err error) error {
 		return err
 	}
 	if stderrors.Is(err, errElsewhere) {
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("the volume is not fetched")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("the volume is not fetched")
 		m.requeue(v, true)
 		m.release(v)
 		return err
@@ -251,14 +256,14 @@ func (d *drive) mountFailed(v *volume, err error) error {
 	foreignTape := stderrors.Is(err, errForeign)
 	cleaner := stderrors.Is(err, errCleaner)
 	err = m.note("mount", v, d, "", err)
-	log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
+	log := m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err)
 	switch {
 	case cleaner:
 		log.Warn("the cartridge is left alone")
 		m.mu.Lock()
 		v.cleaner = true
 		m.mu.Unlock()
-	case foreignTape && v.rec.State == catalog.VolScratch:
+	case foreignTape && v.rec().State == catalog.VolScratch:
 		log.Warn("the cartridge is left alone: to use it, run `sliod import`, or `sliod format` to lose what it holds")
 		m.setState(v, catalog.VolReadOnly, errForeign.Error())
 	case keyTrouble(err):
@@ -267,7 +272,7 @@ func (d *drive) mountFailed(v *volume, err error) error {
 	case stderrors.Is(err, ltfs.ErrCannotEncrypt): // there may be drives that can
 		log.Warn("the volume is not written here")
 		m.mu.Lock()
-		d.lastErr, d.blamed[v.rec.No] = err, true
+		d.lastErr, d.blamed[v.rec().No] = err, true
 		for _, l := range m.lines {
 			for _, a := range l.lanes {
 				if v.isTargetOf(a) {
@@ -283,7 +288,7 @@ func (d *drive) mountFailed(v *volume, err error) error {
 		log.Error("the volume is not where it was: taking inventory")
 	default:
 		log.Error("mount failed")
-		if b == blameVolume && v.rec.State != catalog.VolReadOnly {
+		if b == blameVolume && v.rec().State != catalog.VolReadOnly {
 			m.setState(v, catalog.VolSuspect, err.Error())
 		}
 		d.strike(v, b, err)
@@ -351,9 +356,9 @@ func (m *Mover) failQueue(v *volume, d *drive, b blame, err error) {
 // has no volume afterwards.
 func (d *drive) dismount(broken bool) error {
 	m, v := d.m, d.vol
-	log := m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial())
+	log := m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial())
 	d.enter(schedule.Unloading)
-	d.setState(driveUnmounting, "unmount of volume "+v.rec.Barcode)
+	d.setState(driveUnmounting, "unmount of volume "+v.rec().Barcode)
 	if broken {
 		d.lv = nil
 	}
@@ -404,7 +409,7 @@ func (d *drive) bringHome(v *volume) error {
 	taken := v.away && v.why != whyTwice || v.at != d.element
 	m.mu.Unlock()
 	if taken {
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).Warn("the cartridge is not in the drive any longer: somebody took it out")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).Warn("the cartridge is not in the drive any longer: somebody took it out")
 		return nil
 	}
 	d.alerts(v)

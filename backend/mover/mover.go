@@ -37,6 +37,10 @@ type Mover struct {
 	// another state and when the inbox was cleared. nil else.
 	observer chan struct{}
 
+	// recording makes a change of a volume's record one step, in the catalog and in the mover's picture of it. It is
+	// taken before mu.
+	recording sync.Mutex
+
 	// publishMu serialises what the cache is told of tape space. It is taken before mu.
 	publishMu sync.Mutex
 	published bool

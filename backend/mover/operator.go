@@ -10,13 +10,13 @@ import (
 	"sliod/tape"
 )
 
-// settable are the states that an operator can give a volume.
-var settable = []catalog.VolState{catalog.VolScratch, catalog.VolAppend, catalog.VolFull, catalog.VolSuspect, catalog.VolReadOnly}
+// settableStates are the states that an operator can give a volume.
+var settableStates = []catalog.VolState{catalog.VolScratch, catalog.VolAppend, catalog.VolFull, catalog.VolSuspect, catalog.VolReadOnly}
 
 // ParseVolumeState is the reverse of catalog.VolState.String.
 func ParseVolumeState(s string) (catalog.VolState, error) {
 	var names []string
-	for _, x := range settable {
+	for _, x := range settableStates {
 		if x.String() == s {
 			return x, nil
 		}
@@ -34,52 +34,69 @@ func ParseVolumeState(s string) (catalog.VolState, error) {
 func (m *Mover) SetVolumeState(ctx context.Context, b tape.Barcode, to catalog.VolState) error {
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
+	if err == nil && v.cleaner {
+		err = errors.Errorf("%s is a cleaning cartridge", b)
+	}
 	if err == nil {
-		err = settableLocked(v, to)
+		err = settable(v.rec(), to)
 	}
 	if err != nil {
 		m.mu.Unlock()
 		return err
 	}
 	if !v.claimed() {
-		v.rec.State = to // before a drive claims it
+		v.moving = true // no drive claims it meanwhile
 		m.mu.Unlock()
-		return m.operatorSays(v, to)
+		err := m.operatorSays(v, to)
+		m.mu.Lock()
+		v.moving = false
+		m.wakeLocked()
+		m.mu.Unlock()
+		return err
 	}
 	m.mu.Unlock()
 	// A drive has it: what its mount has found out holds until the next mount.
 	return m.UseVolume(ctx, b, UseOptions{Raw: true}, func(context.Context, *Session) error { return m.operatorSays(v, to) })
 }
 
-func settableLocked(v *volume, to catalog.VolState) error {
-	switch ours := v.rec.UUID != ""; {
-	case v.cleaner:
-		return errors.Errorf("%s is a cleaning cartridge", v.rec.Barcode)
+// settable says why a volume cannot be given a state.
+func settable(rec *catalog.Volume, to catalog.VolState) error {
+	switch ours := rec.UUID != ""; {
 	case ours && to == catalog.VolScratch:
-		return errors.Errorf("volume %s may have data: `sliod format` makes it empty", v.rec.Barcode)
+		return errors.Errorf("volume %s may have data: `sliod format` makes it empty", rec.Barcode)
 	case !ours && to != catalog.VolScratch && to != catalog.VolReadOnly:
-		return errors.Errorf("volume %s is none of this archive: it can be %v or %v; to use it, `sliod format` or `sliod import` it", v.rec.Barcode, catalog.VolScratch, catalog.VolReadOnly)
+		return errors.Errorf("volume %s is none of this archive: it can be %v or %v; to use it, `sliod format` or `sliod import` it", rec.Barcode, catalog.VolScratch, catalog.VolReadOnly)
 	}
 	return nil
 }
 
 func (m *Mover) operatorSays(v *volume, to catalog.VolState) error {
-	err := m.updateVolume(v, func(rec *catalog.Volume) { rec.State, rec.Flags = to, rec.Flags&^catalog.VolProtected })
+	err := m.changeVolume(v, func(rec *catalog.Volume) error {
+		// It may have been formatted, and written, since the operator was told that it can be.
+		if err := settable(rec, to); err != nil {
+			return err
+		}
+		rec.State, rec.Flags, rec.ReadErrors = to, rec.Flags&^catalog.VolProtected, 0
+		return nil
+	})
 	if err == nil {
 		err = m.cat.Sync()
 	}
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
-	v.readErrors, v.because, v.indexTried = 0, "", false
+	v.because, v.indexTried = "", false
 	if to == catalog.VolSuspect || to == catalog.VolReadOnly {
 		v.because = "the operator said so"
 	}
 	for _, d := range m.drives {
-		delete(d.strikes, v.rec.No)
-		delete(d.blamed, v.rec.No)
+		delete(d.strikes, v.rec().No)
+		delete(d.blamed, v.rec().No)
 	}
 	m.wakeLocked()
 	m.mu.Unlock()
 	m.publishTapeSpace()
 	m.log.WithField(fieldVolume, v.barcode()).Infof("volume is %v: the operator said so", to)
-	return err
+	return nil
 }

@@ -48,9 +48,7 @@ func (m *Mover) plannerFor(rec *catalog.Volume, g geometry.Volume) schedule.Plan
 // survey says how the recalls of v, whose LTFS volume d.lv is, are put in order. Only d's owner calls it.
 func (d *drive) survey(v *volume) schedule.Planner {
 	m, l := d.m, d.tape.Limits()
-	m.mu.Lock()
-	rec := v.rec
-	m.mu.Unlock()
+	rec := v.rec()
 	g, ok := geometry.ByDensity(l.Density)
 	if !ok {
 		g, ok = geometry.ByBarcode(tape.Barcode(rec.Barcode))
@@ -71,7 +69,7 @@ func (d *drive) survey(v *volume) schedule.Planner {
 			d.lv.Moved()
 		}
 	}
-	return m.plannerFor(&rec, known)
+	return m.plannerFor(rec, known)
 }
 
 // surveyedLocked has the recalls of v, which has just been mounted, put in order as pl says. That begins their

@@ -406,6 +406,7 @@ func TestSurveyKeepsAnOverduePass(t *testing.T) {
 	m := &Mover{cfg: Config{}.withDefaults(1)}
 	rec := catalog.Volume{Barcode: "A00001L9"}
 	v := &volume{queue: schedule.NewClasses[sliver.Key](m.plannerOf(&rec), &m.cfg.Schedule)}
+	v.record.Store(&rec)
 	now := time.Now()
 	place := func(block tape.BlockNo) schedule.Place {
 		return schedule.Place{Position: tape.Position{Partition: 1, Block: block}}

@@ -30,8 +30,8 @@ func (m *Mover) mountOptions(pool string) ltfs.MountOptions {
 }
 
 func (m *Mover) formatOptions(v *volume) ltfs.FormatOptions {
-	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: m.cfg.BlockSize, UUID: v.rec.UUID, Log: m.log,
-		Key: m.cfg.Pools.Source(v.rec.Pool), Pool: v.rec.Pool}
+	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: m.cfg.BlockSize, UUID: v.rec().UUID, Log: m.log,
+		Key: m.cfg.Pools.Source(v.rec().Pool), Pool: v.rec().Pool}
 }
 
 // poolOf returns the pool that a volume in the library is of now: that of its barcode, or that
@@ -53,7 +53,7 @@ func (m *Mover) intoPool(v *volume, pool string) error {
 	if same {
 		return nil
 	}
-	m.log.WithField(fieldVolume, v.rec.Barcode).Infof("scratch volume comes into pool %q, which has none with room", pool)
+	m.log.WithField(fieldVolume, v.rec().Barcode).Infof("scratch volume comes into pool %q, which has none with room", pool)
 	return m.updateVolume(v, func(rec *catalog.Volume) {
 		rec.Pool = pool
 		rec.Flags |= catalog.VolTaken
@@ -91,12 +91,12 @@ func keyTrouble(err error) bool {
 // noteKey records which key the mounted volume has.
 func (m *Mover) noteKey(v *volume, lv *ltfs.Volume) {
 	m.mu.Lock()
-	same := v.rec.KeyID == lv.KeyID()
+	same := v.rec().KeyID == lv.KeyID()
 	m.mu.Unlock()
 	if same {
 		return
 	}
 	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.KeyID = lv.KeyID() }); err != nil {
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithError(err).Warn("the id of the volume's key could not be recorded")
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Warn("the id of the volume's key could not be recorded")
 	}
 }

@@ -12,7 +12,7 @@ func (d *drive) checkProtection(v *volume) {
 	m := d.m
 	limits := d.tape.Limits()
 	m.mu.Lock()
-	state, protected := v.rec.State, v.rec.Flags&catalog.VolProtected != 0
+	state, protected := v.rec().State, v.rec().Flags&catalog.VolProtected != 0
 	m.mu.Unlock()
 	why := protection(limits)
 	if err := d.lv.Refusal(); why == "" && err != nil {
@@ -45,7 +45,7 @@ func protection(l tape.Limits) string {
 // protect has v only read from now on. One that is not written anyway stays what it is.
 func (m *Mover) protect(v *volume, why string) {
 	m.mu.Lock()
-	if s := v.rec.State; s != catalog.VolAppend && s != catalog.VolScratch {
+	if s := v.rec().State; s != catalog.VolAppend && s != catalog.VolScratch {
 		v.because = why
 		m.mu.Unlock()
 		return

@@ -45,7 +45,7 @@ func (d *drive) read(j job) {
 	d.setState(driveReading, fmt.Sprintf("recall of sliver %v", j.key))
 	err := d.readCopy(j)
 	if err != nil && m.ctx.Err() == nil && d.worthAnother(err) {
-		m.log.WithField(fieldVolume, d.vol.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("read failed: trying again")
+		m.log.WithField(fieldVolume, d.vol.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Warn("read failed: trying again")
 		err = d.readCopy(j)
 	}
 	if err != nil {
@@ -135,7 +135,7 @@ func (d *drive) deliver(j job, gen uint64) {
 	d.position = placeOf(j.copy).Position
 	m.forgetLocked(j.r, j.seq)
 	m.mu.Unlock()
-	d.worked()
+	d.hasRead(placeOf(j.copy).Position)
 }
 
 func (m *Mover) forget(j job) {
@@ -154,14 +154,19 @@ func (d *drive) readFailed(j job, err error) {
 	b := d.blameFor(err)
 	v := d.vol
 	err = m.note("recall", v, d, placeOf(j.copy).Position.String(), err)
-	m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("recall failed")
+	m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("recall failed")
 	if d.taken(v, err) {
 		m.again(j)
 		m.requeue(v, false)
 		_ = d.dismount(true) // noted
 		return
 	}
-	d.strike(v, b, err)
+	d.strikeRead(v, b, err, placeOf(j.copy).Position)
+	if b == blameVolume && !d.failed && m.onlyCopy(j) && d.asksAnother(v) {
+		m.failover(j, d, blameDrive, err)
+		_ = d.dismount(false) // noted
+		return
+	}
 	if b == blameVolume {
 		m.countReadError(v)
 		m.files.Bad(j.key, j.loc.Version, j.copy.Volume, err)
@@ -179,15 +184,28 @@ func (d *drive) readFailed(j job, err error) {
 	}
 }
 
-// countReadError counts an error that is the volume's: nothing more is appended to one that
+// onlyCopy says whether there is no other copy to try.
+func (m *Mover) onlyCopy(j job) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range j.loc.Copies {
+		if v := m.volumes[c.Volume]; c.Volume != j.copy.Volume && v != nil && !v.away && !v.leaving && !j.r.badVols[c.Volume] {
+			return false
+		}
+	}
+	return true
+}
+
+// countReadError counts an error that is the volume's, in its record, as long as it is not formatted and the operator does
+// not say that it is good: nothing more is appended to one that
 // has several, and what is good on it is copied away.
 func (m *Mover) countReadError(v *volume) {
-	m.mu.Lock()
-	v.readErrors++
-	bad := v.readErrors >= suspectAfter && (v.rec.State == catalog.VolAppend || v.rec.State == catalog.VolFull)
-	m.mu.Unlock()
-	if bad {
-		m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", suspectAfter))
+	m.confirmed(v)
+	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.ReadErrors++ }); err != nil {
+		m.log.WithField(fieldVolume, v.barcode()).WithError(err).Error("an error of the volume could not be counted")
+	}
+	if rec := v.rec(); rec.ReadErrors >= suspectAfter && (rec.State == catalog.VolAppend || rec.State == catalog.VolFull) {
+		m.setState(v, catalog.VolSuspect, fmt.Sprintf("%d read errors", rec.ReadErrors))
 	}
 }
 

@@ -331,6 +331,14 @@ func (m *Mover) locate(r *recall, seq uint64, unwanted bool) {
 		}
 		v, c, err = m.pickCopyLocked(r)
 	}
+	if err == nil && v.rec().State == catalog.VolScratch && r.attempts < maxAttempts/2 {
+		// It was emptied since Locate: the sliver is elsewhere by now, and a scratch volume
+		// that is fetched is formatted.
+		r.attempts++
+		m.toInboxLocked(r)
+		m.mu.Unlock()
+		return
+	}
 	if err == nil {
 		r.vol, r.copy, r.state = v, c, queued
 		v.queue.Add(r.key, r.class, placeOf(c), loc.ArchLen, r.since)
@@ -366,7 +374,7 @@ func (m *Mover) missed(e *awayVolume) {
 	m.mu.Unlock()
 	if !said {
 		_ = m.note("recall", e.v, nil, "", awayError(e.v))
-		m.log.WithField(fieldVolume, e.v.rec.Barcode).Warn("somebody wants what is on it: " + awayError(e.v).Error())
+		m.log.WithField(fieldVolume, e.v.rec().Barcode).Warn("somebody wants what is on it: " + awayError(e.v).Error())
 	}
 }
 
@@ -398,7 +406,7 @@ func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 		case v.away:
 			why, away = awayError(v), v
 		case v.leaving:
-			why = errors.Errorf("volume %s is being exported", v.rec.Barcode)
+			why = errors.Errorf("volume %s is being exported", v.rec().Barcode)
 		default:
 			rank := v.readRank()
 			if slices.Contains(r.loc.Bad, c.Volume) {
@@ -411,7 +419,7 @@ func (m *Mover) pickCopyLocked(r *recall) (*volume, catalog.Copy, error) {
 	}
 	switch {
 	case best != nil && !m.anyDriveLocked():
-		why = errors.Errorf("no drive is in service for volume %s", best.rec.Barcode)
+		why = errors.Errorf("no drive is in service for volume %s", best.rec().Barcode)
 	case best != nil && r.attempts < maxAttempts && m.mayTryLocked(r):
 		return best, bestCopy, nil
 	}

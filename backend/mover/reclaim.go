@@ -18,8 +18,8 @@ func (m *Mover) Retire(b tape.Barcode) error {
 	v, err := m.knownLocked(b)
 	room := false
 	if err == nil {
-		room = v.rec.State == catalog.VolAppend
-		switch rec := &v.rec; {
+		room = v.rec().State == catalog.VolAppend
+		switch rec := v.rec(); {
 		case rec.Flags&catalog.VolImported != 0:
 			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
 		case rec.UUID == "" || rec.State == catalog.VolScratch || v.cleaner:
@@ -88,9 +88,9 @@ func (m *Mover) HandOver(ctx context.Context, from, to tape.Barcode, file func(s
 }
 
 // Emptied makes volume b, which was retired, a scratch volume. needed says whether something on it is still
-// needed; it is asked when no drive writes to the volume any longer. Nothing on the tape is touched: it is
+// needed, or why it is to stay what it is; it is asked when no drive writes to the volume any longer. Nothing on the tape is touched: it is
 // formatted when a scratch volume is needed next, with what that takes (letGo). A suspect volume stays suspect.
-func (m *Mover) Emptied(ctx context.Context, b tape.Barcode, uuid string, needed func() error) error {
+func (m *Mover) Emptied(ctx context.Context, b tape.Barcode, needed func() error) error {
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
 	if err != nil {
@@ -100,7 +100,7 @@ func (m *Mover) Emptied(ctx context.Context, b tape.Barcode, uuid string, needed
 	if !v.claimed() {
 		v.moving = true // no drive claims it meanwhile
 		m.mu.Unlock()
-		err := m.toScratch(v, uuid, needed)
+		err := m.toScratch(v, needed)
 		m.mu.Lock()
 		v.moving = false
 		m.wakeLocked()
@@ -109,23 +109,25 @@ func (m *Mover) Emptied(ctx context.Context, b tape.Barcode, uuid string, needed
 		return err
 	}
 	m.mu.Unlock()
-	err = m.UseVolume(ctx, b, UseOptions{Raw: true}, func(context.Context, *Session) error { return m.toScratch(v, uuid, needed) })
+	err = m.UseVolume(ctx, b, UseOptions{Raw: true}, func(context.Context, *Session) error { return m.toScratch(v, needed) })
 	m.publishTapeSpace()
 	return err
 }
 
-func (m *Mover) toScratch(v *volume, uuid string, needed func() error) error {
+func (m *Mover) toScratch(v *volume, needed func() error) error {
+	uuid := v.rec().UUID
 	if err := needed(); err != nil {
 		return err
 	}
-	err := m.updateVolume(v, func(rec *catalog.Volume) {
+	err := m.changeVolume(v, func(rec *catalog.Volume) error {
 		if rec.UUID != uuid || rec.State != catalog.VolFull && rec.State != catalog.VolSuspect {
-			return
+			return errors.Errorf("it is not emptied: it is %v now", rec.State)
 		}
 		if rec.State == catalog.VolFull {
 			rec.State = catalog.VolScratch
 		}
 		rec.Used, rec.Dead = 0, 0
+		return nil
 	})
 	if err == nil {
 		err = m.cat.Sync()
@@ -135,7 +137,7 @@ func (m *Mover) toScratch(v *volume, uuid string, needed func() error) error {
 	}
 	m.requeue(v, false) // recalls that were to read from it have other copies
 	m.mu.Lock()
-	state := v.rec.State
+	state := v.rec().State
 	if v.because = ""; state == catalog.VolSuspect {
 		v.because = "it is empty: `sliod format` makes it usable again, if it is sound"
 	}

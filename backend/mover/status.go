@@ -115,13 +115,13 @@ func (m *Mover) Status() Status {
 
 func (m *Mover) volumeStatusLocked(v *volume) VolumeStatus {
 	vs := VolumeStatus{
-		Barcode: v.barcode(), UUID: v.rec.UUID, Imported: v.rec.Flags&catalog.VolImported != 0, State: v.rec.State.String(), Where: m.whereLocked(v), Reason: v.why,
-		Capacity: v.rec.Capacity, Used: v.rec.Used, Dead: v.rec.Dead, Room: v.isTarget(), Readable: v.readable(), Pool: v.rec.Pool, KeyID: v.rec.KeyID,
+		Barcode: v.barcode(), UUID: v.rec().UUID, Imported: v.rec().Flags&catalog.VolImported != 0, State: v.rec().State.String(), Where: m.whereLocked(v), Reason: v.why,
+		Capacity: v.rec().Capacity, Used: v.rec().Used, Dead: v.rec().Dead, Room: v.isTarget(), Readable: v.readable(), Pool: v.rec().Pool, KeyID: v.rec().KeyID,
 	}
-	if foreign(&v.rec) {
+	if foreign(v.rec()) {
 		vs.State = "foreign"
 	}
-	if vs.Reason == "" && (v.rec.State == catalog.VolSuspect || v.rec.State == catalog.VolReadOnly) {
+	if vs.Reason == "" && (v.rec().State == catalog.VolSuspect || v.rec().State == catalog.VolReadOnly) {
 		vs.Reason = v.because
 	}
 	if v.cleaner {

@@ -35,6 +35,7 @@ type tree struct {
 	archived map[sliver.FileID]int    // calls of Archived
 	fail     error                    // for Archived
 	planned  func(sliver.FileID)      // called once, when a plan has been made
+	located  func(sliver.Key)         // called once, when a sliver has been located
 
 	unarchived []sliver.FileID // calls of Unarchived
 	bad        []badCopy
@@ -99,6 +100,13 @@ func (tr *tree) behind(k sliver.Key) cache.Behind {
 
 func (tr *tree) Locate(k sliver.Key) (Located, error) {
 	r := tr.rec(k)
+	tr.mu.Lock()
+	located := tr.located
+	tr.located = nil
+	tr.mu.Unlock()
+	if located != nil {
+		located(k)
+	}
 	return Located{
 		Copies: r.Copies, ArchLen: int(r.ArchLen), ValidLen: int(r.Len), Sum: r.Sum, HasSum: r.HasSum, Version: r.Version,
 	}, nil

@@ -103,7 +103,7 @@ func (m *Mover) queueUse(u *use) error {
 	if !u.begun {
 		m.dropUseLocked(u)
 		m.mu.Unlock()
-		return errors.WithMessagef(ctx.Err(), "mover: waiting for volume %s", v.rec.Barcode)
+		return errors.WithMessagef(ctx.Err(), "mover: waiting for volume %s", v.rec().Barcode)
 	}
 	m.mu.Unlock()
 	return <-u.done
@@ -135,9 +135,9 @@ func (m *Mover) unusableLocked(v *volume) error {
 // awayError tells that v is not in the library.
 func awayError(v *volume) error {
 	if v.why != "" {
-		return errors.Errorf("volume %s is in the library, but cannot be used: %s", v.rec.Barcode, v.why)
+		return errors.Errorf("volume %s is in the library, but cannot be used: %s", v.rec().Barcode, v.why)
 	}
-	return errors.Errorf("volume %s is not in the library: put it in and run `sliod volumes import`", v.rec.Barcode)
+	return errors.Errorf("volume %s is not in the library: put it in and run `sliod volumes import`", v.rec().Barcode)
 }
 
 // dropUseLocked takes u out of its volume's list.
@@ -221,11 +221,11 @@ func (d *drive) lend(u *use) error {
 		return err
 	}
 	m.mu.Lock()
-	s.Volume = v.rec
+	s.Volume = *v.rec()
 	d.lent, d.target = v, nil
 	d.enterLocked(schedule.Working, time.Now())
 	m.mu.Unlock()
-	d.setState(driveBusy, "use of volume "+v.rec.Barcode)
+	d.setState(driveBusy, "use of volume "+v.rec().Barcode)
 	err := ctx.Err()
 	if err == nil {
 		begun := time.Now()
@@ -239,6 +239,7 @@ func (d *drive) lend(u *use) error {
 	if rerr := m.reload(v); err == nil {
 		err = rerr
 	}
+	m.publishTapeSpace()
 	d.takeBack(u, err)
 	return err
 }
@@ -266,7 +267,7 @@ func (d *drive) readyFor(u *use, s *Session) error {
 		if d.vol != nil {
 			_ = d.dismount(false) // noted; if the cartridge is stuck, the fetch fails too
 		}
-		d.setState(driveMounting, "fetch of volume "+v.rec.Barcode)
+		d.setState(driveMounting, "fetch of volume "+v.rec().Barcode)
 		if err := d.fetch(v); err != nil {
 			return d.mountFailed(v, err)
 		}
@@ -274,12 +275,12 @@ func (d *drive) readyFor(u *use, s *Session) error {
 	if u.o.Raw {
 		return nil
 	}
-	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec.Pool))
+	lv, err := ltfs.Mount(m.ctx, d.tape, m.mountOptions(v.rec().Pool))
 	if err != nil && (m.ctx.Err() != nil || blameFor(err) != blameVolume) {
 		return d.mountFailed(v, err)
 	}
 	s.LTFS, s.MountErr = lv, err
-	if err != nil || v.rec.State == catalog.VolScratch || v.rec.UUID != lv.UUID() {
+	if err != nil || v.rec().State == catalog.VolScratch || v.rec().UUID != lv.UUID() {
 		return nil
 	}
 	d.lv = lv
@@ -320,25 +321,4 @@ func (d *drive) takeBack(u *use, err error) {
 	default:
 		d.lv.Moved()
 	}
-}
-
-// reload takes v's record over from the catalog, where the user of a volume may have
-// changed it.
-func (m *Mover) reload(v *volume) error {
-	var rec catalog.Volume
-	err := m.cat.View(func(tx *catalog.Tx) error {
-		var err error
-		rec, err = tx.Volume(v.rec.No)
-		return err
-	})
-	if err != nil {
-		return errors.WithMessagef(err, "mover: read the catalog's record of volume %s", v.rec.Barcode)
-	}
-	m.mu.Lock()
-	m.recorded++
-	v.renew(&rec)
-	v.recorded = m.recorded
-	m.mu.Unlock()
-	m.publishTapeSpace()
-	return nil
 }

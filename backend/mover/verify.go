@@ -85,8 +85,11 @@ func (d *drive) verify(c *Check) (bad, err error) {
 		return nil, err
 	case err != nil:
 		err = m.note("verify", v, d, placeOf(c.Copy).Position.String(), err)
-		m.log.WithField(fieldVolume, v.rec.Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("a copy is bad")
-		d.strike(v, blameVolume, err)
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).WithError(err).Error("a copy cannot be read")
+		d.strikeRead(v, blameVolume, err, placeOf(c.Copy).Position)
+		if !d.failed && d.asksAnother(v) {
+			return nil, err
+		}
 		m.countReadError(v)
 		return err, nil
 	}
@@ -100,6 +103,6 @@ func (d *drive) verify(c *Check) (bad, err error) {
 	m.stats.VerifiedBytes += int64(c.ArchLen)
 	d.position = placeOf(c.Copy).Position
 	m.mu.Unlock()
-	d.worked()
+	d.hasRead(placeOf(c.Copy).Position)
 	return nil, nil
 }

@@ -38,7 +38,7 @@ func (r *rig) checks(files ...sliver.FileID) (list []Check, b tape.Barcode, uuid
 	r.m.mu.Lock()
 	defer r.m.mu.Unlock()
 	v := r.m.volumes[list[0].Copy.Volume]
-	return list, v.barcode(), v.rec.UUID
+	return list, v.barcode(), v.rec().UUID
 }
 
 // verify runs Verify and returns the bad copies.

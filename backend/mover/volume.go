@@ -2,6 +2,7 @@ package mover
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/pkg/errors"
 
@@ -11,11 +12,12 @@ import (
 	"sliod/tape/schedule"
 )
 
-// volume is one cartridge that the catalog knows. Guarded by Mover.mu.
+// volume is one cartridge that the catalog knows. Guarded by Mover.mu, but for its record.
 type volume struct {
-	rec  catalog.Volume // as in the catalog
-	away bool           // cannot be fetched: not in the library when last looked, or why says why
-	why  string         // of a volume that is in the library, and away all the same
+	record atomic.Pointer[catalog.Volume] // see rec
+
+	away bool   // cannot be fetched: not in the library when last looked, or why says why
+	why  string // of a volume that is in the library, and away all the same
 	// because is why its state is what it is, as far as that was learnt since the start.
 	because string
 	// place is where it was seen, for people; "" if it was not seen, or at is the place.
@@ -33,7 +35,6 @@ type volume struct {
 	queue      *schedule.Classes[sliver.Key]
 	surveyed   bool   // the queue's map is by what a drive says of the medium
 	uses       []*use // that wait, oldest first
-	readErrors int
 	indexTried bool   // its index was to be brought up to date since it is suspect
 	cleaner    bool   // a cleaning cartridge: never used for data
 	expired    string // why a cleaning cartridge cannot be used any longer
@@ -45,7 +46,7 @@ func foreign(rec *catalog.Volume) bool {
 	return rec.State == catalog.VolReadOnly && rec.UUID == "" && rec.Flags&catalog.VolProtected == 0
 }
 
-func (v *volume) barcode() tape.Barcode { return tape.Barcode(v.rec.Barcode) }
+func (v *volume) barcode() tape.Barcode { return tape.Barcode(v.rec().Barcode) }
 
 // badRank is behind every readRank: of a copy that is known to be bad.
 const badRank = 4
@@ -56,7 +57,7 @@ func (v *volume) readRank() int {
 	if v.drive == nil || v.drive.failed {
 		rank++
 	}
-	if v.rec.State == catalog.VolSuspect {
+	if v.rec().State == catalog.VolSuspect {
 		rank += 2
 	}
 	return rank
@@ -64,35 +65,35 @@ func (v *volume) readRank() int {
 
 // readable says whether it may hold data of ours and can be fetched.
 func (v *volume) readable() bool {
-	return !v.away && !v.leaving && !v.cleaner && v.rec.UUID != "" && v.rec.State != catalog.VolScratch
+	return !v.away && !v.leaving && !v.cleaner && v.rec().UUID != "" && v.rec().State != catalog.VolScratch
 }
 
 func (v *volume) hasRoom() bool {
-	return v.rec.State == catalog.VolAppend && !v.leaving
+	return v.rec().State == catalog.VolAppend && !v.leaving
 }
 
 // isTarget says whether a batch could go to v.
 func (v *volume) isTarget() bool {
-	return !v.away && !v.leaving && !v.cleaner && (v.hasRoom() || v.rec.State == catalog.VolScratch)
+	return !v.away && !v.leaving && !v.cleaner && (v.hasRoom() || v.rec().State == catalog.VolScratch)
 }
 
 // isTargetOf says whether a batch of what is in a lane could go to v. A scratch volume
 // of the pool "scratch" comes into the pool that needs one, and so does one that was reclaimed, unless it holds
 // what only its last pool has the key of.
 func (v *volume) isTargetOf(a *lane) bool {
-	if !v.isTarget() || a.not[v.rec.No] {
+	if !v.isTarget() || a.not[v.rec().No] {
 		return false
 	}
-	return v.pool() == a.pool || v.rec.State == catalog.VolScratch && (v.pool() == catalog.ScratchPool || v.rec.Flags&catalog.VolTaken != 0 && v.rec.KeyID == "")
+	return v.pool() == a.pool || v.rec().State == catalog.VolScratch && (v.pool() == catalog.ScratchPool || v.rec().Flags&catalog.VolTaken != 0 && v.rec().KeyID == "")
 }
 
 // takes says whether what is in a lane can be appended to v as it is.
 func (v *volume) takes(a *lane) bool {
-	return v.hasRoom() && v.pool() == a.pool && !a.not[v.rec.No]
+	return v.hasRoom() && v.pool() == a.pool && !a.not[v.rec().No]
 }
 
 // pool is the name of the volume's pool.
-func (v *volume) pool() string { return catalog.PoolName(v.rec.Pool) }
+func (v *volume) pool() string { return catalog.PoolName(v.rec().Pool) }
 
 // RoomFor says whether there is a volume of the pool that could take a further copy of something that
 // lacks one.
@@ -118,75 +119,6 @@ func (m *Mover) haveTargetLocked() bool {
 		}
 	}
 	return false
-}
-
-// updateVolume changes the record of v in the catalog and the mover's copy. Only
-// what change touches is written, so that counts which package backend keeps
-// (Dead) stay as they are.
-func (m *Mover) updateVolume(v *volume, change func(*catalog.Volume)) error {
-	m.mu.Lock()
-	no := v.rec.No
-	m.mu.Unlock()
-	var rec catalog.Volume
-	err := m.cat.Update(func(tx *catalog.Tx) error {
-		var err error
-		if rec, err = tx.Volume(no); err != nil {
-			return err
-		}
-		change(&rec)
-		return tx.PutVolume(&rec)
-	})
-	if err != nil {
-		return errors.WithMessagef(err, "mover: update the catalog's record of volume %s", v.rec.Barcode)
-	}
-	m.mu.Lock()
-	m.recorded++
-	v.renew(&rec)
-	v.recorded = m.recorded
-	m.mu.Unlock()
-	return nil
-}
-
-// renew takes the catalog's record over. Only what has changed is written: the owner of the
-// drive that has the volume reads without the lock what nobody else changes meanwhile, which is all but
-// the state and the dead bytes.
-func (v *volume) renew(rec *catalog.Volume) {
-	r := &v.rec
-	set(&r.UUID, rec.UUID)
-	set(&r.KeyID, rec.KeyID)
-	set(&r.Pool, rec.Pool)
-	set(&r.State, rec.State)
-	set(&r.Flags, rec.Flags)
-	set(&r.Capacity, rec.Capacity)
-	set(&r.Used, rec.Used)
-	set(&r.Dead, rec.Dead)
-	set(&r.EndOfData, rec.EndOfData)
-	set(&r.Generation, rec.Generation)
-	set(&r.Formatted, rec.Formatted)
-	set(&r.BlockSize, rec.BlockSize)
-}
-
-func set[T comparable](p *T, v T) {
-	if *p != v {
-		*p = v
-	}
-}
-
-// setState is updateVolume for the state alone. A failure is logged: the state
-// holds until the next start, and is found again then.
-func (m *Mover) setState(v *volume, s catalog.VolState, why string) {
-	m.mu.Lock()
-	old := v.rec.State
-	v.rec.State, v.because = s, why
-	m.mu.Unlock()
-	if old == s {
-		return
-	}
-	log := m.log.WithField(fieldVolume, v.rec.Barcode)
-	log.Warnf("volume goes from %v to %v: %s", old, s, why)
-	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.State = s }); err != nil {
-		log.WithError(err).Error("the state of the volume could not be recorded; it is lost at a restart")
-	}
 }
 
 // Rescan takes inventory again, after cartridges were put in or taken out.

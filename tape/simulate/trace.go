@@ -56,9 +56,6 @@ func NewReader(name string, r io.Reader) *Reader {
 	return &Reader{name: name, csv: c, line: 1}
 }
 
-// Line is the line of the request that Next has returned last.
-func (t *Reader) Line() int { return t.line }
-
 // Wrong makes an error of the line that was read last.
 func (t *Reader) Wrong(format string, args ...any) error {
 	return errors.WithStack(&TraceError{Name: t.name, Line: t.line, Msg: fmt.Sprintf(format, args...)})
