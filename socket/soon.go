@@ -102,5 +102,7 @@ func (s *Socket) spin(p []byte, begin time.Time, spin time.Duration) (n int, err
 		if err != ErrNothing || d >= spin {
 			return n, err
 		}
+		// The other end may wait for this processor, or whom it has to wake.
+		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	}
 }
