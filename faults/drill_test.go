@@ -383,7 +383,7 @@ func (s *stage) begins(kind backend.JobKind, args func(volume string) []string) 
 		case j.BytesDone > 0 && i >= 0:
 			return fmt.Sprintf("die device=%d command=read nth=1\n", i)
 		}
-		pass(10 * time.Second)
+		pass(100 * time.Millisecond)
 	}
 }
 
