@@ -14,13 +14,11 @@ import (
 	"sliod/guest"
 )
 
-// Random operations on one file, see package fsx. On this machine the bridge does all
-// of them; in the guest, whose processor is emulated, each way does as many as take
-// about a minute.
+// Random operations on one file, see package fsx. On this machine the bridge does them.
 var (
 	fsxHere   = flag.Int("fsx.here", 0, "operations on each bridge of this machine; 0: 100,000, or 5,000 with the race detector")
-	fsxBridge = flag.Int("fsx.bridge", 4_000, "operations on the bridge in the guest")
-	fsxKernel = flag.Int("fsx.kernel", 10_000, "operations on each of the kernel's mounts in the guest")
+	fsxBridge = flag.Int("fsx.bridge", 1_000, "operations on the bridge in the guest")
+	fsxKernel = flag.Int("fsx.kernel", 100_000, "operations on each of the kernel's mounts in the guest")
 	fsxSeed   = flag.Uint64("fsx.seed", 0, "seed; 0: a random one")
 )
 

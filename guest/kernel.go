@@ -29,6 +29,8 @@ type source struct {
 	modules []string
 }
 
+const userSuffix = "-um"
+
 var (
 	// machineKernel is the newest kernel that Debian has for amd64.
 	machineKernel = source{"-amd64", newestKernel, "boot/vmlinuz-*", []string{
@@ -39,7 +41,7 @@ var (
 		"vsock", "vsock_loopback",
 	}}
 	// userKernel is Linux as a program.
-	userKernel = source{"-um", userKernelPackage, "usr/bin/linux.uml", []string{"9p", "9pnet_fd", "fuse"}}
+	userKernel = source{userSuffix, userKernelPackage, "usr/bin/linux.uml", []string{"9p", "9pnet_fd", "fuse"}}
 )
 
 // A KernelImage is a kernel with the modules that a guest loads.
@@ -115,7 +117,7 @@ func (s source) cached(dir string) *KernelImage {
 	if err != nil {
 		return nil
 	}
-	k := &KernelImage{Version: strings.TrimSuffix(filepath.Base(kdir), s.suffix), Image: filepath.Join(kdir, "vmlinuz")}
+	k := &KernelImage{Version: strings.TrimSuffix(filepath.Base(kdir), userSuffix), Image: filepath.Join(kdir, "vmlinuz")}
 	for name := range strings.FieldsSeq(string(order)) {
 		k.Modules = append(k.Modules, filepath.Join(kdir, name))
 	}
