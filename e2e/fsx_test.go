@@ -17,10 +17,21 @@ import (
 // Random operations on one file, see package fsx. On this machine the bridge does them.
 var (
 	fsxHere   = flag.Int("fsx.here", 0, "operations on each bridge of this machine; 0: 100,000, or 5,000 with the race detector")
+	fsxKernel = flag.Int("fsx.kernel", 0, "operations on each of the kernel's mounts in the guest; 0: as fsx.here")
 	fsxBridge = flag.Int("fsx.bridge", 1_000, "operations on the bridge in the guest")
-	fsxKernel = flag.Int("fsx.kernel", 100_000, "operations on each of the kernel's mounts in the guest")
 	fsxSeed   = flag.Uint64("fsx.seed", 0, "seed; 0: a random one")
 )
+
+// fsxOps is the number of operations that a flag stands for.
+func fsxOps(flag int) int {
+	switch {
+	case flag != 0:
+		return flag
+	case len(raceArgs) > 0:
+		return 5_000
+	}
+	return 100_000
+}
 
 // fsxArgs are the arguments of fsx.test. Ways of the same test have different seeds.
 func fsxArgs(t *testing.T, dir string, ops, tape int) []string {
@@ -65,8 +76,8 @@ func TestFsx(t *testing.T) {
 		ops           int
 	}{
 		{"bridge", "", *fsxBridge},
-		{"v9fs,cache=none", "access=client,cache=none,uname=root", *fsxKernel},
-		{"v9fs,cache=mmap", "access=client,cache=mmap,uname=root", *fsxKernel},
+		{"v9fs,cache=none", "access=client,cache=none,uname=root", fsxOps(*fsxKernel)},
+		{"v9fs,cache=mmap", "access=client,cache=mmap,uname=root", fsxOps(*fsxKernel)},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			begin := time.Now()
@@ -94,18 +105,12 @@ func TestFsx(t *testing.T) {
 // TestFsxHere runs the random operations on this machine's bridges, where it has FUSE.
 func TestFsxHere(t *testing.T) {
 	requireFUSE(t)
-	ops := *fsxHere
-	if ops == 0 {
-		if ops = 100_000; len(raceArgs) > 0 {
-			ops = 5000
-		}
-	}
 	prog := guest.BuildTest(t, "sliod/fsx", "")
 	local := filepath.Join(t.TempDir(), "mnt")
 	s := start(t, stateDir(t), settings{mount: local})
 	for name, dir := range map[string]string{"local": local, "remote": mountBridge(t, s, "")} {
 		t.Run(name, func(t *testing.T) {
-			out, err := exec.CommandContext(t.Context(), prog, fsxArgs(t, dir, ops, 1000)...).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), prog, fsxArgs(t, dir, fsxOps(*fsxHere), 1000)...).CombinedOutput()
 			fsxJudge(t, string(out), err == nil, false)
 		})
 	}
