@@ -20,6 +20,7 @@ import (
 
 // TestRestart stops and starts servers of one state directory.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	dir := stateDir(t)
 	s := start(t, dir, settings{})
 	onTape, resident := content(7, 3*sliver.Size+5), content(8, 2*sliver.Size+7)
