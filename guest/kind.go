@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/pkg/errors"
+	"golang.org/x/sys/unix"
 )
 
 // hostAddr is the host, as a guest sees it.
@@ -70,8 +71,22 @@ func userModeMissing() error {
 	if _, err := os.Stat(tunDevice); err != nil {
 		return errors.Errorf("guest: no %s: load the module tun, or give the container the device", tunDevice)
 	}
+	// A guest that finds no room there is killed by SIGBUS.
+	var fs unix.Statfs_t
+	if err := unix.Statfs(userModeMemory, &fs); err != nil {
+		return errors.Wrapf(err, "guest: look for room in %s", userModeMemory)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize >> 20; free < userModeMiB {
+		return errors.Errorf("guest: a guest in user mode has its memory in %s, where %d MiB are free; %d are needed", userModeMemory, free, userModeMiB)
+	}
 	return nil
 }
+
+// userModeMemory is where the kernel in user mode has its memory, userModeMiB what tests take of it.
+const (
+	userModeMemory = "/dev/shm"
+	userModeMiB    = 2048
+)
 
 // userModeCommand runs Linux as a program. Each process of the guest is one of the host,
 // traced by the kernel's, and all are in a PID namespace: with its first process, a shell that waits,
@@ -81,6 +96,7 @@ func userModeCommand(k *KernelImage, o Options, dir string) *exec.Cmd {
 		"con=null", "con0=null,fd:1", "ssl=null",
 		fmt.Sprintf("vec0:transport=fd,fd=4,vec=0,mtu=%d", cardMTU),
 		"uml_dir="+dir, "loglevel=4", "panic=-1")
+	cmd.Env = append(os.Environ(), "TMPDIR="+userModeMemory)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	return cmd
 }
