@@ -46,9 +46,9 @@ mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,posixacl,
 // TestBridgePosix runs the suite of package posix in a guest: on the archive mounted in the
 // server's process, on one mounted over a socket, and over v9fs.
 func TestBridgePosix(t *testing.T) {
-	guest.Require(t)
+	guest.Require(t, true)
 	t.Parallel()
-	m := guest.Boot(t, guest.Options{MemoryMiB: 2048, Output: new(bytes.Buffer),
+	m := guest.Boot(t, guest.Options{UserMode: true, MemoryMiB: 2048, Output: new(bytes.Buffer),
 		Bins: []string{guest.Build(t, "sliod/cmd/sliod"), guest.BuildTest(t, "sliod/posix", "")}})
 	m.Must(t, guestServer)
 	for _, way := range []struct{ name, args string }{

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sliod/guest"
@@ -37,26 +38,24 @@ func fioProgram(t *testing.T) string {
 // again from tape.
 func TestFio(t *testing.T) {
 	fio := fioProgram(t)
-	guest.Require(t)
+	guest.Require(t, true)
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		guest.SkipOrFail(t, "attaching as root needs root on this side too")
-	}
 	s := start(t, stateDir(t), settings{})
-	m := guest.Boot(t, guest.Options{Output: new(bytes.Buffer), MemoryMiB: 2048, Bins: []string{guest.Build(t, "sliod/cmd/sliod"), fio}})
-	m.Must(t, fmt.Sprintf("mkdir -p /mnt && sliod mount -o log=/tmp/log tcp:10.0.2.2:%d /mnt", s.port()))
+	m := guest.Boot(t, guest.Options{UserMode: true, Output: new(bytes.Buffer), MemoryMiB: 2048, Bins: []string{guest.Build(t, "sliod/cmd/sliod"), fio}})
+	addr, err := m.Host(s.port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := fmt.Sprintf("mkdir -p /mnt && sliod mount -o log=/tmp/log tcp:%s /mnt", addr)
+	m.Must(t, mount)
 	run := func(again bool) {
 		t.Helper()
-		script := "fio"
-		for _, arg := range fioJob("/mnt", "8m", again) {
-			script += " " + arg
-		}
-		m.Must(t, script)
+		m.Must(t, "fio "+strings.Join(fioJob("/mnt", "8m", again), " "))
 	}
 	run(false)
 	m.Must(t, "umount /mnt") // with it the kernel forgets its pages
 	s.toTape("/fio")
-	m.Must(t, fmt.Sprintf("sliod mount -o log=/tmp/log tcp:10.0.2.2:%d /mnt", s.port()))
+	m.Must(t, mount)
 	run(true)
 	m.Must(t, "umount /mnt")
 	s.stop()

@@ -108,6 +108,7 @@ func p9names(t *testing.T, dir p9.File) []string {
 
 // TestInterop has clients that others wrote use the server.
 func TestInterop(t *testing.T) {
+	t.Parallel()
 	s := start(t, stateDir(t), settings{})
 	t.Run("p9.Client", func(t *testing.T) { testP9(t, s) })
 	t.Run("diod", func(t *testing.T) { testDiod(t, s) })

@@ -24,8 +24,6 @@ type mountCase struct {
 	ops     int   // random writes; 0: the tree is not changed
 }
 
-// One case takes the full tree. It is the one with the fewest messages: the guest
-// is emulated.
 var mountCases = []mountCase{
 	{"access=client,cache=none", 2400, 130 << 20, 0},
 	{"access=client,cache=none", 150, 12 << 20, 80},
@@ -52,7 +50,7 @@ func (k *kernelTest) lap(t *testing.T, step string) {
 // mount makes a new mount: what is read there comes from the server.
 func (k *kernelTest) mount(t *testing.T, s *server, options string) {
 	t.Helper()
-	k.m.Must(t, guest.Mount9P(s.port(), options, "/mnt"))
+	k.m.Mount9P(t, s.port(), options, "/mnt")
 }
 
 func (k *kernelTest) unmount(t *testing.T) {
@@ -75,21 +73,35 @@ func (k *kernelTest) host(t *testing.T, args ...string) string {
 
 // TestKernelMount has Linux' client use an archive: one guest, several mounts.
 func TestKernelMount(t *testing.T) {
-	guest.Require(t)
+	testKernelMount(t, true, mountCases,
+		[]string{"access=user,cache=none", "access=user,cache=mmap", "access=client,cache=none"},
+		[]string{"access=client,cache=none", "access=client,cache=mmap", "access=user,cache=none"})
+}
+
+// TestKernelMountEmulated is one of each kind on an emulated machine, whose kernel has two
+// processors.
+func TestKernelMountEmulated(t *testing.T) {
+	testKernelMount(t, false, []mountCase{{"access=client,cache=mmap", 60, 3 << 20, 30}}, []string{"access=user,cache=none"}, []string{"access=client,cache=none"})
+}
+
+func testKernelMount(t *testing.T, userMode bool, trees []mountCase, users, interrupts []string) {
+	guest.Require(t, userMode)
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		guest.SkipOrFail(t, "owners of files and attaching as several users need root on this side too")
 	}
 	k := &kernelTest{ninetest: guest.Build(t, "sliod/guest/ninetest"), mark: time.Now()}
 	k.s = start(t, stateDir(t), settings{cache: "512MiB"})
-	k.m = guest.Boot(t, guest.Options{Bins: []string{k.ninetest}, Output: new(bytes.Buffer)})
+	k.m = guest.Boot(t, guest.Options{UserMode: userMode, Bins: []string{k.ninetest}, Output: new(bytes.Buffer)})
 	k.lap(t, "boot")
-	for i, c := range mountCases {
+	for i, c := range trees {
 		t.Run(fmt.Sprintf("%s,%d entries", c.options, c.entries), func(t *testing.T) { k.tree(t, fmt.Sprintf("tree%d", i), uint64(i)+1, c) })
 	}
-	t.Run("users", k.users)
+	t.Run("users", func(t *testing.T) { k.users(t, users) })
+	k.lap(t, "users")
 	k.s.stop()
-	t.Run("interrupt", k.interrupt)
+	t.Run("interrupt", func(t *testing.T) { k.interrupt(t, interrupts) })
+	k.lap(t, "interrupt")
 }
 
 // tree takes a tree to tape and back, then changes it on tape.
@@ -155,9 +167,9 @@ func difference(got, want string) string {
 }
 
 // users has root and another user of the guest work on one mount. The server sees
-// the connection of a process of root, QEMU, which may attach as anyone.
-func (k *kernelTest) users(t *testing.T) {
-	for _, options := range []string{"access=user,cache=none", "access=user,cache=mmap", "access=client,cache=none"} {
+// the connection of a process of root, QEMU or this one, which may attach as anyone.
+func (k *kernelTest) users(t *testing.T, mounts []string) {
+	for _, options := range mounts {
 		t.Run(options, func(t *testing.T) {
 			k.mount(t, k.s, options)
 			k.m.Must(t, `set -e
@@ -215,7 +227,7 @@ func (k *kernelTest) users(t *testing.T) {
 }
 
 // interrupt presses Ctrl-C while a read waits for a tape that takes many minutes.
-func (k *kernelTest) interrupt(t *testing.T) {
+func (k *kernelTest) interrupt(t *testing.T, mounts []string) {
 	dir := stateDir(t)
 	s := start(t, dir, settings{})
 	c := dial(t, s)
@@ -230,7 +242,7 @@ func (k *kernelTest) interrupt(t *testing.T) {
 	s.toTape("/")
 	s.stop()
 	s = start(t, dir, settings{speed: "0.02"})
-	for _, options := range []string{"access=client,cache=none", "access=client,cache=mmap", "access=user,cache=none"} {
+	for _, options := range mounts {
 		t.Run(options, func(t *testing.T) {
 			k.mount(t, s, options)
 			for _, file := range []string{"one", "two", "one"} {

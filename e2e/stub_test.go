@@ -160,17 +160,17 @@ func mappedPage(t *testing.T, name string) []byte {
 
 // TestStub does the same with Linux' own client, in a guest, where recalls are allowed and where they are not.
 func TestStub(t *testing.T) {
-	guest.Require(t)
+	guest.Require(t, true)
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		guest.SkipOrFail(t, "attaching as root needs root on this side too")
 	}
-	m := guest.Boot(t, guest.Options{Output: new(bytes.Buffer)})
+	m := guest.Boot(t, guest.Options{UserMode: true, Output: new(bytes.Buffer)})
 	for _, clients := range []string{"allow", "deny"} {
 		s := start(t, stateDir(t), settings{stub: "60KiB", more: "[recall]\nclients = \"" + clients + "\"\n"})
 		ways := []string{"cache=none", "cache=mmap"}
 		mount := func(way string) {
-			m.Must(t, guest.Mount9P(s.port(), "access=client,uname=root,"+way, "/mnt"))
+			m.Mount9P(t, s.port(), "access=client,uname=root,"+way, "/mnt")
 		}
 		mount(ways[0])
 		for i, way := range ways {

@@ -82,7 +82,8 @@ type run struct {
 	log   []entry
 	res   Result
 	cur   *entry
-	buf   []byte
+	buf   []byte // what is read
+	out   []byte // what is written, until the next operation
 }
 
 // operations and how often they come, of the sum of all.
@@ -114,7 +115,7 @@ func Run(o Options) (Result, error) {
 	if o.MaxIO == 0 {
 		o.MaxIO = 64 << 10
 	}
-	r := &run{o: o, rnd: rand.New(rand.NewPCG(o.Seed, 1)), model: make([]byte, 0, o.MaxSize), buf: make([]byte, o.MaxSize)}
+	r := &run{o: o, rnd: rand.New(rand.NewPCG(o.Seed, 1)), model: make([]byte, 0, o.MaxSize), buf: make([]byte, o.MaxSize), out: make([]byte, 0, o.MaxIO+8)}
 	r.res = Result{Done: map[string]int{}, Replaced: map[string]int{}}
 	begin := time.Now()
 	err := r.all()
@@ -204,9 +205,9 @@ func impossible(err error) bool {
 }
 
 // fill draws n bytes, which name the operation: who finds them where they do not belong
-// sees where they come from.
+// sees where they come from. They are good until the next call.
 func (r *run) fill(n int) []byte {
-	p := make([]byte, 0, n+8)
+	p := r.out[:0]
 	x := uint64(r.cur.no)*0x9E3779B97F4A7C15 + r.o.Seed | 1
 	for len(p) < n {
 		x ^= x << 13
@@ -214,6 +215,7 @@ func (r *run) fill(n int) []byte {
 		x ^= x << 17
 		p = binary.LittleEndian.AppendUint64(p, x)
 	}
+	r.out = p
 	return p[:n]
 }
 

@@ -17,37 +17,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelPackage is Debian's package that depends on the newest kernel image.
-const kernelPackage = "linux-image-amd64"
-
-// modules are loaded at boot in this order, each after those it depends on.
-var modules = []string{
-	"virtio_pci", "virtio_net", "virtio_console",
-	"9p", "9pnet_fd",
-	"virtio_scsi", "sg", "st", "ch",
-	"fuse", "virtiofs",
-	"vsock", "vsock_loopback",
+// A source is a package of Debian that has a kernel for guests.
+type source struct {
+	// suffix ends the names of its directories in the cache.
+	suffix string
+	// find asks apt for the package's name.
+	find func(context.Context) (string, error)
+	// image matches the kernel's path in the package.
+	image string
+	// modules are loaded at boot in this order, each after those it depends on.
+	modules []string
 }
+
+const userSuffix = "-um"
+
+var (
+	// machineKernel is the newest kernel that Debian has for amd64.
+	machineKernel = source{"-amd64", newestKernel, "boot/vmlinuz-*", []string{
+		"virtio_pci", "virtio_net", "virtio_console",
+		"9p", "9pnet_fd",
+		"virtio_scsi", "sg", "st", "ch",
+		"fuse", "virtiofs",
+		"vsock", "vsock_loopback",
+	}}
+	// userKernel is Linux as a program.
+	userKernel = source{userSuffix, userKernelPackage, "usr/bin/linux.uml", []string{"9p", "9pnet_fd", "fuse"}}
+)
 
 // A KernelImage is a kernel with the modules that a guest loads.
 type KernelImage struct {
 	Version string   // as in `uname -r`
-	Image   string   // the path of vmlinuz
+	Image   string   // the path of the kernel
 	Modules []string // the paths of the modules, in the order of loading
 }
 
-// Kernel returns the cached kernel, or downloads Debian's with apt-get and
-// caches it (about 70 MB to fetch, 12 MB kept). It needs apt package lists
-// then, and no root. Two processes may call it at once.
-func Kernel(ctx context.Context) (*KernelImage, error) {
+// Kernels returns the cached kernels, of emulated machines and of user mode, or downloads
+// Debian's with apt-get and caches them (about 110 MB to fetch, 25 MB kept). It needs apt
+// package lists then, and no root. Two processes may call it at once.
+func Kernels(ctx context.Context) ([]*KernelImage, error) {
+	var all []*KernelImage
+	for _, s := range []source{machineKernel, userKernel} {
+		k, err := s.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	return all, nil
+}
+
+// get returns the kernel out of the cache, and puts it there before if need be.
+func (s source) get(ctx context.Context) (*KernelImage, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return nil, errors.Wrap(err, "guest: find the cache directory: set HOME or XDG_CACHE_HOME")
 	}
 	// Another list of modules is another directory.
-	list := crc32.ChecksumIEEE([]byte(strings.Join(modules, " ")))
+	list := crc32.ChecksumIEEE([]byte(strings.Join(s.modules, " ")))
 	dir := filepath.Join(base, "sliod", "guest", fmt.Sprintf("%08x", list))
-	if k := cachedKernel(dir); k != nil {
+	if k := s.cached(dir); k != nil {
 		return k, nil
 	}
 	if runtime.GOARCH != "amd64" {
@@ -64,23 +92,23 @@ func Kernel(ctx context.Context) (*KernelImage, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return nil, errors.Wrapf(err, "guest: lock %s", lock.Name())
 	}
-	if k := cachedKernel(dir); k != nil { // another process was faster
+	if k := s.cached(dir); k != nil { // another process was faster
 		return k, nil
 	}
-	if err := fetchKernel(ctx, dir); err != nil {
+	if err := s.fetch(ctx, dir); err != nil {
 		return nil, err
 	}
-	k := cachedKernel(dir)
+	k := s.cached(dir)
 	if k == nil {
 		return nil, errors.Errorf("guest: %s holds no complete kernel after the download; remove it and try again", dir)
 	}
 	return k, nil
 }
 
-// cachedKernel finds a kernel below dir. A directory gets its name only when it
+// cached finds a kernel below dir. A directory gets its name only when it
 // is complete, and "order" lists its modules.
-func cachedKernel(dir string) *KernelImage {
-	orders, _ := filepath.Glob(filepath.Join(dir, "*-amd64", "order"))
+func (s source) cached(dir string) *KernelImage {
+	orders, _ := filepath.Glob(filepath.Join(dir, "*"+s.suffix, "order"))
 	if len(orders) == 0 {
 		return nil
 	}
@@ -89,24 +117,35 @@ func cachedKernel(dir string) *KernelImage {
 	if err != nil {
 		return nil
 	}
-	k := &KernelImage{Version: filepath.Base(kdir), Image: filepath.Join(kdir, "vmlinuz")}
+	k := &KernelImage{Version: strings.TrimSuffix(filepath.Base(kdir), userSuffix), Image: filepath.Join(kdir, "vmlinuz")}
 	for name := range strings.FieldsSeq(string(order)) {
 		k.Modules = append(k.Modules, filepath.Join(kdir, name))
 	}
 	return k
 }
 
-// fetchKernel downloads the newest kernel image and keeps what a guest needs.
-func fetchKernel(ctx context.Context, dir string) error {
-	out, err := exec.CommandContext(ctx, "apt-cache", "depends", kernelPackage).Output()
+// newestKernel is what Debian's package linux-image-amd64 depends on.
+func newestKernel(ctx context.Context) (string, error) {
+	const latest = "linux-image-amd64"
+	out, err := exec.CommandContext(ctx, "apt-cache", "depends", latest).Output()
 	if err != nil {
-		return errors.Wrapf(err, "guest: ask apt-cache for the kernel that %s depends on", kernelPackage)
+		return "", errors.Wrapf(err, "guest: ask apt-cache for the kernel that %s depends on", latest)
 	}
 	_, name, _ := strings.Cut(string(out), "Depends: linux-image-")
 	version, _, _ := strings.Cut(name, "\n")
-	version = strings.TrimSpace(version)
-	if !strings.HasSuffix(version, "-amd64") {
-		return errors.Errorf("guest: apt knows no package %s: run `apt-get update` on a Debian machine", kernelPackage)
+	if version = strings.TrimSpace(version); !strings.HasSuffix(version, "-amd64") {
+		return "", errors.Errorf("guest: apt knows no package %s: run `apt-get update` on a Debian machine", latest)
+	}
+	return "linux-image-" + version, nil
+}
+
+func userKernelPackage(context.Context) (string, error) { return "user-mode-linux", nil }
+
+// fetch downloads the package and keeps what a guest needs.
+func (s source) fetch(ctx context.Context, dir string) error {
+	name, err := s.find(ctx)
+	if err != nil {
+		return err
 	}
 	tmp, err := os.MkdirTemp(dir, "new-")
 	if err != nil {
@@ -114,35 +153,58 @@ func fetchKernel(ctx context.Context, dir string) error {
 	}
 	defer os.RemoveAll(tmp)
 	// The sandbox user cannot write into a private directory, and apt warns.
-	download := exec.CommandContext(ctx, "apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", "linux-image-"+version)
+	download := exec.CommandContext(ctx, "apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name)
 	download.Dir = tmp
 	if out, err := download.CombinedOutput(); err != nil {
-		return errors.Wrapf(err, "guest: download linux-image-%s: %s", version, bytes.TrimSpace(out))
-	}
-	debs, _ := filepath.Glob(filepath.Join(tmp, "*.deb"))
-	if len(debs) != 1 {
-		return errors.Errorf("guest: apt-get download left %d packages in %s instead of one", len(debs), tmp)
+		return errors.Wrapf(err, "guest: download %s: %s", name, bytes.TrimSpace(out))
 	}
 	root := filepath.Join(tmp, "root")
-	if out, err := exec.CommandContext(ctx, "dpkg", "-x", debs[0], root).CombinedOutput(); err != nil {
-		return errors.Wrapf(err, "guest: unpack %s: %s", debs[0], bytes.TrimSpace(out))
+	deb, err := only(filepath.Join(tmp, "*.deb"))
+	if err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "dpkg", "-x", deb, root).CombinedOutput(); err != nil {
+		return errors.Wrapf(err, "guest: unpack %s: %s", deb, bytes.TrimSpace(out))
+	}
+	image, err := only(filepath.Join(root, s.image))
+	if err != nil {
+		return err
+	}
+	// Modules lie in /lib/modules/VERSION/kernel, or deeper.
+	kernel, err := only(filepath.Join(root, "lib/modules/*/kernel"), filepath.Join(root, "usr/lib/modules/*/kernel"), filepath.Join(root, "usr/lib/uml/modules/*/kernel"))
+	if err != nil {
+		return err
 	}
 	keep := filepath.Join(tmp, "keep")
 	if err := os.Mkdir(keep, 0o755); err != nil {
 		return errors.Wrap(err, "guest: make a directory for the kernel")
 	}
-	if err := os.Rename(filepath.Join(root, "boot", "vmlinuz-"+version), filepath.Join(keep, "vmlinuz")); err != nil {
+	if err := os.Rename(image, filepath.Join(keep, "vmlinuz")); err != nil {
 		return errors.Wrap(err, "guest: take the kernel out of its package")
 	}
-	if err := keepModules(ctx, root, keep); err != nil {
+	if err := s.keepModules(ctx, kernel, keep); err != nil {
 		return err
 	}
+	version := strings.TrimSuffix(filepath.Base(filepath.Dir(kernel)), s.suffix) + s.suffix
 	return errors.Wrap(os.Rename(keep, filepath.Join(dir, version)), "guest: put the kernel into the cache")
+}
+
+// only is the one file that matches one of the patterns.
+func only(patterns ...string) (string, error) {
+	var found []string
+	for _, p := range patterns {
+		match, _ := filepath.Glob(p)
+		found = append(found, match...)
+	}
+	if len(found) != 1 {
+		return "", errors.Errorf("guest: a kernel's package should have one %s, and has %d", strings.Join(patterns, " or "), len(found))
+	}
+	return found[0], nil
 }
 
 // keepModules copies the modules and what they depend on from an unpacked
 // package, uncompressed, and writes the order of loading.
-func keepModules(ctx context.Context, root, keep string) error {
+func (s source) keepModules(ctx context.Context, root, keep string) error {
 	found := map[string]string{} // module name -> file
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if name, _, ok := strings.Cut(d.Name(), ".ko"); err == nil && ok {
@@ -174,7 +236,7 @@ func keepModules(ctx context.Context, root, keep string) error {
 		order = append(order, name+".ko")
 		return errors.Wrap(os.WriteFile(filepath.Join(keep, name+".ko"), data, 0o644), "guest: keep a module")
 	}
-	for _, name := range modules {
+	for _, name := range s.modules {
 		if err := keepOne(name); err != nil {
 			return err
 		}

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,13 +22,10 @@ import (
 	"sliod/guest/child"
 )
 
-// qemu is the emulator's command.
-const qemu = "qemu-system-x86_64"
-
 // markByte begins the line that ends a script's output.
 const markByte = 0x1e
 
-// bootTime is how long a boot may take: 4 s on an idle machine, minutes on one with a load of 50.
+// bootTime is how long a boot may take: 4 s at most on an idle machine, minutes on one with a load of 50.
 const bootTime = 5 * time.Minute
 
 // consoleMax is how much of the console's end is kept, in bytes.
@@ -44,7 +40,10 @@ type Options struct {
 	Files map[string]string
 	// MemoryMiB is the guest's memory; 0 means 1024.
 	MemoryMiB int
-	// QEMU are further options of QEMU, for devices.
+	// UserMode has the kernel run as a process of the host instead of on an emulated
+	// machine: many times faster, with one processor, and without devices.
+	UserMode bool
+	// QEMU are further options of QEMU, for devices. There is no QEMU with UserMode.
 	QEMU []string
 	// Output gets all output of scripts as it comes. May be nil.
 	Output io.Writer
@@ -63,7 +62,10 @@ type Machine struct {
 	port   *os.File // our end of the guest's port
 	output io.Writer
 
-	proc *child.Child   // QEMU
+	kind kind
+	dir  string         // removed by Close
+	net  *network       // of a guest in user mode; nil: QEMU has one of its own
+	proc *child.Child   // QEMU, or the kernel in user mode
 	wg   sync.WaitGroup // the two readers
 
 	results chan Result   // from the reader to Sh
@@ -74,38 +76,32 @@ type Machine struct {
 }
 
 // Start boots a guest and returns when it is ready for scripts, after about
-// four seconds. Close must be called. ctx bounds the boot only.
+// four seconds, or half a second in user mode. Close must be called. ctx bounds the boot only.
 func Start(ctx context.Context, o Options) (*Machine, error) {
-	k, err := Kernel(ctx)
+	if o.UserMode && len(o.QEMU) > 0 {
+		return nil, errors.New("guest: QEMU's devices were asked for in user mode, where there is no QEMU")
+	}
+	kind := kindOf(o.UserMode)
+	k, err := kind.kernel.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	word := make([]byte, 8)
 	rand.Read(word)
 	m := &Machine{
-		mark: hex.EncodeToString(word), output: o.Output,
+		mark: hex.EncodeToString(word), output: o.Output, kind: kind,
 		results: make(chan Result, 1), turn: make(chan struct{}, 1),
 	}
-	root, err := makeRoot(ctx, k, o, m.mark)
+	root, err := makeRoot(ctx, k, o, map[string]string{
+		"init":  strings.NewReplacer("CARD", kind.card, "SERVE", kind.serve).Replace(initScript),
+		"serve": strings.ReplaceAll(serveScript, "MARK", m.mark),
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	memory := o.MemoryMiB
-	if memory == 0 {
-		memory = 1024
-	}
-	// Descriptor 3 is the guest's port, 4 the root file system.
-	args := []string{
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memory),
-		"-kernel", k.Image, "-initrd", "/dev/fd/4",
-		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr",
-		"-serial", "stdio",
-		"-device", "virtio-serial-pci", "-chardev", "socket,id=port,fd=3", "-device", "virtserialport,chardev=port,nr=1",
-		"-nic", "user,model=virtio-net-pci",
-	}
-	if err := m.launch(append(args, o.QEMU...), root); err != nil {
+	if err := m.launch(k, o, root); err != nil {
+		m.cleanUp()
 		return nil, err
 	}
 	boot, cancel := context.WithTimeout(ctx, bootTime)
@@ -119,8 +115,9 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	return m, nil
 }
 
-// launch starts QEMU and the goroutines that belong to it.
-func (m *Machine) launch(args []string, root *os.File) error {
+// launch starts the guest's process and the goroutines that belong to it. After an error
+// cleanUp is the caller's.
+func (m *Machine) launch(k *KernelImage, o Options, root *os.File) error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return errors.Wrap(err, "guest: make a socket pair for the port")
@@ -130,13 +127,25 @@ func (m *Machine) launch(args []string, root *os.File) error {
 	m.port = os.NewFile(uintptr(fds[0]), "guest port")
 	theirs := os.NewFile(uintptr(fds[1]), "guest port")
 	defer theirs.Close()
+	files := []*os.File{root, theirs}
+	if o.UserMode {
+		m.net, err = newNetwork(theirs)
+		if err == nil {
+			files[1] = m.net.card
+			m.dir, err = os.MkdirTemp("", "sliod-guest-")
+		}
+		if err != nil {
+			m.port.Close()
+			return errors.WithMessage(err, "guest: user mode")
+		}
+	}
 	console, consoleW, err := os.Pipe()
 	if err != nil {
 		m.port.Close()
 		return errors.Wrap(err, "guest: make a pipe for the console")
 	}
-	cmd := exec.Command(qemu, args...)
-	cmd.ExtraFiles = []*os.File{theirs, root}
+	cmd := m.kind.command(k, o, m.dir)
+	cmd.ExtraFiles = files
 	cmd.Stdout, cmd.Stderr = consoleW, consoleW
 	m.proc, err = child.Start(cmd)
 	consoleW.Close()
@@ -172,6 +181,16 @@ func (m *Machine) Sh(ctx context.Context, script string) (Result, error) {
 	return r, nil
 }
 
+// Host is the address in the guest of a TCP port of the host's loopback.
+func (m *Machine) Host(port int) (string, error) {
+	if m.net != nil {
+		if err := m.net.reach(port); err != nil {
+			return "", err
+		}
+	}
+	return net.JoinHostPort(hostAddr, strconv.Itoa(port)), nil
+}
+
 // Console returns the end of the kernel's console (errors and worse only).
 func (m *Machine) Console() string {
 	m.mu.Lock()
@@ -191,7 +210,18 @@ func (m *Machine) Close() error {
 	m.proc.Kill()
 	m.port.Close()
 	m.wg.Wait()
+	m.cleanUp()
 	return nil
+}
+
+// cleanUp removes what lies around the guest's process, which has ended.
+func (m *Machine) cleanUp() {
+	if m.net != nil {
+		m.net.close()
+	}
+	if m.dir != "" {
+		os.RemoveAll(m.dir)
+	}
 }
 
 // wait returns the next result of the port.
@@ -213,7 +243,7 @@ func (m *Machine) wait(ctx context.Context) (Result, error) {
 
 // died explains a guest that has ended by itself. done is closed.
 func (m *Machine) died() error {
-	return errors.Errorf("guest: QEMU has ended (%v): its console said: %s", m.proc.Wait(), m.consoleEnd())
+	return errors.Errorf("guest: %s has ended (%v): its console said: %s", m.kind.name, m.proc.Wait(), m.consoleEnd())
 }
 
 func (m *Machine) consoleEnd() string {
@@ -221,7 +251,7 @@ func (m *Machine) consoleEnd() string {
 	return s[max(0, len(s)-2000):]
 }
 
-// readConsole keeps the console's end until QEMU closes it.
+// readConsole keeps the console's end until the guest ends.
 func (m *Machine) readConsole(r *os.File) {
 	defer m.wg.Done()
 	defer r.Close()
@@ -278,16 +308,6 @@ func (m *Machine) take(out *bytes.Buffer, p []byte) {
 	if m.output != nil {
 		m.output.Write(p)
 	}
-}
-
-// freeAddr finds a loopback address that nobody listens on.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", errors.Wrap(err, "guest: find a free port")
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func firstLine(s string) string {

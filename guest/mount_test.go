@@ -54,8 +54,10 @@ func startDiod(t *testing.T, dir string) (port int) {
 // TestMount shows that the harness works with a server that is known to be
 // good: what ninetest sees through a kernel mount is what lies in the
 // directory that diod exports.
-func TestMount(t *testing.T) {
-	guest.Require(t)
+func TestMount(t *testing.T) { kinds(t, testMount) }
+
+func testMount(t *testing.T, userMode bool) {
+	guest.Require(t, userMode)
 	if os.Geteuid() != 0 {
 		t.Skip("diod keeps owners only as root")
 	}
@@ -71,8 +73,8 @@ func TestMount(t *testing.T) {
 		return string(out)
 	}
 	var discard bytes.Buffer
-	m := guest.Boot(t, guest.Options{Bins: []string{ninetest}, Output: &discard})
-	m.Must(t, guest.Mount9P(port, "cache=none,uname=root,access=0,aname="+dir, "/mnt"))
+	m := guest.Boot(t, guest.Options{UserMode: userMode, Bins: []string{ninetest}, Output: &discard})
+	m.Mount9P(t, port, "cache=none,uname=root,access=0,aname="+dir, "/mnt")
 
 	// A tree of the host, read through the mount.
 	host("make-tree", "-total", "1000000", filepath.Join(dir, "host"), "4", "60")

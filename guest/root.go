@@ -18,17 +18,20 @@ import (
 // busybox is where Debian's busybox-static lies.
 const busybox = "/usr/bin/busybox"
 
-// initScript brings the guest up and then runs the scripts that come through
-// the port. $1 of printf is the mark (see Machine).
+// initScript brings the guest up. CARD and SERVE are filled in with what kind says.
 const initScript = `#!/bin/sh
 export PATH=/bin:/sbin HOME=/tmp
 mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys; mount -t tmpfs -o mode=1777 none /tmp
 for m in $(cat /lib/modules/order); do insmod /lib/modules/$m; done
 ifconfig lo 127.0.0.1 up
-ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up && route add default gw 10.0.2.2
-port=
-until [ -e "$port" ]; do usleep 5000; port=$(echo /dev/vport*p1); done
-exec 3<>$port
+ifconfig CARD 10.0.2.15 netmask 255.255.255.0 up && route add default gw 10.0.2.2
+SERVE
+`
+
+// serveScript runs the scripts that come through the port, its standard input. MARK is filled
+// in with the machine's.
+const serveScript = `#!/bin/sh
+exec 3<&0 </dev/null >/dev/console 2>&1
 printf '\036MARK 0\n' >&3
 while read -r line <&3; do
 	echo "$line" | base64 -d >/.script
@@ -38,16 +41,16 @@ done
 poweroff -f
 `
 
-// makeRoot writes the guest's root file system to an unlinked temporary file.
+// makeRoot writes the guest's root file system to an unlinked temporary file. scripts are by their paths.
 // The caller closes it.
-func makeRoot(ctx context.Context, k *KernelImage, o Options, mark string) (*os.File, error) {
+func makeRoot(ctx context.Context, k *KernelImage, o Options, scripts map[string]string) (*os.File, error) {
 	f, err := os.CreateTemp("", "sliod-guest-")
 	if err != nil {
 		return nil, errors.Wrap(err, "guest: make a temporary file for the root file system")
 	}
 	os.Remove(f.Name())
 	w := bufio.NewWriterSize(f, 1<<20)
-	if err = writeRoot(ctx, w, k, o, mark); err == nil {
+	if err = writeRoot(ctx, w, k, o, scripts); err == nil {
 		err = errors.Wrap(w.Flush(), "guest: write the root file system")
 	}
 	if err != nil {
@@ -57,13 +60,14 @@ func makeRoot(ctx context.Context, k *KernelImage, o Options, mark string) (*os.
 	return f, nil
 }
 
-func writeRoot(ctx context.Context, w io.Writer, k *KernelImage, o Options, mark string) error {
+func writeRoot(ctx context.Context, w io.Writer, k *KernelImage, o Options, scripts map[string]string) error {
 	c := newCpioWriter(w)
 	for _, dir := range []string{"bin", "sbin", "dev", "proc", "sys", "mnt", "tmp", "etc", "lib/modules"} {
 		c.Dir(dir)
 	}
-	init := strings.ReplaceAll(initScript, "MARK", mark)
-	c.File("init", int64(len(init)), strings.NewReader(init))
+	for name, script := range scripts {
+		c.File(name, int64(len(script)), strings.NewReader(script))
+	}
 	passwd := "root::0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n"
 	c.File("etc/passwd", int64(len(passwd)), strings.NewReader(passwd))
 

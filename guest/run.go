@@ -18,6 +18,11 @@ import (
 // a skipped test into a failed one; `make test` sets it to 1.
 const RequireAll = "SLIOD_REQUIRE_ALL"
 
+// EmulateAll is the environment variable that has Boot emulate guests in user mode too.
+const EmulateAll = "SLIOD_EMULATE_ALL"
+
+func emulateAll() bool { return os.Getenv(EmulateAll) == "1" }
+
 // Run boots a guest, runs one script and ends the guest.
 func Run(ctx context.Context, script string, o Options) (Result, error) {
 	m, err := Start(ctx, o)
@@ -28,24 +33,25 @@ func Run(ctx context.Context, script string, o Options) (Result, error) {
 	return m.Sh(ctx, script)
 }
 
-// Missing says what keeps a guest from running here, or returns nil. It
-// downloads the kernel if that is all that is missing.
-func Missing(ctx context.Context) error {
-	if _, err := exec.LookPath(qemu); err != nil {
-		return errors.Errorf("guest: no %s: install the package qemu-system-x86", qemu)
-	}
+// Missing says what keeps a guest from running here, on an emulated machine or in user
+// mode, or returns nil. It downloads the kernel if that is all that is missing.
+func Missing(ctx context.Context, userMode bool) error {
 	if _, err := os.Stat(busybox); err != nil {
 		return errors.Errorf("guest: no %s: install the package busybox-static", busybox)
 	}
-	_, err := Kernel(ctx)
+	kind := kindOf(userMode)
+	if err := kind.missing(); err != nil {
+		return err
+	}
+	_, err := kind.kernel.get(ctx)
 	return err
 }
 
-// Require skips the test when guests cannot run here, with the reason, and
-// fails it when SLIOD_REQUIRE_ALL=1 is set.
-func Require(t testing.TB) {
+// Require skips the test when guests, emulated or in user mode, cannot run here, with the
+// reason, and fails it when SLIOD_REQUIRE_ALL=1 is set.
+func Require(t testing.TB, userMode bool) {
 	t.Helper()
-	if err := Missing(t.Context()); err != nil {
+	if err := Missing(t.Context(), userMode && !emulateAll()); err != nil {
 		SkipOrFail(t, err.Error())
 	}
 }
@@ -65,7 +71,8 @@ func SkipOrFail(t testing.TB, reason string) {
 // kernel about itself fails the test.
 func Boot(t testing.TB, o Options) *Machine {
 	t.Helper()
-	Require(t)
+	Require(t, o.UserMode)
+	o.UserMode = o.UserMode && !emulateAll()
 	if o.Output == nil {
 		o.Output = t.Output()
 	}
@@ -153,13 +160,18 @@ func build(t testing.TB, name string, args ...string) string {
 	return bin
 }
 
-// Mount9P is the shell command that mounts a server on a TCP port of the
-// host's loopback. options are further mount options, such as
-// "cache=none,access=user"; without an msize among them it is 1 MiB.
-func Mount9P(port int, options, mountpoint string) string {
+// Mount9P mounts a server on a TCP port of the host's loopback. options are further mount
+// options, such as "cache=none,access=user"; without an msize among them it is 1 MiB.
+func (m *Machine) Mount9P(t testing.TB, port int, options, mountpoint string) {
+	t.Helper()
 	if options != "" {
 		options = "," + options
 	}
-	return fmt.Sprintf("mkdir -p %[3]s && mount -t 9p -o trans=tcp,port=%[1]d,version=9p2000.L,msize=1048576%[2]s 10.0.2.2 %[3]s",
-		port, options, mountpoint)
+	addr, err := m.Host(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, _, _ := strings.Cut(addr, ":")
+	m.Must(t, fmt.Sprintf("mkdir -p %[4]s && mount -t 9p -o trans=tcp,port=%[2]d,version=9p2000.L,msize=1048576%[3]s %[1]s %[4]s",
+		host, port, options, mountpoint))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,4 +204,14 @@ func Library(t testing.TB, o TapesOptions) *Tapes {
 	}
 	t.Cleanup(tapes.Close)
 	return tapes
+}
+
+// freeAddr finds a loopback address that nobody listens on.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", errors.Wrap(err, "guest: find a free port")
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }

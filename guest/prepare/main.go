@@ -1,4 +1,4 @@
-// Prepare downloads the kernel for guests into the cache, so that tests need no
+// Prepare downloads the kernels for guests into the cache, so that tests need no
 // network. It says what it has, or what is missing.
 package main
 
@@ -14,14 +14,17 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := guest.Missing(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	kernels, err := guest.Kernels(ctx)
+	for _, userMode := range []bool{false, true} {
+		if err == nil {
+			err = guest.Missing(ctx, userMode)
+		}
 	}
-	k, err := guest.Kernel(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Printf("guest kernel %s: %s\n", k.Version, k.Image)
+	for _, k := range kernels {
+		fmt.Printf("guest kernel %s: %s\n", k.Version, k.Image)
+	}
 }
