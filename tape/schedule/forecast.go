@@ -219,7 +219,8 @@ func (f *Forecast[K]) next(d *ForecastDrive[K]) {
 		mine = mine.Join(lane.Demand)
 	}
 	f.elsewhere(d, mayArchive, mayRecall)
-	step, i, class := f.Policy.Decide(f.clock(), &f.Served, &Drive{Mounted: d.Mounted, Mine: mine}, f.others,
+	takes := func() time.Duration { return d.Volume.Outlook.takes(f.Policy.Turn[Client]) }
+	step, i, class := f.Policy.Decide(f.clock(), &f.Served, &Drive{Mounted: d.Mounted, Mine: mine, Takes: takes}, f.others,
 		func(i int) bool { return f.betterDrive(d, &f.places[i]) })
 	switch step {
 	case Work:

@@ -91,6 +91,22 @@ func (o *Outlook[K]) demand(v *ForecastVolume[K]) Demand {
 	return d
 }
 
+// takes is how long the model says that all of it takes, or something above limit if that is longer: to go through
+// tens of thousands of requests at each decision would cost more than the forecast.
+func (o *Outlook[K]) takes(limit time.Duration) time.Duration {
+	sum, head, most := 0.0, o.head, limit.Seconds()
+	for c := range o.lines {
+		l := &o.lines[c]
+		for _, e := range l.entries[l.next:] {
+			sum += o.gen.Travel(head, e.from) + o.gen.Read(e.from.Offset, e.to.Offset)
+			if head = e.to; sum > most {
+				return seconds(sum)
+			}
+		}
+	}
+	return seconds(sum)
+}
+
 // serve reads on at the time now: up to n requests of the class whose turn it is. each is told when one is done, in
 // seconds of the model from now on; takes is how long all took.
 func (o *Outlook[K]) serve(now time.Time, n int, each func(k K, at float64)) (takes float64, c Class) {
