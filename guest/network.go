@@ -200,10 +200,29 @@ func (n *network) relay(guest *net.TCPConn, dial func() (net.Conn, error)) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		pass(host, guest)
+		pass(host, atOnce{guest})
 	}()
 	pass(guest, host)
 	<-done
+}
+
+// atOnce is a connection that acknowledges at once what has come. Linux' client of 9P leaves Nagle's algorithm on: what
+// does not fill a packet is not sent before all that went before is acknowledged, which the host would
+// do after 40 ms. Five programs at a time on v9fs took a quarter of the time with it.
+type atOnce struct{ *net.TCPConn }
+
+func (c atOnce) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if raw, rawErr := c.SyscallConn(); rawErr == nil {
+		// It holds for a while only, so it is said each time. Without it all goes on, slowly.
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+	}
+	return n, err
+}
+
+// WriteTo has io.Copy use Read, and no splice(2).
+func (c atOnce) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{c}, make([]byte, 256<<10))
 }
 
 // pass copies one way of a connection. A connection that breaks takes the other along.
