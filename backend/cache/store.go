@@ -26,10 +26,15 @@ type disk struct {
 	fail func(op string, off, n int64) error
 }
 
-func (d *disk) pwrite(p []byte, off int64) error {
+func (d *disk) pwrite(p []byte, off int64) error { return d.write("write", p, off) }
+
+// again writes what is there already, so that it is synced once more. A failure midway changes no byte of it.
+func (d *disk) again(p []byte, off int64) error { return d.write("write again", p, off) }
+
+func (d *disk) write(op string, p []byte, off int64) error {
 	late(len(p))
 	if d.fail != nil {
-		if err := d.fail("write", off, int64(len(p))); err != nil {
+		if err := d.fail(op, off, int64(len(p))); err != nil {
 			return errors.Wrapf(err, "cache: write %d bytes at %d of %s", len(p), off, d.name)
 		}
 	}

@@ -169,7 +169,7 @@ func (c *Cache) rewrite(y *syncing) error {
 	if err := c.st.arena.pread(buf[:n], y.s.off()); err != nil {
 		return err
 	}
-	return c.st.arena.pwrite(buf[:n], y.s.off())
+	return c.st.arena.again(buf[:n], y.s.off())
 }
 
 func (c *Cache) endSync(p *post, list []syncing, err error) []Ref {
