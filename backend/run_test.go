@@ -60,7 +60,7 @@ func (c *busyClock) taken() time.Duration {
 func trickle(t *testing.T, runBytes int64) (batches int64, busy time.Duration) {
 	clock := &busyClock{now: time.Unix(1e9, 0), fast: time.Now()} // while the volume is fetched
 	w := newWorld(t, func(o *Options, c *virtual.Config) {
-		o.ArchiveIdle, o.SyncInterval, o.RunBytes, o.RunWait = 1, time.Millisecond, runBytes, time.Hour
+		o.ArchiveIdle, o.SyncInterval, o.RunBytes, o.RunWait = 1, 20*time.Millisecond, runBytes, time.Hour
 		o.Mover.Linger, o.Mover.IndexIdle = time.Hour, time.Hour
 		c.Speed, c.Clock = 1, clock
 	})

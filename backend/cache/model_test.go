@@ -412,10 +412,10 @@ func inMemory(t *testing.T) string {
 }
 
 // runs is how many runs of a random test there are, if -rapid.checks does not say: all of them
-// would take minutes with the race detector.
+// would take minutes with the race detector, or with the rules checked.
 func runs(t *testing.T, run func(rt *rapid.T)) {
 	left := math.MaxInt
-	if f := flag.Lookup("rapid.checks"); raceDetector && f.Value.String() == f.DefValue {
+	if f := flag.Lookup("rapid.checks"); (raceDetector || invariants) && f.Value.String() == f.DefValue {
 		left = 25
 	}
 	rapid.Check(t, func(rt *rapid.T) {
