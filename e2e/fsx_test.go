@@ -97,7 +97,7 @@ func TestFsx(t *testing.T) {
 			var script strings.Builder
 			for i := range way.files {
 				fmt.Fprintf(&script, "mkdir -p /mnt/%[1]d; (fsx.test %[2]s; echo status $?) >/tmp/%[1]d.out 2>&1 &\n",
-					i, strings.Join(fsxArgs(t, fmt.Sprintf("/mnt/%d", i), way.ops/way.files, 200), " "))
+					i, strings.Join(fsxArgs(t, fmt.Sprintf("/mnt/%d", i), way.ops/way.files, min(200, way.ops/way.files/20)), " "))
 			}
 			m.Must(t, script.String()+"wait")
 			var outs []string
