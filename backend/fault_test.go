@@ -61,6 +61,17 @@ func (w *world) hold(stop func(virtual.Event) bool) *stand {
 	return g
 }
 
+// holdRead is hold for the nth READ(6) from now on, before it is done.
+func (w *world) holdRead(nth int) *stand {
+	n := 0
+	return w.hold(func(e virtual.Event) bool {
+		if e.Opcode == scsi.OpRead6 && !e.After {
+			n++
+		}
+		return n == nth
+	})
+}
+
 // wait returns when the device stands at the gate.
 func (g *stand) wait() {
 	g.w.t.Helper()

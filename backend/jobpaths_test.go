@@ -138,13 +138,7 @@ func TestJobGoesOnAfterARestart(t *testing.T) {
 		t.Run(fmt.Sprint("kill ", kill), func(t *testing.T) {
 			w := newWorld(t, oneDrive)
 			paths, content := w.migrated(12)
-			n := 0
-			g := w.hold(func(e virtual.Event) bool {
-				if e.Opcode == scsi.OpRead6 && !e.After {
-					n++
-				}
-				return n == 6
-			})
+			g := w.holdRead(6)
 			j := w.list(JobRecall, JobOptions{Pin: time.Hour, Priority: PriorityLow}, append(slices.Clone(paths[:4]), "/", "/none")...)
 			g.wait()
 			id := j.ID
@@ -204,13 +198,7 @@ func TestJobGoesOnAfterARestart(t *testing.T) {
 func TestCancelledJob(t *testing.T) {
 	w := newWorld(t, oneDrive)
 	paths, _ := w.migrated(12)
-	n := 0
-	g := w.hold(func(e virtual.Event) bool {
-		if e.Opcode == scsi.OpRead6 && !e.After {
-			n++
-		}
-		return n == 6
-	})
+	g := w.holdRead(6)
 	j := w.list(JobRecall, JobOptions{}, paths...)
 	g.wait()
 	if err := w.fs.CancelJob(j.ID); err != nil {
@@ -485,13 +473,7 @@ func BenchmarkMillionPaths(b *testing.B) {
 func TestEstimates(t *testing.T) {
 	w := newWorld(t, oneDrive)
 	paths, _ := w.migrated(12)
-	n := 0
-	g := w.hold(func(e virtual.Event) bool {
-		if e.Opcode == scsi.OpRead6 && !e.After {
-			n++
-		}
-		return n == 3
-	})
+	g := w.holdRead(3)
 	begin := time.Now()
 	j := w.list(JobRecall, JobOptions{}, paths...)
 	g.wait()

@@ -7,8 +7,6 @@ import (
 	"github.com/hugelgupf/p9/linux"
 
 	"sliod/backend/vfs"
-	"sliod/tape/scsi"
-	"sliod/tape/virtual"
 )
 
 // TestPriorityChanges: what waits of a job goes before another job when its priority is raised, what comes later of it has
@@ -16,13 +14,7 @@ import (
 func TestPriorityChanges(t *testing.T) {
 	w := newWorld(t, oneDrive)
 	paths, _ := w.migrated(12)
-	n := 0
-	g := w.hold(func(e virtual.Event) bool {
-		if e.Opcode == scsi.OpRead6 && !e.After {
-			n++
-		}
-		return n == 3
-	})
+	g := w.holdRead(3)
 	j := w.list(JobRecall, JobOptions{Priority: PriorityLow}, paths...)
 	g.wait()
 	_, _, last := w.placeOf("f011", 0)
