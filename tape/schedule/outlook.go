@@ -98,7 +98,7 @@ func (o *Outlook[K]) takes(limit time.Duration) time.Duration {
 	for c := range o.lines {
 		l := &o.lines[c]
 		for _, e := range l.entries[l.next:] {
-			sum += o.gen.Travel(head, e.from) + o.gen.Read(e.from.Offset, e.to.Offset)
+			sum += e.takes(o.gen, head)
 			if head = e.to; sum > most {
 				return seconds(sum)
 			}
@@ -116,7 +116,7 @@ func (o *Outlook[K]) serve(now time.Time, n int, each func(k K, at float64)) (ta
 	l := &o.lines[c]
 	for ; n > 0 && l.left() > 0; n-- {
 		e := l.entries[l.next]
-		takes += o.gen.Travel(o.head, e.from) + o.gen.Read(e.from.Offset, e.to.Offset)
+		takes += e.takes(o.gen, o.head)
 		o.head = e.to
 		l.next++
 		l.bytes -= int64(e.bytes)

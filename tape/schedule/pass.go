@@ -25,6 +25,11 @@ type entry[K comparable] struct {
 	gone     bool     // from the queue
 }
 
+// takes is how long a head at a spot takes to read it, in seconds.
+func (e *entry[K]) takes(g *geometry.Generation, head geometry.Spot) float64 {
+	return g.Travel(head, e.from) + g.Read(e.from.Offset, e.to.Offset)
+}
+
 func (e *entry[K]) before(f *entry[K]) int {
 	return cmp.Or(cmp.Compare(e.from.Offset, f.from.Offset), cmp.Compare(e.seq, f.seq))
 }

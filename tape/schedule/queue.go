@@ -139,7 +139,7 @@ func (q *Queue[K]) Next(now time.Time) (k K, at Place, ok bool) {
 		return k, at, false
 	}
 	e := r.entries[0]
-	takes := q.gen.Travel(q.head, e.from) + q.gen.Read(e.from.Offset, e.to.Offset)
+	takes := e.takes(q.gen, q.head)
 	q.credit += LateShare * takes
 	q.doneAt = now.Add(seconds(takes))
 	q.running.begun = true
