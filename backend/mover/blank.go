@@ -104,19 +104,26 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	if why := protection(t.Limits()); why != "" {
 		return nil, &tape.Error{Op: "format", Volume: v.barcode(), Drive: t.Serial(), Kind: tape.WriteProtected, Err: errors.New(why)}
 	}
-	// The UUID is on record before the first byte is: if formatting is cut off, the
-	// cartridge is known as ours.
-	err := m.updateVolume(v, func(rec *catalog.Volume) {
-		rec.State, rec.UUID, rec.Flags = catalog.VolScratch, newUUID(), rec.Flags&catalog.VolTaken
-		rec.Generation, rec.EndOfData = 0, catalog.VolPos{} // it holds nothing of ours, and if it does, the catalog is an old copy
-	})
+	record := func(change func(*catalog.Volume)) error {
+		if err := m.updateVolume(v, change); err != nil {
+			return err
+		}
+		return m.cat.Sync()
+	}
+	// Formatting may be cut off anywhere, and again and again. Its UUID goes on record between the old medium's
+	// end and the first byte of the new one: before that the medium is still what the record says, or blank, and
+	// after it what is there has this UUID.
+	err := record(func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
 	if err != nil {
 		return nil, err
 	}
-	if err := m.cat.Sync(); err != nil {
-		return nil, err
-	}
 	o := m.formatOptions(v)
+	o.Erased = func() error {
+		return record(func(rec *catalog.Volume) {
+			rec.UUID, rec.Flags = o.UUID, rec.Flags&catalog.VolTaken
+			rec.Generation, rec.EndOfData = 0, catalog.VolPos{}
+		})
+	}
 	if o.Root, err = m.firstRoot(gone); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (m *Mover) mountOptions(pool string) ltfs.MountOptions {
 }
 
 func (m *Mover) formatOptions(v *volume) ltfs.FormatOptions {
-	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: m.cfg.BlockSize, UUID: v.rec().UUID, Log: m.log,
+	return ltfs.FormatOptions{Barcode: v.barcode(), BlockSize: m.cfg.BlockSize, UUID: newUUID(), Log: m.log,
 		Key: m.cfg.Pools.Source(v.rec().Pool), Pool: v.rec().Pool}
 }
 

@@ -31,6 +31,10 @@ type FormatOptions struct {
 	Key KeySource
 	// Pool is the name of the volume's pool, for attribute 0808h and for errors.
 	Pool string
+	// Erased, if not nil, is called when nothing is on the medium any longer and nothing of the new volume yet.
+	// Who keeps a record of UUIDs writes the new one down here: at any moment the medium is either what the old
+	// record says, or blank, or has the UUID of the new one.
+	Erased func() error
 }
 
 // Format erases the medium in d and makes an empty LTFS volume of it: labels,
@@ -87,6 +91,11 @@ func format(ctx context.Context, d tape.Drive, o FormatOptions) error {
 	}
 	if err := d.Format(ctx, partitions); err != nil {
 		return errors.WithMessagef(err, "make %d partitions", partitions)
+	}
+	if o.Erased != nil {
+		if err := o.Erased(); err != nil {
+			return err
+		}
 	}
 	for _, p := range v.partitions() {
 		l := *v.label

@@ -200,6 +200,10 @@ func (v *Volume) readLabel(ctx context.Context, p tape.Partition) (string, *Labe
 	case tape.KindOf(err) == tape.EndOfData:
 		return "", nil, errors.WithStack(&NotLTFSError{Blank: true, Found: fmt.Sprintf("partition %d is blank", p)})
 	case tape.KindOf(err) == tape.Filemark:
+		// Alone it is what erases a medium where the drive has no command for that.
+		if _, err := v.readRecord(ctx, buf); tape.KindOf(err) == tape.EndOfData {
+			return "", nil, errors.WithStack(&NotLTFSError{Blank: true, Found: fmt.Sprintf("partition %d has nothing but a filemark", p)})
+		}
 		return "", nil, errors.WithStack(&NotLTFSError{Found: fmt.Sprintf("partition %d begins with a filemark", p)})
 	case tape.KindOf(err) == tape.BadBlockLength:
 		return "", nil, errors.WithStack(&NotLTFSError{Found: fmt.Sprintf("partition %d begins with a record of more than %d bytes", p, size)})

@@ -574,7 +574,9 @@ func TestNotLTFS(t *testing.T) {
 		blank  bool
 	}{
 		{"blank", func(d *memDrive) { d.parts = make([][]block, 2) }, ErrNotLTFS, true},
-		{"filemark first", func(d *memDrive) { d.parts[0] = []block{nil} }, ErrNotLTFS, false},
+		{"filemark first", func(d *memDrive) { d.parts[0] = []block{nil, make(block, 80)} }, ErrNotLTFS, false},
+		{"filemark alone", func(d *memDrive) { d.parts[0], d.parts[1] = []block{nil}, nil }, ErrNotLTFS, true},
+		{"filemark alone in partition 0", func(d *memDrive) { d.parts[0] = []block{nil} }, ErrInconsistent, false},
 		{"tar", func(d *memDrive) { d.parts[0] = []block{make(block, 10240)} }, ErrNotLTFS, false},
 		{"large record", func(d *memDrive) { d.parts[0] = []block{make(block, 2<<20)} }, ErrNotLTFS, false},
 		{"ANSI of another", func(d *memDrive) { d.parts[0][0] = bytes.Replace(d.parts[0][0], []byte("LTFS"), []byte("XXXX"), 1) }, ErrNotLTFS, false},
