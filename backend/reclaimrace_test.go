@@ -189,6 +189,7 @@ func TestReclaimOfWhatIsWritten(t *testing.T) {
 func twoCopies(o *Options, _ *virtual.Config) {
 	o.Policy = &policy.Rules{Pools: []string{catalog.DefaultPool}}
 	o.Policy.Default.Copies = []string{catalog.DefaultPool, catalog.DefaultPool}
+	o.Mover.Linger = time.Millisecond // a verify waits while both drives keep volumes
 }
 
 // TestSettleLooks: a file that lacks a copy stays pending, though when it was looked at last it lacked none: what was

@@ -100,6 +100,7 @@ func TestCommandLine(t *testing.T) {
 // TestJobsByCommandHere has a user begin jobs with a list, look at them, change and end them, with a library that takes its
 // time, over a restart.
 func TestJobsByCommandHere(t *testing.T) {
+	t.Parallel() // most of it is waiting for drives
 	dir := stateDir(t)
 	s := start(t, dir, settings{library: twoDrives})
 	u := user{s}

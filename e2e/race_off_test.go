@@ -5,5 +5,8 @@ package e2e
 // raceArgs are what `go build` gets for the server.
 var raceArgs []string
 
+// rounds is how often TestNothingWaits does each operation while a read waits for tape.
+const rounds = 1000
+
 // tapeSpeed is the library's speed in TestNothingWaits: that of real drives.
 const tapeSpeed = "1"

@@ -16,9 +16,6 @@ func fill(p []byte, seed byte) {
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p) // never fails
 }
 
-// rounds is how often each operation is done while a read waits for tape.
-const rounds = 1000
-
 // The fids of a connection; spare ones are free between two operations.
 const (
 	fidRoot     = iota
