@@ -295,6 +295,9 @@ func checkMountpoint(dir string, log *logrus.Entry) error {
 	if isMounted(dir, st) {
 		return fmt.Errorf("something is mounted on %s already, by FUSE or 9P: unmount it first (umount %s), or choose another mountpoint", dir, shellWord(dir))
 	}
+	if isState(dir) {
+		return fmt.Errorf("%s is the state directory of a server, which would not find its own files below the mount: choose another mountpoint", dir)
+	}
 	if f, err := os.Open(dir); err == nil {
 		if names, _ := f.Readdirnames(1); len(names) > 0 {
 			log.Warnf("%s is not empty: what is in it is hidden until the archive is unmounted", dir)
