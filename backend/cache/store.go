@@ -271,8 +271,8 @@ func allocate(d *disk, dir string, from, size int64) error {
 	_ = d.f.Truncate(from)
 	if err == unix.ENOSPC && unix.Statfs(dir, &fs) == nil {
 		avail := int64(fs.Bavail) * fs.Bsize
-		return errors.Wrapf(err, "cache: the page cache %s needs %d bytes more and the file system has %d bytes available: "+
-			"free some space, or set a smaller cache size", d.name, size-from, avail)
+		return errors.Wrapf(err, "cache: the page cache %s needs %d MiB more and the file system has %d MiB available: "+
+			"make room, or set a smaller cache.size", d.name, (size-from+1<<20-1)>>20, avail>>20)
 	}
 	return errors.Wrapf(err, "cache: preallocate %d bytes for %s (its file system must support fallocate)", size, d.name)
 }

@@ -88,3 +88,30 @@ func TestMountHides(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPlainRefusals: messages of a real server that say what to do, and nothing of the machinery.
+func TestPlainRefusals(t *testing.T) {
+	dir := shortDir(t)
+	stop := realServer(t, dir)
+	defer stop()
+	for args, want := range map[string]string{
+		"archive " + dir:              "sliod: archive: " + dir + ": no such file or directory; " + inArchive + "\n",
+		"archive /no":                 "sliod: archive: /no: no such file or directory\n",
+		"volumes set A00001L9 bogus":  `sliod: volumes-set: "bogus" is no state of a volume: they are scratch, append, full, suspect, read-only` + "\n",
+		"import NOSUCH":               "sliod: import: there is no volume NOSUCH: see `sliod volumes`, or put it in and run `sliod volumes import`\n",
+		"recall --from " + dir + "/l": "sliod: path 1 (" + dir + "): no such file or directory\nsliod: recall: 1 of 1 paths could not be done so far; " + inArchive + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "l"), []byte(dir+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, stderr := command(t, append(strings.Fields(args), "--state", dir)...); status != exitFailed || stderr != want {
+			t.Errorf("%s: status %d, %s", args, status, stderr)
+		}
+	}
+	if status, _, stderr := command(t, "label", "A00001L9", "--state", dir); status != exitFailed {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	if status, out, _ := command(t, "queue", "--json", "--state", dir); status != exitDone || strings.Contains(out, "null") {
+		t.Errorf("status %d, %s", status, out)
+	}
+}

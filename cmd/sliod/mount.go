@@ -19,6 +19,7 @@ import (
 
 	"sliod/client9p"
 	"sliod/client9p/bridge"
+	"sliod/client9p/dial"
 	"sliod/netaddr"
 )
 
@@ -114,6 +115,9 @@ func (a *app) connectAs(addr string, o *mountOptions) (string, error) {
 	at, err := netaddr.Parse(addr)
 	if err != nil {
 		return "", &usageError{err.Error()} // before anything goes to the background
+	}
+	if at.Kind == netaddr.TLS && (d.TLS.Cert == "" || d.TLS.CA == "") {
+		return "", &usageError{dial.ErrOptions.Error()}
 	}
 	for _, name := range []*string{&d.TLS.Cert, &d.TLS.Key, &d.TLS.CA, &at.Path} {
 		if *name == "" {

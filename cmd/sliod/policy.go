@@ -44,6 +44,7 @@ func (a *app) policy(ctx context.Context, paths []string, asJSON bool) error {
 	defer func() { _ = c.Close() }() // nothing is lost with it
 	list := []pathPolicy{}
 	for _, p := range paths {
+		given := p
 		p = path.Clean("/" + p)
 		var names []string
 		if p != "/" {
@@ -51,7 +52,7 @@ func (a *app) policy(ctx context.Context, paths []string, asJSON bool) error {
 		}
 		f, err := root.Walk(ctx, names...)
 		if err != nil {
-			return fmt.Errorf("policy %s: %w", printable(p), err)
+			return fmt.Errorf("policy %s: %w", printable(p), plainly(err, given))
 		}
 		text, err := f.Xattr(ctx, xattrRule)
 		if err != nil {
