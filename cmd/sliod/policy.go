@@ -104,7 +104,7 @@ func (p *pathPolicy) lines(now time.Time) [][2]string {
 		there = strings.Join(p.Volumes, " ")
 	}
 	if p.Missing > 0 {
-		there += fmt.Sprintf(" (%d slivers lack a copy)", p.Missing)
+		there += " (" + countOf(int64(p.Missing), "sliver lacks a copy", "slivers lack a copy") + ")"
 	}
 	when := fmt.Sprintf("after %s without a change", time.Duration(p.IdleSeconds*float64(time.Second)))
 	if p.Hours != "" {
