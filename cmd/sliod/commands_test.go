@@ -299,7 +299,7 @@ func TestStranger(t *testing.T) {
 	for args, want := range map[string]string{
 		"status":     "permission denied: the server lets " + rootAnd(owner) + " administer it, not ",
 		"archive /a": "permission denied: the server lets " + rootAnd(owner) + " administer it, not ",
-		"ls":         "the server refuses user ",
+		"ls":         "the server refuses the user ",
 	} {
 		if status, _, stderr := command(t, append(strings.Fields(args), "--state", dir)...); status != exitFailed || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d, %s", args, status, stderr)

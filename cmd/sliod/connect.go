@@ -118,7 +118,10 @@ func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *clien
 		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree {
 			return nil, nil, fmt.Errorf("permission denied: the server lets %s administer it, not %s", rootAnd(a.serverUser()), name)
 		}
-		return nil, nil, fmt.Errorf("the server refuses user %s: %w", name, err)
+		if errnoIs(err, linux.EPERM, linux.EACCES) && a.isRemote() {
+			return nil, nil, fmt.Errorf("the server at %s shows the user %s no files: its log says why; over a network \"sliod ls\" and \"sliod policy\" need an [export.NAME] with attach = \"/\"", a.serverAddr, name)
+		}
+		return nil, nil, fmt.Errorf("the server refuses the user %s: %w", name, plainly(err, ""))
 	}
 	return c, root, nil
 }
