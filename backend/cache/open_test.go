@@ -85,7 +85,7 @@ func TestOpenNoRoom(t *testing.T) {
 	}
 	size := int64(fs.Blocks)*fs.Bsize + 1<<30
 	_, err := Open(Config{Dir: filepath.Join(dir, "c"), SizeBytes: size})
-	if err == nil || !strings.Contains(err.Error(), "bytes available") {
+	if err == nil || !strings.Contains(err.Error(), "MiB available: make room") {
 		t.Fatal(err)
 	}
 	if l, _ := os.ReadDir(filepath.Join(dir, "c")); len(l) != 0 {
