@@ -85,12 +85,20 @@ func (f *file) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	no, in := sliver.At(off)
 	k := sliver.Key{File: ino.id, No: no}
 	take := min(n, sliver.Size-in)
-	d, ok, err := ino.readHeadLocked(k, in, take)
-	if ok || err != nil {
-		return d, err
+	d, err := vfs.Data{}, error(vfs.ErrWouldWait)
+	if no == 0 && in < ino.fs.opts.CacheStub {
+		// A sliver that is there is found at once, as it is without stubs.
+		if d, err = ino.readLocked(k, in, take, nil); err == vfs.ErrWouldWait {
+			if d, ok, err := ino.readHeadLocked(k, in, take); ok || err != nil {
+				return d, err
+			}
+		}
 	}
-	f.gate(w)
-	if d, err = ino.readLocked(k, in, take, w); err != nil {
+	if err == vfs.ErrWouldWait {
+		f.gate(w)
+		d, err = ino.readLocked(k, in, take, w)
+	}
+	if err != nil {
 		return vfs.Data{}, err
 	}
 	last := &d
@@ -115,12 +123,9 @@ func notRegular(ino *inode) error {
 	return linux.EINVAL
 }
 
-// readHeadLocked reads from the head of a first sliver that is on tape. ok is false if
+// readHeadLocked reads from the head of a first sliver that is on tape only. ok is false if
 // there is nothing of it.
 func (ino *inode) readHeadLocked(k sliver.Key, in, n int) (d vfs.Data, ok bool, err error) {
-	if k.No != 0 || in >= ino.fs.opts.CacheStub {
-		return vfs.Data{}, false, nil
-	}
 	b, i, err := ino.bmapLocked(k.No)
 	if err != nil {
 		return vfs.Data{}, false, err

@@ -38,7 +38,7 @@ type importArgs struct {
 func parseImport(args []string, defaults ImportDefaults) (importArgs, error) {
 	a := importArgs{ImportDefaults: defaults}
 	if len(args) == 0 {
-		return a, stderrors.New("which volume? Give its barcode")
+		return a, refusef(linux.EINVAL, "which volume? Give its barcode")
 	}
 	a.barcode, a.path = tape.Barcode(args[0]), "/"+args[0]
 	args = args[1:]
@@ -66,7 +66,7 @@ func parseImport(args []string, defaults ImportDefaults) (importArgs, error) {
 			err = stderrors.New("the keys are grow, as-is, uid, gid, mode and dir_mode")
 		}
 		if err != nil {
-			return a, fmt.Errorf("%s: %w", arg, err)
+			return a, refusef(linux.EINVAL, "%s: %v", arg, err)
 		}
 	}
 	return a, nil
@@ -102,7 +102,7 @@ func checkImport(fs *FS, args []string) ([]string, error) {
 		return err
 	})
 	if stderrors.Is(err, catalog.ErrNotFound) {
-		return nil, fmt.Errorf("there is no volume %s: `sliod volumes` lists those that there are", a.barcode)
+		return nil, refusef(linux.ENOENT, "there is no volume %s: see `sliod volumes`, or put it in and run `sliod volumes import`", a.barcode)
 	}
 	if err == nil {
 		err = fs.checkImportVolume(&v, &a)
@@ -119,7 +119,7 @@ func (fs *FS) checkImportVolume(v *catalog.Volume, a *importArgs) error {
 		return nil
 	}
 	if v.Flags&catalog.VolImported == 0 {
-		return fmt.Errorf("volume %s is of this very archive, and its files are in the tree: nothing is to be imported. "+
+		return refusef(linux.EEXIST, "volume %s is of this very archive, and its files are in the tree: nothing is to be imported. "+
 			"If the catalog is lost, `sliod rebuild` makes it again from all volumes", v.Barcode)
 	}
 	used := false
@@ -130,7 +130,7 @@ func (fs *FS) checkImportVolume(v *catalog.Volume, a *importArgs) error {
 	if err != nil || !used {
 		return err // all that was imported has been removed: it may come again
 	}
-	return fmt.Errorf("volume %s has been imported already, and files of it are in the tree: remove them first to import it again", v.Barcode)
+	return refusef(linux.EEXIST, "volume %s has been imported already, and files of it are in the tree: remove them first to import it again", v.Barcode)
 }
 
 // checkImportPath refuses a place where nothing can be imported.
@@ -150,7 +150,7 @@ func (fs *FS) checkImportPath(p string) error {
 // that has that name, if one has. Those returned are referenced.
 func (fs *FS) importPlace(p string) (dir *inode, name string, victim *inode, err error) {
 	if p == "/" {
-		return nil, "", nil, stderrors.New("the tree of a volume cannot take the place of the root: name a directory that is to be made")
+		return nil, "", nil, refusef(linux.EEXIST, "the tree of a volume cannot take the place of the root: name a directory that is to be made")
 	}
 	parent, name := path.Split(p)
 	if len(name) > catalog.MaxName || strings.IndexByte(p, 0) >= 0 {
@@ -182,7 +182,7 @@ func (fs *FS) importPlace(p string) (dir *inode, name string, victim *inode, err
 	}
 	if err != nil {
 		victim.release()
-		return nil, "", nil, fmt.Errorf("%s is there, and is not an empty directory: choose another PATH", p)
+		return nil, "", nil, refusef(linux.EEXIST, "%s is there, and is not an empty directory: choose another PATH", p)
 	}
 	return dir, name, victim, nil
 }

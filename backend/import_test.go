@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	stderrors "errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 
 	"sliod/backend/catalog"
@@ -161,6 +163,9 @@ func (w *world) importError(args ...string) string {
 	w.t.Helper()
 	id, err := w.fs.StartJob(JobImport, args)
 	if err != nil {
+		if errno := linux.Errno(0); !stderrors.As(err, &errno) {
+			w.t.Errorf("import %v: the refusal has no errno: the server would call it a fault of its own: %v", args, err)
+		}
 		return err.Error()
 	}
 	w.fs.jobs.mu.Lock()

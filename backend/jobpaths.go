@@ -236,7 +236,11 @@ func (r *pathJob) evict(_ context.Context, item catalog.JobItem, ino *inode) {
 	left, _, _, _ := r.fs.cache.FileStats(ino.id)
 	r.moved(cached - left)
 	if dirty > 0 {
-		r.finish(item, cached-left, fmt.Errorf("%d slivers are not on tape yet: archive the file first", dirty))
+		what := "1 sliver is"
+		if dirty > 1 {
+			what = fmt.Sprintf("%d slivers are", dirty)
+		}
+		r.finish(item, cached-left, fmt.Errorf("%s not on tape yet: archive the file first", what))
 		return
 	}
 	r.finish(item, cached-left, nil)

@@ -84,7 +84,7 @@ func checkVolumesSet(fs *FS, args []string) ([]string, error) {
 		return nil, refusef(linux.EINVAL, "give a barcode and a state")
 	}
 	if _, err := mover.ParseVolumeState(args[1]); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, linux.EINVAL)
+		return nil, refusef(linux.EINVAL, "%v", err)
 	}
 	return checkKnown(fs, args[:1])
 }

@@ -209,3 +209,31 @@ func TestStubIsCopied(t *testing.T) {
 		t.Error("the copy differs")
 	}
 }
+
+// BenchmarkReadBegin reads the first bytes of a file that is in the cache, without and with stubs, and of one whose
+// head is.
+func BenchmarkReadBegin(b *testing.B) {
+	for _, bc := range []struct {
+		name    string
+		stub    int
+		evicted bool
+	}{{"resident", 0, false}, {"resident-stub", stub, false}, {"head", stub, true}} {
+		b.Run(bc.name, func(b *testing.B) {
+			w := newWorld(b, func(o *Options, c *virtual.Config) { o.CacheStub, c.Drives = bc.stub, 1 })
+			w.put("f", pattern(3, 3*mib))
+			w.job(JobArchive, "/f")
+			if bc.evicted {
+				w.job(JobEvict, "/f")
+			}
+			f, done := w.openFile("/f")
+			defer done()
+			for b.Loop() {
+				d, err := f.ReadAt(0, 4096, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				d.Release()
+			}
+		})
+	}
+}

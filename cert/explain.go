@@ -71,7 +71,7 @@ func ExplainServer(err error) string {
 		return "the client does not speak TLS 1.3"
 	}
 	return explainAlert(err, map[string]string{
-		"bad certificate":               "the client refuses the server's certificate: its names (sliod cert server DIR HOST...) or its dates are not what the client expects",
+		"bad certificate":               "the client refuses the server's certificate: its CA, its names (sliod cert server DIR HOST...) or its dates are not what the client expects",
 		"expired certificate":           "the client refuses the server's certificate as expired",
 		"unknown certificate authority": "the client does not trust the CA that signed the server's certificate",
 	})

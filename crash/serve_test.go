@@ -117,7 +117,7 @@ func listen(dir string, fs *backend.FS, log *logrus.Entry) error {
 	}
 	sock := filepath.Join(dir, "sock")
 	_ = os.Remove(sock) // of the last child
-	ln, err := server.Listen("unix:" + sock)
+	ln, err := new(server.Network).Listen("unix:" + sock)
 	if err != nil {
 		return err
 	}

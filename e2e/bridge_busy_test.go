@@ -38,3 +38,29 @@ func TestBridgeBusyHere(t *testing.T) {
 		t.Errorf("stat of the open file: %v", err)
 	}
 }
+
+// TestBridgeUnmountedHere unmounts what a server has mounted, and mounts something else there: the
+// server goes on, and leaves that alone when it ends.
+func TestBridgeUnmountedHere(t *testing.T) {
+	requireFUSE(t)
+	mnt := filepath.Join(publicDir(t), "mnt")
+	s := start(t, stateDir(t), settings{mount: mnt})
+	if err := syscall.Unmount(mnt, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("none", mnt, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(mnt, 0); err != nil {
+			t.Errorf("what was mounted later is gone: %v", err)
+		}
+	}()
+	if r := sliod(t, nil, "ls", "/", "--server", "unix:"+s.socket); r.status != 0 {
+		t.Errorf("%+v", r)
+	}
+	s.stop()
+	if log := s.log.String(); strings.Contains(log, "in use") {
+		t.Error(log)
+	}
+}

@@ -221,7 +221,7 @@ func (in *inspection) volume(d *scsi.Drive, v catalog.Volume, slivers []onTape) 
 			return nil // what is behind the last index belongs to nobody, and is told at the next mount
 		}
 	}
-	rep, err := ltfscheck.CheckWith(context.Background(), d, ltfscheck.Options{Data: true})
+	rep, err := ltfscheck.Check(context.Background(), d, ltfscheck.Options{Data: true})
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func TestListen(t *testing.T) {
 		"unix:@abstract":                   "abstract",
 		"unix:" + filepath.Join(dir, "no", "dir"): "no such file",
 	} {
-		l, err := Listen(addr)
+		l, err := new(Network).Listen(addr)
 		if err == nil {
 			_ = l.Close()
 		}
@@ -71,27 +71,27 @@ func TestListen(t *testing.T) {
 			t.Errorf("%q: %v, want %q", addr, err, want)
 		}
 	}
-	l, err := Listen("tcp:127.0.0.1:0")
+	l, err := new(Network).Listen("tcp:127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = l.Close()
 
-	l, err = Listen("unix:" + sock)
+	l, err = new(Network).Listen("unix:" + sock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if fi, err := os.Stat(sock); err != nil || fi.Mode().Perm() != 0o666 {
 		t.Error(fi.Mode(), err)
 	}
-	if _, err := Listen("unix:" + sock); err == nil || !strings.Contains(err.Error(), "another server") {
+	if _, err := new(Network).Listen("unix:" + sock); err == nil || !strings.Contains(err.Error(), "another server") {
 		t.Errorf("a socket in use: %v", err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err = Listen("unix:" + sock) // left over: replaced
+	l, err = new(Network).Listen("unix:" + sock) // left over: replaced
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestListen(t *testing.T) {
 	if err := os.WriteFile(sock, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen("unix:" + sock); err == nil || !strings.Contains(err.Error(), "another kind") {
+	if _, err := new(Network).Listen("unix:" + sock); err == nil || !strings.Contains(err.Error(), "another kind") {
 		t.Errorf("a file: %v", err)
 	}
 	if b, err := os.ReadFile(sock); string(b) != "precious" {
@@ -114,7 +114,7 @@ func TestServe(t *testing.T) {
 		e := newEnv(t, func(c *Config) {
 			c.Authorize = func(p Peer, uid uint32, tree string) error { peers <- p; return nil }
 		})
-		l, err := Listen(addr)
+		l, err := new(Network).Listen(addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestServe(t *testing.T) {
 
 func TestServeEndsByClose(t *testing.T) {
 	e := newEnv(t)
-	l, err := Listen("tcp:127.0.0.1:0")
+	l, err := new(Network).Listen("tcp:127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,10 +25,6 @@ type Network struct {
 	TLS *cert.Source
 }
 
-// Listen opens an address of this machine to serve: "unix:PATH", or "tcp:HOST:PORT" on
-// loopback.
-func Listen(addr string) (net.Listener, error) { return new(Network).Listen(addr) }
-
 // Listen opens an address to serve. TCP beyond loopback, TLS and vsock are refused
 // unless an export lets such peers in. A unix socket that is left over from a server that
 // died is replaced; one that is in use, or another kind of file, is an error. The socket

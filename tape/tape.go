@@ -173,6 +173,9 @@ type Library struct {
 	// VolumeBytes tells the native capacity in bytes of a volume that no drive has
 	// loaded yet, 0 if the library does not know. nil: it never does.
 	VolumeBytes func(Barcode) int64
+	// Speed is how many times faster than the model of package geometry the library says that it is;
+	// infinite: it takes no time. 0: it does not know.
+	Speed float64
 	// Close ends the transports. Drives must not be used after it.
 	Close func() error
 }

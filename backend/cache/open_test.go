@@ -85,7 +85,7 @@ func TestOpenNoRoom(t *testing.T) {
 	}
 	size := int64(fs.Blocks)*fs.Bsize + 1<<30
 	_, err := Open(Config{Dir: filepath.Join(dir, "c"), SizeBytes: size})
-	if err == nil || !strings.Contains(err.Error(), "bytes available") {
+	if err == nil || !strings.Contains(err.Error(), "MiB available: make room") {
 		t.Fatal(err)
 	}
 	if l, _ := os.ReadDir(filepath.Join(dir, "c")); len(l) != 0 {
@@ -154,7 +154,18 @@ func TestWarmRestartGrowAndShrink(t *testing.T) {
 		c.Cancel(&w.Waiter)
 	}
 	c.Close()
-	if _, err := Open(Config{Dir: dir, SizeBytes: MinSizeBytes}); err == nil || !strings.Contains(err.Error(), "cannot shrink") {
+	if _, err := Open(Config{Dir: dir, SizeBytes: MinSizeBytes}); err == nil || !strings.Contains(err.Error(), `cannot shrink from 32MiB to 16MiB: `) ||
+		!strings.Contains(err.Error(), ` of the 16 MiB at its end are in use. Set cache.size back to "32MiB"; or`) {
+		t.Fatal(err)
+	}
+	c = reopen(t, dir, 2*MinSizeBytes)
+	killed := t.TempDir()
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil { // as kill -9 leaves it
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := Open(Config{Dir: killed, SizeBytes: MinSizeBytes}); err == nil ||
+		!strings.Contains(err.Error(), `was not shut down properly, so what its end holds is not known. Start it with cache.size = "32MiB" and stop it`) {
 		t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package cache
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -271,8 +272,8 @@ func allocate(d *disk, dir string, from, size int64) error {
 	_ = d.f.Truncate(from)
 	if err == unix.ENOSPC && unix.Statfs(dir, &fs) == nil {
 		avail := int64(fs.Bavail) * fs.Bsize
-		return errors.Wrapf(err, "cache: the page cache %s needs %d bytes more and the file system has %d bytes available: "+
-			"free some space, or set a smaller cache size", d.name, size-from, avail)
+		return errors.Wrapf(err, "cache: the page cache %s needs %d MiB more and the file system has %d MiB available: "+
+			"make room, or set a smaller cache.size", d.name, (size-from+1<<20-1)>>20, avail>>20)
 	}
 	return errors.Wrapf(err, "cache: preallocate %d bytes for %s (its file system must support fallocate)", size, d.name)
 }
@@ -356,10 +357,15 @@ func (st *store) resize(dir string, chunks int64) error {
 				used++
 			}
 		}
-		if used > 0 || !st.head.clean {
-			return errors.Errorf("cache: %s cannot shrink from %d to %d bytes: %d of the %d MiB at its end are in use (or sliod was not shut down properly). "+
-				"Set the cache size back to %d; or start with that size and with cache.stub = 0, archive and evict everything (sliod archive /; sliod evict /), stop, and set the new size",
-				st.arena.name, old*chunkSize, chunks*chunkSize, used, old-chunks, old*chunkSize)
+		was := fmt.Sprintf("%dMiB", old*chunkSize>>20)
+		if !st.head.clean {
+			return errors.Errorf("cache: %s cannot shrink from %s to %dMiB: sliod was not shut down properly, so what its end holds is not known. "+
+				"Start it with cache.size = %q and stop it; then set the new size", st.arena.name, was, chunks*chunkSize>>20, was)
+		}
+		if used > 0 {
+			return errors.Errorf("cache: %s cannot shrink from %s to %dMiB: %d of the %d MiB at its end are in use. "+
+				"Set cache.size back to %q; or start with that size and with cache.stub = 0, archive and evict everything (sliod archive --wait /; sliod evict /), stop, and set the new size",
+				st.arena.name, was, chunks*chunkSize>>20, used, old-chunks, was)
 		}
 		// The header goes first: whatever then happens to the tails, nothing counts on them.
 		st.head.chunks = uint64(chunks)

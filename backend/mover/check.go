@@ -20,7 +20,7 @@ func (m *Mover) CheckFormat(ctx context.Context, b tape.Barcode, data bool) (rep
 		if err := ltfs.Unlock(ctx, s.Drive, m.mountOptions(s.Volume.Pool)); err != nil {
 			return err
 		}
-		rep, err = ltfscheck.CheckWith(ctx, s.Drive, ltfscheck.Options{Data: data, Every: data})
+		rep, err = ltfscheck.Check(ctx, s.Drive, ltfscheck.Options{Data: data, Every: data})
 		return err
 	})
 	if err == nil && rep.Serial != "" && !strings.HasPrefix(string(b), rep.Serial) {

@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -9,6 +10,19 @@ func TestLearned(t *testing.T) {
 	var l learned
 	if l.armMove() != 10*time.Second || l.read.scale(time.Minute, &l.load) != time.Minute || l.batch.mean(time.Hour) != time.Hour {
 		t.Error("nothing is known, and the model is not believed")
+	}
+	for speed, want := range map[float64]time.Duration{0: time.Minute, 1: time.Minute, 60: time.Second, math.Inf(1): 0} {
+		var l learned
+		l.told(speed)
+		for _, d := range []time.Duration{6 * l.armMove(), l.read.scale(time.Minute, &l.load), 2 * l.indexTime(), l.formatTime() / 3} {
+			if (d - want).Abs() > time.Microsecond {
+				t.Errorf("the library says that it is %v times as fast as the model: a minute takes %v, want %v", speed, d, want)
+			}
+		}
+		l.load.add(20*time.Second, 40*time.Second, keepOther)
+		if d := l.armMove(); d < 19*time.Second || d > 21*time.Second {
+			t.Errorf("the library says that it is %v times as fast as the model, and takes twice as long: a move takes %v", speed, d)
+		}
 	}
 	l.load.add(time.Minute, 2*time.Second, keepOther)
 	if d := l.read.scale(time.Minute, &l.load); d != 2*time.Second {

@@ -175,6 +175,27 @@ func TestFormatOfAMixedUpCartridge(t *testing.T) {
 	}
 }
 
+// TestBlankInPlaceOfAVolume: the cartridge with the barcode of a volume with data is blank.
+func TestBlankInPlaceOfAVolume(t *testing.T) {
+	r := newRig(t, setup{slots: 4, cfg: quietly})
+	files, b := r.archived(2, mib+1)
+	r.stop()
+	r.swap(b, "A00003L9")
+	r.start()
+	if _, c := r.archived(1, mib); c == b {
+		t.Errorf("archived on %s, which is blank", b)
+	}
+	if s := r.status(b); s.State != "suspect" || !strings.Contains(s.Reason, "the cartridge is blank, and the catalog has data on the volume: another cartridge has this barcode") {
+		t.Errorf("volume %+v", s)
+	}
+	r.stop()
+	r.swap(b, "A00003L9")
+	r.start()
+	for _, f := range files {
+		r.check(f)
+	}
+}
+
 // TestFormatKeepsWhatOnlyTheIndexTells: attributes of files without data, and the list of removed
 // files, do not end with the volume that had them.
 func TestFormatKeepsWhatOnlyTheIndexTells(t *testing.T) {

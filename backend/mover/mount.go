@@ -212,6 +212,9 @@ func (d *drive) mount(v *volume) error {
 	case rec.State == catalog.VolScratch && rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent) && d.isOurs(v)):
 		lv, err = d.format(v, nil)
 	case not != nil:
+		if rec.State != catalog.VolScratch && not.Blank {
+			return errors.WithMessage(errMistaken, "the cartridge is blank, and the catalog has data on the volume")
+		}
 		if rec.State != catalog.VolScratch || !not.Blank {
 			return errors.WithMessage(errForeign, not.Found)
 		}

@@ -95,6 +95,7 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 		waiting:   make(map[sliver.FileID]*archiveItem),
 		lines:     make(map[string]*line),
 	}
+	m.est.learned.told(lib.Speed)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	for i, d := range lib.Drives {
 		m.drives = append(m.drives, newDrive(m, i, d))

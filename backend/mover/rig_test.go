@@ -125,11 +125,11 @@ func (r *rig) start() {
 			drives[i] = r.s.wrap(d)
 		}
 		wrapped := *lib
-		wrapped.Drives, lib = drives, &wrapped
+		wrapped.Drives, wrapped.Speed, lib = drives, 0, &wrapped // what is around them may take its time
 	}
 	if r.s.arm != nil {
 		armed := *lib
-		armed.Changer, lib = r.s.arm(lib.Changer), &armed
+		armed.Changer, armed.Speed, lib = r.s.arm(lib.Changer), 0, &armed
 	}
 	r.m = New(r.s.cfg, lib, cat, c, r.tree)
 	r.m.observer = make(chan struct{}, 1)

@@ -81,19 +81,17 @@ func (r *rebuild) collect(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return errors.WithStack(err)
 	}
-	if len(sh.todo) > 0 {
-		if err := stderrors.Join(errs...); err != nil {
-			return errors.WithMessagef(err, "%d volumes could not be looked at; put it right, and run the rebuild again: it goes on", len(sh.todo))
-		}
-	}
 	var failed error
 	for _, err := range errs {
 		var de *driveError
-		if err != nil && !stderrors.As(err, &de) {
-			failed = err
+		if err != nil && failed == nil && !stderrors.As(err, &de) {
+			failed = err // other drives may have failed by the same
 		}
 	}
-	return failed
+	if failed == nil && len(sh.todo) > 0 {
+		failed = stderrors.Join(errs...)
+	}
+	return errors.WithMessage(failed, "put it right, and run the rebuild again, which goes on")
 }
 
 // look records the library's cartridges in the catalog, and returns those that are
@@ -342,7 +340,7 @@ func (r *rebuild) readCartridge(ctx context.Context, s station, c *cartridge) (*
 	err := r.readIndex(ctx, s, c, f)
 	if ke := (*ltfs.KeyError)(nil); stderrors.As(err, &ke) {
 		// A catalog without what is on it would look whole.
-		return nil, errors.WithMessagef(err, "volume %s cannot be read without its key: configure it (docs/encryption.md), or take the cartridge out of the library, and run the rebuild again: it goes on", c.barcode)
+		return nil, errors.WithMessagef(err, "volume %s cannot be read without its key: configure it (docs/encryption.md), or take the cartridge out of the library", c.barcode)
 	}
 	if err != nil && (ctx.Err() != nil || !volumesFault(err)) {
 		return nil, err

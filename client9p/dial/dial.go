@@ -31,7 +31,8 @@ type Options struct {
 }
 
 // ErrOptions is in the error of a Dial that lacks an option.
-var ErrOptions = stderrors.New("options are missing")
+var ErrOptions = stderrors.New("a certificate of yours and that of the server's CA are needed: " +
+	"--tls-cert FILE --tls-ca FILE, or -o tls_cert=FILE,tls_ca=FILE of mount; \"sliod cert\" makes them for a lab")
 
 // Refused is a TLS connection that one side refuses.
 type Refused struct {
@@ -88,8 +89,7 @@ func Dial(ctx context.Context, addr string, o Options) (net.Conn, error) {
 func dialTLS(ctx context.Context, a netaddr.Addr, o Options) (net.Conn, error) {
 	f := o.TLS
 	if f.Cert == "" || f.CA == "" {
-		return nil, errors.Wrapf(ErrOptions, "connect to %s: a certificate of yours and that of the server's CA are needed: "+
-			"--tls-cert FILE --tls-ca FILE, or -o tls_cert=FILE,tls_ca=FILE of mount; \"sliod cert\" makes them for a lab", a)
+		return nil, errors.WithMessagef(ErrOptions, "connect to %s", a)
 	}
 	if f.Key == "" {
 		f.Key = strings.TrimSuffix(f.Cert, ".crt") + ".key"

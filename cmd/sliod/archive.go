@@ -39,6 +39,9 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 	if err != nil {
 		return nil, err
 	}
+	if err := checkLibraryThere(cfg, stateDir); err != nil {
+		return nil, err
+	}
 	lib, err := openLibrary(cfg, stateDir, log)
 	if err != nil {
 		return nil, err

@@ -223,8 +223,39 @@ func TestNoServer(t *testing.T) {
 
 func TestListMissing(t *testing.T) {
 	dir := startFake(t, &fakeAdmin{})
-	if status, _, stderr := command(t, "ls", "/none/x", "--state", dir); status != exitFailed || !strings.Contains(stderr, "ls /none/x: walk: no such file or directory") {
-		t.Errorf("status %d, %s", status, stderr)
+	for args, want := range map[string]string{
+		"ls /none/x":           "ls /none/x: no such file or directory\n",
+		"ls " + dir:            "no such file or directory; " + inArchive + "\n",
+		"policy " + dir + "/x": "no such file or directory\n",
+	} {
+		if status, _, stderr := command(t, append(strings.Fields(args), "--state", dir)...); status != exitFailed || !strings.HasSuffix(stderr, want) {
+			t.Errorf("%s: status %d, %s", args, status, stderr)
+		}
+	}
+}
+
+// TestNoServerThere: who names an address is told how to start a server there.
+func TestNoServerThere(t *testing.T) {
+	dir := shortDir(t)
+	for args, want := range map[string]string{
+		"status --state " + dir:                                      "start one with: sliod serve --state " + dir + ", or name its address with --server\n",
+		"status --server unix:" + dir + "/s":                         "start one there with: sliod serve --listen unix:" + dir + "/s\n",
+		"mount -f unix:" + dir + "/s " + dir:                         "start one there with: sliod serve --listen unix:" + dir + "/s\n",
+		"mount tls:127.0.0.1:1 " + dir:                               "a certificate of yours and that of the server's CA are needed",
+		"status --server tls:127.0.0.1:1":                            "a certificate of yours and that of the server's CA are needed",
+		"help statu":                                                 `there is no command "statu"`,
+		"help volumes sett":                                          `there is no command "volumes sett"`,
+		"mount -o tls_cert=a.crt tls:127.0.0.1:1 /":                  "-o tls_cert=FILE,tls_ca=FILE of mount; \"sliod cert\" makes them for a lab\n",
+		"recall " + dir + " --server unix:" + dir + "/s --pin 1x /x": "is not a time",
+	} {
+		status, _, stderr := command(t, strings.Fields(args)...)
+		usage := strings.HasSuffix(stderr, "--help\".\n")
+		if !strings.Contains(stderr, want) || usage != (status == exitUsage) || usage == strings.Contains(want, "start one") {
+			t.Errorf("%s: status %d, %s", args, status, stderr)
+		}
+	}
+	if status, out, _ := command(t, "help", "volumes", "set"); status != exitDone || !strings.Contains(out, "sliod volumes set BARCODE STATE") {
+		t.Errorf("status %d, %s", status, out)
 	}
 }
 
@@ -262,10 +293,13 @@ func TestStranger(t *testing.T) {
 	served := make(chan error)
 	go func() { served <- srv.Serve(t.Context(), l) }()
 	owner := userName(uint32(os.Geteuid()))
+	if a, b := rootAnd("user root"), rootAnd("user alice"); a != "root" || b != "root and user alice" {
+		t.Errorf("%q, %q", a, b)
+	}
 	for args, want := range map[string]string{
-		"status":     "permission denied: the server lets root and " + owner + " administer it, not ",
-		"archive /a": "permission denied: the server lets root and " + owner + " administer it, not ",
-		"ls":         "the server refuses user ",
+		"status":     "permission denied: the server lets " + rootAnd(owner) + " administer it, not ",
+		"archive /a": "permission denied: the server lets " + rootAnd(owner) + " administer it, not ",
+		"ls":         "the server refuses the user ",
 	} {
 		if status, _, stderr := command(t, append(strings.Fields(args), "--state", dir)...); status != exitFailed || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d, %s", args, status, stderr)

@@ -30,12 +30,16 @@ const maxReport = 256 << 20
 
 // connect returns a connection to the server that --server or --state names.
 func (a *app) connect(ctx context.Context) (*client9p.Client, error) {
-	addr, stateDir := a.serverAddr, ""
+	addr, start := a.serverAddr, ""
 	if addr == "" {
 		addr = "unix:" + socketPath(a.state())
-		stateDir = a.stateDir
+		start = "start one with: sliod serve"
+		if a.stateDir != "" {
+			start += " --state " + shellWord(a.stateDir)
+		}
+		start += ", or name its address with --server"
 	}
-	c, err := a.dial(ctx, addr, stateDir)
+	c, err := a.dial(ctx, addr, start)
 	var usage *usageError
 	if stderrors.As(err, &usage) {
 		err = &usageError{"--server: " + usage.msg}
@@ -43,10 +47,9 @@ func (a *app) connect(ctx context.Context) (*client9p.Client, error) {
 	return c, err
 }
 
-// dial connects to the server at addr, the one of stateDir if that is not empty, and
-// agrees on the protocol.
-func (a *app) dial(ctx context.Context, addr, stateDir string) (*client9p.Client, error) {
-	conn, err := a.dialConn(ctx, addr, stateDir)
+// dial connects to the server at addr, and agrees on the protocol. start is for explainDial.
+func (a *app) dial(ctx context.Context, addr, start string) (*client9p.Client, error) {
+	conn, err := a.dialConn(ctx, addr, start)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +72,7 @@ func (a *app) dial(ctx context.Context, addr, stateDir string) (*client9p.Client
 }
 
 // dialConn opens a connection to the server at addr.
-func (a *app) dialConn(ctx context.Context, addr, stateDir string) (net.Conn, error) {
+func (a *app) dialConn(ctx context.Context, addr, start string) (net.Conn, error) {
 	at, err := netaddr.Parse(addr)
 	if err != nil {
 		return nil, &usageError{err.Error()}
@@ -82,7 +85,7 @@ func (a *app) dialConn(ctx context.Context, addr, stateDir string) (net.Conn, er
 	case stderrors.Is(err, dial.ErrOptions):
 		return nil, &usageError{err.Error()}
 	case err != nil:
-		return nil, explainDial(err, at, stateDir)
+		return nil, explainDial(err, at, start)
 	}
 	return conn, nil
 }
@@ -113,9 +116,12 @@ func (a *app) attach(ctx context.Context, tree string) (*client9p.Client, *clien
 			return nil, nil, fmt.Errorf("permission denied: over a network the server lets only users administer it whose certificates are listed in an [export.NAME] with admin = true, not the user %s", name)
 		}
 		if errnoIs(err, linux.EPERM, linux.EACCES) && tree == server.CtlTree {
-			return nil, nil, fmt.Errorf("permission denied: the server lets root and %s administer it, not %s", a.serverUser(), name)
+			return nil, nil, fmt.Errorf("permission denied: the server lets %s administer it, not %s", rootAnd(a.serverUser()), name)
 		}
-		return nil, nil, fmt.Errorf("the server refuses user %s: %w", name, err)
+		if errnoIs(err, linux.EPERM, linux.EACCES) && a.isRemote() {
+			return nil, nil, fmt.Errorf("the server at %s shows the user %s no files: its log says why; over a network \"sliod ls\" and \"sliod policy\" need an [export.NAME] with attach = \"/\"", a.serverAddr, name)
+		}
+		return nil, nil, fmt.Errorf("the server refuses the user %s: %w", name, plainly(err, ""))
 	}
 	return c, root, nil
 }
@@ -196,6 +202,14 @@ func (a *app) showReport(ctx context.Context, name string, v any, asJSON bool, s
 	}
 	show()
 	return nil
+}
+
+// rootAnd names root and another user, who may be root, too.
+func rootAnd(user string) string {
+	if user == userName(0) {
+		return "root"
+	}
+	return "root and " + user
 }
 
 // userName returns the name of a user, or "uid N".

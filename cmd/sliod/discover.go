@@ -35,17 +35,22 @@ func (a *app) discoverDevices(ctx context.Context, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		_, err = a.out.Write(append(text, '\n'))
-		return err
+		if _, err := a.out.Write(append(text, '\n')); err != nil {
+			return err
+		}
 	}
 	if len(found.Changers)+len(found.Drives) == 0 {
 		return nothingFound(found)
 	}
-	a.printDevices(found)
+	if !asJSON {
+		a.printDevices(found)
+	}
 	if found.NoAccess {
 		return fmt.Errorf("this user may open none of the devices: run the command as root, or give the user read and write access to them (on most systems by the group \"tape\")")
 	}
-	a.printSuggestion(found)
+	if !asJSON {
+		a.printSuggestion(found)
+	}
 	return nil
 }
 

@@ -55,7 +55,7 @@ func TestDiscover(t *testing.T) {
 			a, out, _ = newApp()
 			a.discover = func(context.Context) (*sg.Found, error) { return &tc.found, nil }
 			var object map[string]any
-			if status := a.run(t.Context(), []string{"discover", "--json"}); status != exitDone || json.Unmarshal([]byte(out.String()), &object) != nil || len(object) < 2 {
+			if status := a.run(t.Context(), []string{"discover", "--json"}); status != tc.status || json.Unmarshal([]byte(out.String()), &object) != nil || len(object) < 2 {
 				t.Errorf("--json: status %d, %s", status, out)
 			}
 		})

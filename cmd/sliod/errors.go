@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	stderrors "errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hugelgupf/p9/linux"
 
+	"sliod/client9p"
 	"sliod/netaddr"
 )
 
@@ -43,18 +45,16 @@ func (a *app) report(err error) int {
 	return exitFailed
 }
 
-// explainDial says what to do about a server that cannot be reached.
-func explainDial(err error, at netaddr.Addr, stateDir string) error {
+// explainDial says what to do about a server that cannot be reached. start is what to do if none
+// runs at a unix socket; empty: start one that listens there.
+func explainDial(err error, at netaddr.Addr, start string) error {
 	addr := at.String()
-	start := "start one with: sliod serve"
-	if stateDir != "" {
-		start += " --state " + stateDir
-	}
+	start = cmp.Or(start, "start one there with: sliod serve --listen "+addr)
 	switch {
 	case stderrors.Is(err, context.Canceled):
 		return stderrors.New("interrupted")
 	case at.Kind == netaddr.Unix && (stderrors.Is(err, os.ErrNotExist) || stderrors.Is(err, syscall.ECONNREFUSED)):
-		return fmt.Errorf("no server runs at %s; %s, or name its address with --server", addr, start)
+		return fmt.Errorf("no server runs at %s; %s", addr, start)
 	case stderrors.Is(err, syscall.ECONNREFUSED), at.Kind == netaddr.Vsock && stderrors.Is(err, syscall.ECONNRESET): // vsock(7) has no refusal
 		return fmt.Errorf("no server answers at %s; start one there with: sliod serve --listen %s", addr, addr)
 	case at.Kind == netaddr.Unix && stderrors.Is(err, os.ErrPermission):
@@ -80,6 +80,27 @@ func socketOwner(path string) string {
 		}
 	}
 	return "the user who runs the server"
+}
+
+// inArchive is said to who names a path of this machine's.
+const inArchive = "a PATH is one in the archive, whose root is /, and not one below a mountpoint"
+
+// plainly is why the server refuses a path, without the protocol's word for what was asked.
+func plainly(err error, path string) error {
+	var refused *client9p.Error
+	switch {
+	case !stderrors.As(err, &refused):
+		return err
+	case refused.Errno == linux.ENOENT && isHere(path):
+		return fmt.Errorf("%w; %s", refused.Errno, inArchive)
+	}
+	return refused.Errno
+}
+
+// isHere says whether a path that the archive does not have is one of this machine.
+func isHere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // errnoIs says whether the server refused with one of the error numbers.

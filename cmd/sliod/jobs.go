@@ -5,6 +5,7 @@ import (
 	stderrors "errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,7 +120,15 @@ func (a *app) job(ctx context.Context, kind backend.JobKind, paths []string, f j
 // unknownPaths tells which paths of a list lead nowhere. The job goes on.
 func (a *app) unknownPaths(j *backend.JobStatus) error {
 	a.tellErrors(j)
-	return fmt.Errorf("%s: %d of %d paths could not be done so far; the job goes on with the others", j.Kind, j.Failed, max(j.Listed, int64(len(j.Paths))))
+	paths := max(j.Listed, int64(len(j.Paths)))
+	text := fmt.Sprintf("%s: %d of %d paths could not be done so far", j.Kind, j.Failed, paths)
+	if j.Failed < paths {
+		text += "; the job goes on with the others"
+	}
+	if slices.ContainsFunc(j.Errors, func(e string) bool { return strings.HasSuffix(e, linux.ENOENT.Error()) }) {
+		text += "; " + inArchive
+	}
+	return stderrors.New(text)
 }
 
 // startJob writes a command to jobs/new and returns the number of the job. head is the word
@@ -148,7 +157,11 @@ func startJob(ctx context.Context, root *client9p.Fid, kind backend.JobKind, hea
 	command := []byte(strings.Join(append([]string{head}, paths...), "\x00") + "\x00")
 	n, err := f.Write(ctx, command, 0)
 	if err != nil {
-		return 0, whyRefused(ctx, f, kind, err)
+		why := whyRefused(ctx, f, kind, err)
+		if kind.OnPaths() && errnoIs(err, linux.ENOENT) && slices.ContainsFunc(paths, isHere) {
+			why = fmt.Errorf("%w; %s", why, inArchive)
+		}
+		return 0, why
 	}
 	if n < len(command) {
 		return 0, fmt.Errorf("%s: %d paths are too many for one command; name a directory, or give them with --from", kind, len(paths))
@@ -162,7 +175,7 @@ func mayNot(ctx context.Context, f *client9p.Fid, kind backend.JobKind) error {
 	if _, attr, err := f.Getattr(ctx); err == nil {
 		owner = userName(uint32(attr.UID))
 	}
-	return fmt.Errorf("%s: permission denied; root and %s may start jobs", kind, owner)
+	return fmt.Errorf("%s: permission denied; %s may start jobs", kind, rootAnd(owner))
 }
 
 // waitJob looks at a job's file until the job is done.

@@ -65,6 +65,7 @@ func (a *app) list(ctx context.Context, name string, recursive bool) error {
 		return err
 	}
 	defer func() { _ = c.Close() }() // nothing is lost with it
+	given := name
 	name = path.Clean("/" + name)
 	var names []string
 	if name != "/" {
@@ -72,7 +73,7 @@ func (a *app) list(ctx context.Context, name string, recursive bool) error {
 	}
 	f, err := root.Walk(ctx, names...)
 	if err != nil {
-		return fmt.Errorf("ls %s: %w", printable(name), err)
+		return fmt.Errorf("ls %s: %w", printable(name), plainly(err, given))
 	}
 	w := bufio.NewWriter(a.out)
 	l := &lister{a: a, w: w, recursive: recursive}

@@ -19,6 +19,7 @@ import (
 
 	"sliod/client9p"
 	"sliod/client9p/bridge"
+	"sliod/client9p/dial"
 	"sliod/netaddr"
 )
 
@@ -115,6 +116,9 @@ func (a *app) connectAs(addr string, o *mountOptions) (string, error) {
 	if err != nil {
 		return "", &usageError{err.Error()} // before anything goes to the background
 	}
+	if at.Kind == netaddr.TLS && (d.TLS.Cert == "" || d.TLS.CA == "") {
+		return "", &usageError{dial.ErrOptions.Error()}
+	}
 	for _, name := range []*string{&d.TLS.Cert, &d.TLS.Key, &d.TLS.CA, &at.Path} {
 		if *name == "" {
 			continue
@@ -168,7 +172,8 @@ type fuseMount struct {
 	log    *logrus.Entry
 	fs     *bridge.FS
 	server *fuse.Server
-	dev    uint64 // of the file system, as stat(2) has it
+	dev    uint64        // of the file system, as stat(2) has it
+	gone   chan struct{} // closed when it is unmounted
 }
 
 // newFuseMount mounts tree on dir.
@@ -189,7 +194,8 @@ func newFuseMount(ctx context.Context, tree bridge.Tree, dir, source string, o m
 		return nil, explainMount(err, dir, o)
 	}
 	log.WithField("dir", dir).Info("mounted")
-	m := &fuseMount{dir: dir, log: log, fs: fs, server: s}
+	m := &fuseMount{dir: dir, log: log, fs: fs, server: s, gone: make(chan struct{})}
+	go func() { s.Wait(); close(m.gone) }()
 	if st, err := os.Stat(dir); err == nil {
 		m.dev = st.Sys().(*syscall.Stat_t).Dev
 	}
@@ -198,16 +204,14 @@ func newFuseMount(ctx context.Context, tree bridge.Tree, dir, source string, o m
 
 // serve waits until the file system is unmounted, by others or because ctx ended.
 func (m *fuseMount) serve(ctx context.Context) error {
-	gone := make(chan struct{})
-	go func() { m.server.Wait(); close(gone) }()
 	select {
-	case <-gone:
+	case <-m.gone:
 		m.log.Info("unmounted")
 		return nil
 	case <-ctx.Done():
 	}
 	err := m.unmount()
-	<-gone
+	<-m.gone
 	return err
 }
 
@@ -228,9 +232,15 @@ func (m *fuseMount) unmount() error {
 // end is unmount for an archive that is about to close: who still uses the mount gets
 // ENOTCONN from now on.
 func (m *fuseMount) end() error {
+	select {
+	case <-m.gone: // somebody has unmounted it; what is on the directory now is not ours
+		m.fs.Stop()
+		return nil
+	default:
+	}
 	if err := m.server.Unmount(); err == nil {
 		m.fs.Stop() // a readahead may wait still
-		m.server.Wait()
+		<-m.gone
 		return nil
 	}
 	m.log.Warnf("%s is in use: it is taken away from the programs in it", m.dir)
@@ -247,7 +257,7 @@ func (m *fuseMount) end() error {
 		return fmt.Errorf("unmount %s, which is in use: %w", m.dir, err)
 	}
 	m.fs.Stop()
-	m.server.Wait()
+	<-m.gone
 	return nil
 }
 
@@ -294,6 +304,9 @@ func checkMountpoint(dir string, log *logrus.Entry) error {
 	}
 	if isMounted(dir, st) {
 		return fmt.Errorf("something is mounted on %s already, by FUSE or 9P: unmount it first (umount %s), or choose another mountpoint", dir, shellWord(dir))
+	}
+	if isState(dir) {
+		return fmt.Errorf("%s is the state directory of a server, which would not find its own files below the mount: choose another mountpoint", dir)
 	}
 	if f, err := os.Open(dir); err == nil {
 		if names, _ := f.Readdirnames(1); len(names) > 0 {

@@ -44,6 +44,7 @@ func (a *app) policy(ctx context.Context, paths []string, asJSON bool) error {
 	defer func() { _ = c.Close() }() // nothing is lost with it
 	list := []pathPolicy{}
 	for _, p := range paths {
+		given := p
 		p = path.Clean("/" + p)
 		var names []string
 		if p != "/" {
@@ -51,7 +52,7 @@ func (a *app) policy(ctx context.Context, paths []string, asJSON bool) error {
 		}
 		f, err := root.Walk(ctx, names...)
 		if err != nil {
-			return fmt.Errorf("policy %s: %w", printable(p), err)
+			return fmt.Errorf("policy %s: %w", printable(p), plainly(err, given))
 		}
 		text, err := f.Xattr(ctx, xattrRule)
 		if err != nil {
@@ -103,7 +104,7 @@ func (p *pathPolicy) lines(now time.Time) [][2]string {
 		there = strings.Join(p.Volumes, " ")
 	}
 	if p.Missing > 0 {
-		there += fmt.Sprintf(" (%d slivers lack a copy)", p.Missing)
+		there += " (" + countOf(int64(p.Missing), "sliver lacks a copy", "slivers lack a copy") + ")"
 	}
 	when := fmt.Sprintf("after %s without a change", time.Duration(p.IdleSeconds*float64(time.Second)))
 	if p.Hours != "" {

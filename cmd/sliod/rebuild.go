@@ -16,6 +16,7 @@ import (
 	"sliod/backend/config"
 	"sliod/backend/pool"
 	"sliod/backend/rebuild"
+	"sliod/tape/virtual"
 )
 
 func (a *app) newRebuild() *cobra.Command {
@@ -100,13 +101,13 @@ func checkEmulated(cfg *config.Config, configFile, dir string) error {
 		return nil
 	}
 	lib := libraryDir(cfg, dir)
-	if _, err := os.Stat(lib); !os.IsNotExist(err) {
+	if virtual.Exists(lib) {
 		return nil // opening it says what is wrong, if anything is
 	}
 	if configFile == "" {
-		return fmt.Errorf("there is no tape library to rebuild the archive from: %s does not exist; name the archive's configuration with --config, or the right directory with --state", lib)
+		return fmt.Errorf("there is no tape library to rebuild the archive from: %s has none; name the archive's configuration with --config, or the right directory with --state", lib)
 	}
-	return fmt.Errorf("there is no tape library to rebuild the archive from: %s describes an emulated one in %s, and that does not exist", configFile, lib)
+	return fmt.Errorf("there is no tape library to rebuild the archive from: %s describes an emulated one in %s, and there is none: see that its disk is mounted", configFile, lib)
 }
 
 // rebuildProgress shows how far a rebuild is: a bar on a terminal, else lines.

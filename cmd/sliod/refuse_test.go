@@ -206,9 +206,16 @@ func TestMountpoints(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "state", "catalog"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "state", "lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name, err, warning string
 	}{
+		{"state", "is the state directory of a server", ""},
 		{"none", "does not exist; make it with: mkdir -p " + filepath.Join(dir, "none"), ""},
 		{"file", "is not a directory", ""},
 		{"file/x", "something in its path is not a directory", ""},
@@ -238,8 +245,8 @@ func TestRebuildWithoutLibrary(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, dir + "/library does not exist; name the archive's configuration with --config, or the right directory with --state"},
-		{[]string{"--config", file}, file + " describes an emulated one in " + dir + "/lib, and that does not exist"},
+		{nil, dir + "/library has none; name the archive's configuration with --config, or the right directory with --state"},
+		{[]string{"--config", file}, file + " describes an emulated one in " + dir + "/lib, and there is none"},
 	} {
 		status, _, stderr := command(t, append([]string{"rebuild", "--state", dir}, tc.args...)...)
 		if status != exitFailed || !strings.Contains(stderr, tc.want) {

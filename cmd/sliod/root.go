@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -27,6 +29,17 @@ PATH is a path in the archive, with or without a leading slash.`,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{
+		Use: "help [command]", Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return &usageError{fmt.Sprintf("there is no command %q", strings.Join(args, " "))}
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.stateDir, "state", "", "state directory `DIR` (default "+defaultStateDir()+")")
 	f.StringVar(&a.serverAddr, "server", "", "the server's address `ADDR`: unix:PATH, tcp:HOST:PORT, tls:HOST:PORT, vsock:[CID:]PORT or port:PATH (default the socket in the state directory)")

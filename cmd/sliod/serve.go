@@ -81,6 +81,12 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 
+	if o.mount != "" {
+		if err := checkMountHides(o.mount, dir, cfg, addrs); err != nil {
+			return err
+		}
+	}
+
 	stopped := func() error {
 		if err == nil {
 			log.Info("stopped")

@@ -50,14 +50,14 @@ a model that is good for comparing policies, and not for claims about hardware.`
 		RunE: func(c *cobra.Command, args []string) error { return a.simulate(c, args[0], &f) },
 	}
 	s := c.Flags()
-	s.StringVar(&f.config, "config", "", "take the library, the shares of the drives and mount.linger from this configuration `FILE`")
+	s.StringVar(&f.config, "config", "", "take the library, the shares of the drives, mount.linger and recall.goal from this configuration `FILE`")
 	s.IntVar(&f.drives, "drives", 2, "number of drives")
 	s.IntVar(&f.slots, "slots", 16, "number of slots: the most volumes that there can be")
 	s.StringVar(&f.cartridge, "cartridge", "LTO-9", "generation of drives and cartridges: `LTO-5` to LTO-9")
 	s.StringVar(&f.capacity, "capacity", "0", "`SIZE` of a volume; 0: a real one's")
 	s.StringVar(&f.blockSize, "block-size", "512KiB", "`SIZE` of the records that block counts")
 	s.StringVar(&f.order, "order", "sliod", "order on a volume: sliod, or one to compare with: first-come, by-block, scan, nearest")
-	s.StringVar(&f.goal, "goal", "total", "what sliod's order is good for: total (least time for all) or wait (least mean wait)")
+	s.StringVar(&f.goal, "goal", schedule.LeastTime.String(), "what sliod's order is good for, as recall.goal: time (least time for all) or wait (least mean wait)")
 	s.StringVar(&f.maxWait, "max-wait", times(schedule.DefaultPolicy.MaxWait), "how long a volume may be passed over for better ones, by `CLASS=TIME`; a TIME alone is for clients")
 	s.StringVar(&f.turn, "turn", times(schedule.DefaultPolicy.Turn), "how long a volume with work keeps its drive though another is to have it, by `CLASS=TIME` of that")
 	s.DurationVar(&f.linger, "linger", time.Minute, "how long a volume that nobody needs stays in its drive")
@@ -89,6 +89,9 @@ func (f *simulateFlags) library(c *cobra.Command) (cfg simulate.Config, err erro
 		cfg.Linger = file.Mount.Linger
 		if cfg.Linger == 0 {
 			cfg.Linger = -1
+		}
+		if !given("goal") {
+			f.goal = file.Recall.Goal
 		}
 		if !given("write-share") {
 			f.writeShare = file.Drives.WriteShare
@@ -127,8 +130,8 @@ func (f *simulateFlags) library(c *cobra.Command) (cfg simulate.Config, err erro
 	if cfg.Order, ok = simulate.ParseOrder(f.order); !ok {
 		return cfg, &usageError{fmt.Sprintf("simulate: --order %q: give sliod, first-come, by-block, scan or nearest", f.order)}
 	}
-	if cfg.Goal, ok = map[string]schedule.Goal{"total": schedule.LeastTime, "wait": schedule.LeastWait}[f.goal]; !ok {
-		return cfg, &usageError{fmt.Sprintf("simulate: --goal %q: give total or wait", f.goal)}
+	if cfg.Goal, ok = map[string]schedule.Goal{schedule.LeastTime.String(): schedule.LeastTime, schedule.LeastWait.String(): schedule.LeastWait}[f.goal]; !ok {
+		return cfg, &usageError{fmt.Sprintf("simulate: --goal %q: give time or wait", f.goal)}
 	}
 	if cfg.Order != simulate.Sliod {
 		cfg.Choice = simulate.Oldest

@@ -131,6 +131,17 @@ func TestSimulateConfig(t *testing.T) {
 			t.Errorf("%s: status %d, %s%s", tc.flags, status, out, stderr)
 		}
 	}
+	run := func(args ...string) string {
+		status, out, stderr := command(t, append([]string{"simulate", "testdata/simulate-uniform.csv", "--json"}, args...)...)
+		if status != exitDone {
+			t.Errorf("%v: status %d, %s", args, status, stderr)
+		}
+		return out
+	}
+	wait := write("w.toml", "[library]\ndrives = 1\n[recall]\ngoal = \"wait\"\n")
+	if a, b, c := run("--config", wait), run("--drives", "1", "--goal", "wait"), run("--config", wait, "--goal", "time"); a != b || a == c {
+		t.Errorf("by the configuration %s\nby the flag %s\nwith the other goal %s", a, b, c)
+	}
 	for _, tc := range []struct {
 		args   string
 		status int
@@ -149,7 +160,7 @@ func TestSimulateConfig(t *testing.T) {
 		{"testdata/simulate-uniform.csv --capacity x", exitUsage, "--capacity: a size is"},
 		{"testdata/simulate-uniform.csv --block-size 9MiB", exitUsage, "--block-size: give 512B to 8MiB"},
 		{"testdata/simulate-uniform.csv --order x", exitUsage, "--order \"x\": give sliod, first-come"},
-		{"testdata/simulate-uniform.csv --goal x", exitUsage, "--goal \"x\": give total or wait"},
+		{"testdata/simulate-uniform.csv --goal x", exitUsage, "--goal \"x\": give time or wait"},
 		{"testdata/simulate-uniform.csv --max-wait x=1m", exitUsage, "--max-wait \"x=1m\": give times such as"},
 		{"testdata/simulate-uniform.csv --turn client=-1s", exitUsage, "--turn"},
 		{"testdata/simulate-uniform.csv --write-share 2", exitUsage, "--write-share 2: give 0 to 1"},

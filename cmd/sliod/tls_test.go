@@ -176,6 +176,10 @@ func TestTLSRefusals(t *testing.T) {
 			l.logged(x.server)
 		})
 	}
+	status, _, stderr := command(t, append([]string{"ls"}, l.flags(good)...)...)
+	if status != exitFailed || !strings.Contains(stderr, "the user of the certificate "+good.Cert+" no files") || !strings.Contains(stderr, `an [export.NAME] with attach = "/"`) {
+		t.Errorf("ls: status %d, %s", status, stderr)
+	}
 	if strings.Contains(l.log.String(), "EIO") {
 		t.Errorf("an error of the server's own:\n%s", l.log)
 	}

@@ -80,6 +80,9 @@ func reportDrives(t *FS) ([]byte, error) {
 func reportQueue(t *FS) ([]byte, error) {
 	q := t.admin.Queue()
 	q.Recalls, q.Jobs = notNil(q.Recalls), notNil(q.Jobs)
+	for i := range q.Jobs {
+		q.Jobs[i].Paths = notNil(q.Jobs[i].Paths)
+	}
 	return object(q)
 }
 

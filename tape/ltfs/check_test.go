@@ -19,7 +19,7 @@ import (
 // allowed but those that contain one of except.
 func mustBeClean(t fataler, d tape.Drive, except ...string) *ltfscheck.Report {
 	t.Helper()
-	r, err := ltfscheck.CheckWith(context.Background(), d, ltfscheck.Options{Every: true, Data: true})
+	r, err := ltfscheck.Check(context.Background(), d, ltfscheck.Options{Every: true, Data: true})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
@@ -56,7 +56,7 @@ func TestCrossRead(t *testing.T) {
 			}
 		}
 		seen := map[string]*ltfscheck.Entry{}
-		r, err := ltfscheck.CheckWith(ctx, d, ltfscheck.Options{Every: true, Data: true, Entry: func(e *ltfscheck.Entry) { seen[e.Path] = e }})
+		r, err := ltfscheck.Check(ctx, d, ltfscheck.Options{Every: true, Data: true, Entry: func(e *ltfscheck.Entry) { seen[e.Path] = e }})
 		if err != nil {
 			t.Fatalf("%+v", err)
 		}
@@ -279,7 +279,7 @@ func TestCrashIsCleanAgain(t *testing.T) {
 				if err := v.Close(ctx); err != nil {
 					t.Fatalf("state %d: %+v", n, err)
 				}
-				r, err := ltfscheck.CheckWith(ctx, d, ltfscheck.Options{Every: true, Data: true})
+				r, err := ltfscheck.Check(ctx, d, ltfscheck.Options{Every: true, Data: true})
 				if err != nil || !r.OK() {
 					t.Fatalf("state %d of %d partitions, adopt %v: %v %+v", n, parts, adopt, r, err)
 				}
@@ -317,7 +317,7 @@ func BenchmarkCheck(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if r, err := ltfscheck.Check(ctx, d); err != nil || !r.OK() || r.Files != 100_000 {
+		if r, err := ltfscheck.Check(ctx, d, ltfscheck.Options{}); err != nil || !r.OK() || r.Files != 100_000 {
 			b.Fatal(r, err)
 		}
 	}

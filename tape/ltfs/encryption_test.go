@@ -182,7 +182,7 @@ func TestEncryptedVolume(t *testing.T) {
 			read("by the memory", ltfs.MountOptions{})
 			read("by the tape", ltfs.MountOptions{IgnoreMAM: true})
 			s.ok(ltfs.Unlock(ctx, s.d, ltfs.MountOptions{Key: ring(k)}))
-			if rep, err := ltfscheck.Check(ctx, s.d); err != nil || len(rep.Findings) > 0 && !shape.one {
+			if rep, err := ltfscheck.Check(ctx, s.d, ltfscheck.Options{}); err != nil || len(rep.Findings) > 0 && !shape.one {
 				t.Errorf("%+v, %v", rep, err)
 			}
 			s.again()

@@ -31,14 +31,14 @@ func TestTransports(t *testing.T) {
 	}
 	for _, path := range paths {
 		t.Run(path, func(t *testing.T) {
-			tr, err := Open(path)
+			tr, err := open(path, toOwn)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if tr.MaxTransfer() < 1<<19 {
 				t.Errorf("at most %d bytes of a command", tr.MaxTransfer())
 			}
-			if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "in use by sg.test (process ") {
+			if _, err := open(path, toOwn); err == nil || !strings.Contains(err.Error(), "in use by sg.test (process ") {
 				t.Errorf("opened twice: %v", err)
 			}
 			scsitest.TestTransport(t, tr)

@@ -51,10 +51,7 @@ const (
 	toOwn
 )
 
-// Open opens a drive's node for this process alone. path must be a /dev/sg node. The
-// caller closes the Transport.
-func Open(path string) (*Transport, error) { return open(path, toOwn) }
-
+// open opens a device's node. path must be a /dev/sg node. The caller closes the Transport.
 func open(path string, a access) (*Transport, error) {
 	// Without O_NONBLOCK an exclusive open waits until the other has closed.
 	flags := unix.O_RDWR | unix.O_NONBLOCK | unix.O_CLOEXEC

@@ -230,7 +230,7 @@ func TestNotASCSIDevice(t *testing.T) {
 	for path, want := range map[string]string{
 		"/dev/null": "/dev/null is no SCSI generic device", file: "is the kernel module sg loaded", t.TempDir(): "is a directory",
 	} {
-		if tr, err := Open(path); err == nil {
+		if tr, err := open(path, toOwn); err == nil {
 			t.Errorf("%s was opened: %+v", path, tr)
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)

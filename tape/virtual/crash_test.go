@@ -3,6 +3,7 @@ package virtual
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +44,7 @@ func TestTornIndex(t *testing.T) {
 	var records [][]byte
 	for i := range 6 {
 		records = append(records, tapetest.Record(i, 100+i))
-		if err := p.append(records[i]); err != nil {
+		if err := appendPlain(p, records[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,7 +82,7 @@ func TestTornIndex(t *testing.T) {
 				t.Fatalf("record %d: %v", i, err)
 			}
 		}
-		if err := p.append([]byte("more")); err != nil {
+		if err := appendPlain(p, []byte("more")); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.flush(); err != nil {
@@ -108,7 +109,7 @@ func TestShortData(t *testing.T) {
 	index, data := newPartition(t, t.TempDir())
 	p := openP(t, index, data)
 	for i := range 3 {
-		if err := p.append(tapetest.Record(i, 1000)); err != nil {
+		if err := appendPlain(p, tapetest.Record(i, 1000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -366,7 +367,7 @@ func TestCrashAtEveryChange(t *testing.T) {
 func FuzzIndex(f *testing.F) {
 	index, data := newPartition(f, f.TempDir())
 	p := openP(f, index, data)
-	_ = p.append([]byte("record"))
+	_ = appendPlain(p, []byte("record"))
 	_ = p.mark()
 	if err := p.flush(); err != nil {
 		f.Fatal(err)
@@ -393,4 +394,9 @@ func FuzzMemory(f *testing.F) {
 			t.Fatalf("%+v", m)
 		}
 	})
+}
+
+// appendPlain adds a record in clear.
+func appendPlain(p *partition, b []byte) error {
+	return p.appendRecord(b, crc32.Checksum(b, castagnoli), 0)
 }

@@ -1,10 +1,12 @@
 package virtual
 
 import (
+	"cmp"
 	"context"
 	stderrors "errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -133,7 +135,7 @@ func (l *Library) Tape() *tape.Library { return l.tape }
 
 // connect makes the SCSI drives and changer.
 func (l *Library) connect() error {
-	l.tape = &tape.Library{Name: "virtual library in " + l.cfg.Dir, Close: l.Close, VolumeBytes: l.volumeBytes}
+	l.tape = &tape.Library{Name: "virtual library in " + l.cfg.Dir, Close: l.Close, VolumeBytes: l.volumeBytes, Speed: cmp.Or(l.cfg.Speed, math.Inf(1))}
 	for _, d := range l.drives {
 		sd, err := scsi.NewDrive(d, scsi.DriveOptions{Log: l.cfg.Log})
 		if err != nil {

@@ -318,12 +318,7 @@ func (p *partition) cutIndex(n int64) error {
 	return nil
 }
 
-// append adds a record at the end of data. It is on disk after flush.
-func (p *partition) append(b []byte) error {
-	return p.appendRecord(b, crc32.Checksum(b, castagnoli), 0)
-}
-
-// appendRecord is append of a record whose CRC-32C is known. overhead is as in entry.
+// appendRecord adds a record, whose CRC-32C is sum, at the end of data. It is on disk after flush. overhead is as in entry.
 func (p *partition) appendRecord(b []byte, sum uint32, overhead int) error {
 	if p.broken != nil {
 		return p.broken

@@ -43,6 +43,12 @@ func (p places) save(dir string) error {
 	return replaceFile(filepath.Join(dir, "library"), append(b, '\n'))
 }
 
+// Exists says whether there is a library in dir, which Open would not have to make. One that cannot be looked at is.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "library"))
+	return !stderrors.Is(err, os.ErrNotExist)
+}
+
 func (l *Library) cartridgeDir(b tape.Barcode) string {
 	return filepath.Join(l.cfg.Dir, "volumes", string(b))
 }

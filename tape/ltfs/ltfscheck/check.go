@@ -25,12 +25,7 @@ type Options struct {
 // Check reads the volume in d, which is loaded, and says what is wrong with it.
 // The error is for what is no fault of the volume: a drive that fails, ctx. A medium
 // that is no LTFS volume at all is a finding.
-func Check(ctx context.Context, d tape.Drive) (*Report, error) {
-	return CheckWith(ctx, d, Options{})
-}
-
-// CheckWith is Check with options.
-func CheckWith(ctx context.Context, d tape.Drive, o Options) (*Report, error) {
+func Check(ctx context.Context, d tape.Drive, o Options) (*Report, error) {
 	c := &checker{ctx: ctx, d: d, o: o, rep: &Report{}}
 	if err := c.run(); err != nil {
 		return nil, errors.WithMessagef(err, "check the format of the volume in drive %s", d.Serial())

@@ -20,7 +20,7 @@ import (
 func TestGolden(t *testing.T) {
 	m := golden(t)
 	paths := map[string]*Entry{}
-	r, err := CheckWith(context.Background(), m, Options{Every: true, Data: true, Entry: func(e *Entry) { paths[e.Path] = e }})
+	r, err := Check(context.Background(), m, Options{Every: true, Data: true, Entry: func(e *Entry) { paths[e.Path] = e }})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
@@ -45,7 +45,7 @@ func TestGolden(t *testing.T) {
 	}
 	// The usual check does not read all, and finds the same.
 	m = golden(t)
-	if r, err := Check(context.Background(), m); err != nil || len(r.Findings) != 1 || r.Files != 8 {
+	if r, err := Check(context.Background(), m, Options{}); err != nil || len(r.Findings) != 1 || r.Files != 8 {
 		t.Errorf("%+v %+v", r, err)
 	}
 }
@@ -214,13 +214,13 @@ func TestBrokenDrive(t *testing.T) {
 	for _, at := range []tape.Position{{Block: 0}, {Block: 5}, {Partition: 1, Block: 16}, {Partition: 1, Block: 8}} {
 		m := golden(t)
 		m.bad[at] = tape.HardwareError
-		if _, err := CheckWith(context.Background(), m, Options{Data: true}); tape.KindOf(err) != tape.HardwareError {
+		if _, err := Check(context.Background(), m, Options{Data: true}); tape.KindOf(err) != tape.HardwareError {
 			t.Errorf("%v: %v", at, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Check(ctx, golden(t)); !errors.Is(err, context.Canceled) {
+	if _, err := Check(ctx, golden(t), Options{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -248,7 +248,7 @@ func FuzzIndex(f *testing.F) {
 			m.parts[p] = slices.Clone(m.parts[p])
 			m.parts[p][block] = b[:min(len(b), 1<<19)]
 		}
-		if _, err := CheckWith(context.Background(), m, Options{Every: true, Data: true}); err != nil {
+		if _, err := Check(context.Background(), m, Options{Every: true, Data: true}); err != nil {
 			t.Fatalf("%+v", err)
 		}
 	})

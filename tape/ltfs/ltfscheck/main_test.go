@@ -146,7 +146,7 @@ func golden(t testing.TB) *medium {
 
 func (m *medium) check(t testing.TB) *Report {
 	t.Helper()
-	r, err := CheckWith(context.Background(), m, Options{Every: true, Data: true})
+	r, err := Check(context.Background(), m, Options{Every: true, Data: true})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
