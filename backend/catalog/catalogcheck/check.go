@@ -4,6 +4,8 @@ package catalogcheck
 
 import (
 	"encoding/binary"
+	stderrors "errors"
+	"io/fs"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -27,7 +29,8 @@ type checker struct {
 	wrong   []string
 }
 
-// Check reads the catalog in dir of a disk, nil for the one that the process runs on. The error names what is wrong:
+// Check reads the catalog in dir of a disk, nil for the one that the process runs on. There need not be one yet. The
+// error names what is wrong:
 //
 //   - a record of a file that has no inode, which nobody would ever delete: bmap, extended attribute, name, entry, orphan, verification.
 //     (Pins of no file are taken out by a start, and a pending record of none is a removal that is not on tape yet.)
@@ -39,6 +42,13 @@ type checker struct {
 func Check(dir string, disk vfs.FS) error {
 	if disk == nil {
 		disk = vfs.Default
+	}
+	at, err := pebble.Peek(dir, disk)
+	if stderrors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !at.Exists {
+		return errors.Wrapf(err, "look for catalog %s", dir)
 	}
 	db, err := pebble.Open(dir, &pebble.Options{FS: disk, ReadOnly: true, Logger: silent{}})
 	if err != nil {

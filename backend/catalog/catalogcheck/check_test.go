@@ -1,12 +1,20 @@
 package catalogcheck
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 )
+
+// A catalog that was never made is good.
+func TestNone(t *testing.T) {
+	if err := Check(filepath.Join(t.TempDir(), "catalog"), nil); err != nil {
+		t.Error(err)
+	}
+}
 
 // Each kind of mistake is found, in a catalog that is good without it.
 func TestCheck(t *testing.T) {
