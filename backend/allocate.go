@@ -148,13 +148,13 @@ func (f *file) punchLocked(from, to sliver.No) (sliver.No, error) {
 	change := f.modified()
 	r := ino.record()
 	change(&r)
-	err = fs.cat.Update(func(tx *catalog.Tx) error {
+	err = ino.putLocked(&r, func(tx *catalog.Tx) error {
 		for no, b := range cut {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
 			}
 		}
-		return firstError(addDead(tx, dead), tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
+		return firstError(addDead(tx, dead), putPendingIf(tx, ino.id, r.NLink > 0))
 	})
 	if err != nil {
 		return from, err

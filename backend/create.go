@@ -114,7 +114,7 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (*n
 	inheritACL(&d, &r, umask)
 	r.UID, r.NLink, r.Generation, r.DataVersion, r.Parent = c.UID, 1, 1, 1, dir.id
 	r.Atime, r.Mtime, r.Ctime, r.Btime = now, now, now, now
-	r.Flags = catalog.FlagMetaDirty
+	r.Flags = catalog.FlagMetaDirty | catalog.FlagNoBmaps | catalog.FlagNoXattrs
 	if isDir(&r) {
 		r.NLink, r.NextCookie = 2, catalog.FirstCookie
 	}

@@ -352,7 +352,10 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool, v
 		r.Size = max(r.Size, size)
 		r.Flags &^= catalog.FlagMetaDirty
 	}
-	err := fs.cat.Update(func(tx *catalog.Tx) error {
+	if len(changed) > 0 {
+		r.Flags &^= catalog.FlagNoBmaps
+	}
+	err := ino.putLocked(&r, func(tx *catalog.Tx) error {
 		for no, b := range changed {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
@@ -363,7 +366,7 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool, v
 				return err
 			}
 		}
-		return firstError(addDead(tx, dead), tx.PutInode(&r))
+		return addDead(tx, dead)
 	})
 	if err != nil {
 		return err
@@ -374,6 +377,9 @@ func (ino *inode) archived(dataVersion uint64, done []mover.Done, kept []bool, v
 	ino.am.Lock()
 	ino.durableSize = max(ino.durableSize, r.Size)
 	ino.rec.Archived = r.Archived
+	if len(changed) > 0 {
+		ino.rec.Flags &^= catalog.FlagNoBmaps
+	}
 	same = same && ino.rec.DataVersion == dataVersion
 	if same {
 		ino.rec.Flags &^= catalog.FlagMetaDirty

@@ -280,6 +280,9 @@ func (fs *FS) makeRoot() error {
 // updateCount is an update of the catalog that makes files, or removes them if more is
 // negative. Their number is not read back from the catalog each time.
 func (fs *FS) updateCount(more int64, fn func(*catalog.Tx) error) error {
+	if more == 0 {
+		return fs.cat.Update(fn)
+	}
 	fs.countMu.Lock()
 	defer fs.countMu.Unlock()
 	files := fs.files.Load() + more

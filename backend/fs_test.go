@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
+	"sliod/backend/catalog/catalogcheck"
 	"sliod/backend/vfs"
 	"sliod/tape/virtual"
 )
@@ -80,6 +82,9 @@ func (w *world) close() {
 		w.t.Fatal(err)
 	}
 	w.fs = nil
+	if err := catalogcheck.Check(filepath.Join(w.opts.Dir, "catalog"), w.opts.CatalogDisk); err != nil {
+		w.t.Error(err)
+	}
 }
 
 func (w *world) restart() {

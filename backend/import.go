@@ -410,6 +410,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 	}
 	now := fs.now()
 	var v catalog.Inode
+	removed := int64(0)
 	victimChange := nameRemoved(now)
 	dirChange := entryAdded(now, victim == nil)
 	dirChange(&d)
@@ -419,8 +420,9 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 			root.UID, root.GID, root.Mode = v.UID, v.GID, v.Mode
 		}
 		victimChange(&v)
+		removed = goneAtOnce(&v)
 	}
-	err = fs.updateCount(res.Files, func(tx *catalog.Tx) error {
+	err = fs.updateCount(res.Files-removed, func(tx *catalog.Tx) error {
 		if victim != nil {
 			err := firstError(tx.DeleteDirent(dir.id, name), tx.DeleteName(v.ID, dir.id, name), putUnlinked(tx, &v))
 			if err != nil {
@@ -447,7 +449,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 	dir.apply(dirChange)
 	if victim != nil {
 		victim.apply(victimChange)
-		fs.lostName(&v)
+		victim.lostNameLocked(&v)
 	}
 	return nil
 }

@@ -27,6 +27,8 @@ type inode struct {
 	// and updates of the catalog, never across disk syncs, never across tape.
 	mu    sync.Mutex
 	bmaps map[sliver.BmapNo]*catalog.Bmap // a few records, as the catalog has them
+	// unrecorded: the catalog has no record of the file, which has no name any more; see putLocked.
+	unrecorded bool
 
 	// syncMu lets one sync of the file run at a time.
 	syncMu sync.Mutex
@@ -157,6 +159,21 @@ func (ino *inode) record() catalog.Inode {
 	r := ino.rec
 	r.Size = ino.durableSize
 	return r
+}
+
+// putLocked commits the record r of the file and, in the same update, what fn writes. Who writes something of a
+// file by its inode does it so: of an unlinked file whose records went with its last name it
+// brings them back, as those of an orphan. ino.mu must be held.
+func (ino *inode) putLocked(r *catalog.Inode, fn func(*catalog.Tx) error) error {
+	put := func(tx *catalog.Tx) error { return firstError(fn(tx), tx.PutInode(r)) }
+	if !ino.unrecorded {
+		return ino.fs.cat.Update(put)
+	}
+	err := ino.fs.updateCount(1, func(tx *catalog.Tx) error { return firstError(put(tx), tx.PutOrphan(r.ID)) })
+	if err == nil {
+		ino.unrecorded = false
+	}
+	return err
 }
 
 // apply makes the change to the attributes that the catalog has just committed.

@@ -62,7 +62,7 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	noted := fs.noted(&d)
 	dirChange(&d)
 	change(&r)
-	err = fs.cat.Update(func(tx *catalog.Tx) error {
+	err = fs.updateCount(-goneAtOnce(&r), func(tx *catalog.Tx) error {
 		return firstError(
 			tx.RemoveDirent(dir.id, entry),
 			tx.DeleteName(r.ID, dir.id, name),
@@ -77,18 +77,8 @@ func (fs *FS) unlink(c *vfs.Cred, dir *inode, name string, check func(*catalog.I
 	dir.apply(dirChange)
 	ino.apply(change)
 	fs.pending.add(dir.id)
-	fs.lostName(&r)
+	ino.lostNameLocked(&r)
 	return nil
-}
-
-// lostName keeps the set of pending files as putUnlinked has left it in the
-// catalog. The file's mu must be held.
-func (fs *FS) lostName(r *catalog.Inode) {
-	if r.NLink > 0 {
-		fs.pending.add(r.ID)
-		return
-	}
-	fs.pending.remove(r.ID) // added again by reclaim, if it is on tape
 }
 
 // nameRemoved is the change of a file that loses a name.
@@ -104,13 +94,49 @@ func nameRemoved(now catalog.Time) func(*catalog.Inode) {
 	}
 }
 
-// putUnlinked writes the record of a file that has lost a name. One without
+// putUnlinked writes the record of a file that has lost a name, in an update that counts goneAtOnce. One without
 // names is an orphan: it lives until it is let go, or until the next start.
 func putUnlinked(tx *catalog.Tx, r *catalog.Inode) error {
-	if r.NLink > 0 {
+	switch {
+	case r.NLink > 0:
 		return firstError(tx.PutInode(r), tx.PutPending(r.ID))
+	case goneAtOnce(r) > 0:
+		return firstError(tx.DeleteInode(r.ID), tx.DeletePending(r.ID))
 	}
 	return firstError(tx.PutInode(r), tx.PutOrphan(r.ID), tx.DeletePending(r.ID))
+}
+
+// goneAtOnce is 1 for a file whose record goes with its last name, though somebody may have the file open, and
+// else 0. It goes if it is all that the catalog has of the file, and no index names the
+// file: all else is in memory, the inode and the cache's slots, which no record names. If something of
+// it is written while it is open, putLocked brings the record back and makes it an orphan. So, whenever
+// the server ends, the catalog has nothing of the file, or an orphan.
+//
+// The record's flags say so after a crash, and with writers at the same time: the update that stores the first bmap or
+// extended attribute stores the record without the flag, and that update and the one that takes the last
+// name are made under the file's mu. Pins are no matter: the cache knows them as well (see reclaim), and a
+// start takes those out that are of no file.
+func goneAtOnce(r *catalog.Inode) int64 {
+	const alone = catalog.FlagNoBmaps | catalog.FlagNoXattrs
+	if r.NLink == 0 && r.Flags&alone == alone && !inIndex(r) {
+		return 1
+	}
+	return 0
+}
+
+// inIndex says whether the index of a volume may name a file.
+func inIndex(r *catalog.Inode) bool {
+	return r.Flags&catalog.FlagOnTape != 0 || r.Archived != catalog.Time{} && r.Flags&catalog.FlagImported == 0
+}
+
+// lostNameLocked keeps in memory what putUnlinked has done in the catalog. ino.mu must be held.
+func (ino *inode) lostNameLocked(r *catalog.Inode) {
+	if r.NLink > 0 {
+		ino.fs.pending.add(r.ID)
+		return
+	}
+	ino.unrecorded = goneAtOnce(r) > 0
+	ino.fs.pending.remove(r.ID) // added again by reclaim, if it is on tape
 }
 
 func (fs *FS) checkEmpty(r *catalog.Inode) error {
@@ -134,12 +160,15 @@ func (fs *FS) checkEmpty(r *catalog.Inode) error {
 func (fs *FS) reclaim(ino *inode) {
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
-	r := ino.record()
-	onTape, err := fs.deleteRecords(&r)
-	if err != nil {
-		// The orphan's record stays: the next start tries again.
-		fs.log.WithField("file", ino.id).WithError(err).Error("an unlinked file could not be reclaimed; the next start tries again")
-		return
+	onTape := false
+	if !ino.unrecorded {
+		r := ino.record()
+		var err error
+		if onTape, err = fs.deleteRecords(&r); err != nil {
+			// The orphan's record stays: the next start tries again.
+			fs.log.WithField("file", ino.id).WithError(err).Error("an unlinked file could not be reclaimed; the next start tries again")
+			return
+		}
 	}
 	ino.am.Lock()
 	ino.gone = true
@@ -150,45 +179,48 @@ func (fs *FS) reclaim(ino *inode) {
 	} else {
 		fs.pending.remove(ino.id)
 	}
-	fs.cache.Unpin(ino.id)
+	if fs.cache.Pinned(ino.id) {
+		if err := fs.unpinFile(ino.id); err != nil {
+			fs.log.WithField("file", ino.id).WithError(err).Error("the pins of a file that is gone could not be ended; the next start tries again")
+		}
+	}
 	fs.cache.TruncateFile(ino.id, 0, nil)
 }
 
 // deleteRecords takes all records of an orphan out of the catalog. If a volume's
 // index has the file, it stays pending, so that its removal gets to tape as well:
-// else a rebuild from tapes would bring it back.
+// else a rebuild from tapes would bring it back. Its pins are not its own records: see
+// reclaim, and loadPins.
 func (fs *FS) deleteRecords(r *catalog.Inode) (onTape bool, err error) {
 	id := r.ID
-	onTape = r.Flags&catalog.FlagOnTape != 0 || r.Archived != catalog.Time{} && r.Flags&catalog.FlagImported == 0
+	onTape = inIndex(r)
 	err = fs.updateCount(-1, func(tx *catalog.Tx) error {
 		any := false
 		dead := map[catalog.VolumeNo]int64{}
-		err := tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
-			any = true
-			for i := range b.Slivers {
-				countDead(dead, &b.Slivers[i])
-			}
-			return true
-		})
+		var err error
+		if r.Flags&catalog.FlagNoBmaps == 0 {
+			err = tx.Bmaps(id, 0, func(_ sliver.BmapNo, b *catalog.Bmap) bool {
+				any = true
+				for i := range b.Slivers {
+					countDead(dead, &b.Slivers[i])
+				}
+				return true
+			})
+			err = firstError(err, tx.DeleteVerified(id)) // which had something to verify
+		}
+		if any && err == nil {
+			err = firstError(addDead(tx, dead), tx.DeleteBmaps(id, 0))
+		}
+		if r.Flags&catalog.FlagNoXattrs == 0 {
+			err = firstError(err, tx.DeleteXattrs(id))
+		}
 		return firstError(err,
-			addDead(tx, dead),
-			deleteBmapsIf(tx, id, any),
-			tx.DeleteXattrs(id),
-			tx.DeleteVerified(id),
 			tx.DeleteInode(id),
 			tx.DeleteOrphan(id),
-			deletePins(tx, id),
 			putPendingIf(tx, id, onTape),
 		)
 	})
 	return onTape, err
-}
-
-func deleteBmapsIf(tx *catalog.Tx, id sliver.FileID, any bool) error {
-	if !any {
-		return nil // no second scan
-	}
-	return tx.DeleteBmaps(id, 0)
 }
 
 func putPendingIf(tx *catalog.Tx, id sliver.FileID, pending bool) error {

@@ -135,10 +135,12 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 	toChange(target)
 	victimDir(target)
 	change(&r)
+	removed := int64(0)
 	if victim != nil {
 		victimChange(&v)
+		removed = goneAtOnce(&v)
 	}
-	err = fs.cat.Update(func(tx *catalog.Tx) error {
+	err = fs.updateCount(-removed, func(tx *catalog.Tx) error {
 		if victim != nil {
 			err := firstError(tx.DeleteDirent(to.id, newName), tx.DeleteName(v.ID, to.id, newName), putUnlinked(tx, &v))
 			if err != nil {
@@ -170,7 +172,7 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 	ino.apply(change)
 	if victim != nil {
 		victim.apply(victimChange)
-		fs.lostName(&v)
+		victim.lostNameLocked(&v)
 	}
 	fs.pending.add(from.id)
 	fs.pending.add(to.id)

@@ -117,9 +117,7 @@ func clearSetID(r *catalog.Inode) {
 func (ino *inode) changeLocked(change func(*catalog.Inode)) error {
 	r := ino.record()
 	change(&r)
-	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
-		return firstError(tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
-	})
+	err := ino.putLocked(&r, func(tx *catalog.Tx) error { return putPendingIf(tx, ino.id, r.NLink > 0) })
 	if err != nil {
 		return err
 	}
@@ -167,7 +165,7 @@ func (ino *inode) truncateLocked(size uint64, change func(*catalog.Inode)) error
 	if err != nil {
 		return err
 	}
-	err = ino.fs.cat.Update(func(tx *catalog.Tx) error {
+	err = ino.putLocked(&r, func(tx *catalog.Tx) error {
 		for no, b := range cut {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
@@ -176,7 +174,7 @@ func (ino *inode) truncateLocked(size uint64, change func(*catalog.Inode)) error
 		if err := tx.DeleteBmaps(ino.id, next); err != nil {
 			return err
 		}
-		return firstError(addDead(tx, dead), tx.PutInode(&r), putPendingIf(tx, ino.id, r.NLink > 0))
+		return firstError(addDead(tx, dead), putPendingIf(tx, ino.id, r.NLink > 0))
 	})
 	if err != nil {
 		return err

@@ -100,19 +100,16 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 	if pending {
 		r.Flags |= catalog.FlagMetaDirty
 	}
-	err := fs.cat.Update(func(tx *catalog.Tx) error {
+	if len(changed) > 0 {
+		r.Flags &^= catalog.FlagNoBmaps
+	}
+	err := ino.putLocked(&r, func(tx *catalog.Tx) error {
 		for no, b := range changed {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
 			}
 		}
-		if err := firstError(addDead(tx, dead), tx.PutInode(&r)); err != nil {
-			return err
-		}
-		if pending {
-			return tx.PutPending(ino.id)
-		}
-		return nil
+		return firstError(addDead(tx, dead), putPendingUnless(tx, ino.id, !pending))
 	})
 	if err != nil {
 		return err

@@ -100,9 +100,10 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 		r.Ctime = now
 		r.DataVersion++
 		r.Flags |= catalog.FlagMetaDirty
+		r.Flags &^= catalog.FlagNoXattrs
 	}
 	change(&r)
-	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
+	err := ino.putLocked(&r, func(tx *catalog.Tx) error {
 		_, err := tx.Xattr(ino.id, name)
 		exists := err == nil
 		if err != nil && !stderrors.Is(err, catalog.ErrNotFound) {
@@ -117,9 +118,6 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 			err = tx.DeleteXattr(ino.id, name)
 		default:
 			err = tx.PutXattr(ino.id, name, value)
-		}
-		if err == nil {
-			err = firstError(err, tx.PutInode(&r))
 		}
 		if err != nil || r.NLink == 0 {
 			return err

@@ -106,3 +106,16 @@ func (f *Fid) CreateLookup(ctx context.Context, name string, flags p9.OpenFlags,
 	open.opened(made.QID, made.IOUnit, flags)
 	return open, file, got.Attr, nil
 }
+
+// RemoveGetattr is Rmdir or Unlink of an entry of the directory f, and Getattr of f after it, if the server does both in one
+// exchange. ok is false if there are no attributes.
+func (f *Fid) RemoveGetattr(ctx context.Context, name string, dir bool) (attr p9.Attr, ok bool, err error) {
+	remove := &step{req: f.unlinking(name, dir), rep: &wire.MsgRunlinkat{}}
+	if !f.c.extended {
+		return p9.Attr{}, false, f.c.do(ctx, remove.req, remove.rep)
+	}
+	var got wire.MsgRgetattr
+	get := &step{req: &wire.MsgTgetattr{Fid: f.fid, Mask: wire.AttrAll}, rep: &got}
+	f.c.together(ctx, remove, get)
+	return got.Attr, remove.err == nil && get.err == nil, remove.err
+}

@@ -1,6 +1,8 @@
 package client9p
 
 import (
+	"bytes"
+	"encoding/binary"
 	stderrors "errors"
 	"io"
 	"net"
@@ -106,6 +108,66 @@ func TestCreateLookup(t *testing.T) {
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// TestRemoveGetattr: a removal's error is told whatever becomes of the attributes, and the name is gone also if those
+// cannot be had. A server that does not know the extension is asked for the removal alone.
+func TestRemoveGetattr(t *testing.T) {
+	for _, tc := range []struct {
+		extended      bool
+		remove, get   linux.Errno // 0: done
+		ok            bool
+		wantFlags     uint32
+		wantQuestions int
+	}{
+		{extended: true, ok: true, wantQuestions: 2},
+		{extended: true, ok: true, wantFlags: 0x200, wantQuestions: 2},
+		{extended: true, remove: linux.ENOENT, wantQuestions: 2},
+		{extended: true, get: linux.EIO, wantQuestions: 2},
+		{wantQuestions: 1},
+		{remove: linux.ENOTEMPTY, wantFlags: 0x200, wantQuestions: 1},
+	} {
+		c, p := newPeer(t, 8192)
+		c.extended = tc.extended
+		asked := make(chan int, 1)
+		go func() {
+			n := 0
+			for ; ; n++ {
+				typ, tag, body := p.next()
+				var m wire.Message
+				failed := linux.Errno(0)
+				switch wire.Type(typ) {
+				case wire.Tunlinkat:
+					// dirfid[4] name[s] flags[4]
+					if want := binary.LittleEndian.AppendUint32([]byte("\x07\x00\x00\x00\x04\x00name"), tc.wantFlags); !bytes.Equal(body, want) {
+						t.Errorf("Tunlinkat is %q, want %q", body, want)
+					}
+					m, failed = &wire.MsgRunlinkat{}, tc.remove
+				case wire.Tgetattr:
+					m, failed = &wire.MsgRgetattr{Attr: p9.Attr{Size: 11}}, tc.get
+				default: // Tstatfs ends it
+					asked <- n
+					return
+				}
+				if failed != 0 {
+					p.errno(tag, failed)
+				} else {
+					_, _ = p.conn.Write(new(wire.Codec).Append(nil, tag, m))
+				}
+			}
+		}()
+		attr, ok, err := file(c).RemoveGetattr(t.Context(), "name", tc.wantFlags != 0)
+		if (err != nil) != (tc.remove != 0) || err != nil && !stderrors.Is(err, tc.remove) || ok != tc.ok || ok && attr.Size != 11 {
+			t.Errorf("%+v: size %d, %v, %v", tc, attr.Size, ok, err)
+		}
+		go func() { _, _ = file(c).Statfs(t.Context()) }()
+		if n := <-asked; n != tc.wantQuestions {
+			t.Errorf("%+v: %d requests", tc, n)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -63,14 +63,21 @@ func (f *Fid) Rename(ctx context.Context, oldName string, dir *Fid, newName stri
 }
 
 // Unlink removes an entry of the directory f that is no directory.
-func (f *Fid) Unlink(ctx context.Context, name string) error { return f.unlinkat(ctx, name, 0) }
+func (f *Fid) Unlink(ctx context.Context, name string) error { return f.unlinkat(ctx, name, false) }
 
 // Rmdir removes an empty directory in the directory f.
-func (f *Fid) Rmdir(ctx context.Context, name string) error {
-	const removeDir = 0x200 // AT_REMOVEDIR of unlinkat(2)
-	return f.unlinkat(ctx, name, removeDir)
+func (f *Fid) Rmdir(ctx context.Context, name string) error { return f.unlinkat(ctx, name, true) }
+
+func (f *Fid) unlinkat(ctx context.Context, name string, dir bool) error {
+	return f.c.do(ctx, f.unlinking(name, dir), &wire.MsgRunlinkat{})
 }
 
-func (f *Fid) unlinkat(ctx context.Context, name string, flags uint32) error {
-	return f.c.do(ctx, &wire.MsgTunlinkat{Dir: f.fid, Name: []byte(name), Flags: flags}, &wire.MsgRunlinkat{})
+// unlinking is the request for a removal.
+func (f *Fid) unlinking(name string, dir bool) *wire.MsgTunlinkat {
+	const removeDir = 0x200 // AT_REMOVEDIR of unlinkat(2)
+	m := &wire.MsgTunlinkat{Dir: f.fid, Name: []byte(name)}
+	if dir {
+		m.Flags = removeDir
+	}
+	return m
 }

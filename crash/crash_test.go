@@ -21,6 +21,7 @@ import (
 	stderrors "errors"
 
 	"sliod/backend"
+	"sliod/backend/catalog/catalogcheck"
 	"sliod/client9p"
 	"sliod/guest/child"
 )
@@ -77,7 +78,11 @@ func TestCrashRounds(t *testing.T) {
 	begin := time.Now()
 	n := 0
 	for ; n < rounds; n++ {
-		if err := x.round(n); err != nil {
+		err := x.round(n)
+		if err == nil {
+			err = catalogcheck.Check(filepath.Join(dir, "state", "catalog"), nil)
+		}
+		if err != nil {
 			t.Errorf("round %d of SLIOD_CRASH_SEED=%d: %v\nthe state is in %s", n, seed, err, dir)
 			break
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
+	"sliod/backend/catalog/catalogcheck"
 	"sliod/backend/sliver"
 	"sliod/tape"
 	"sliod/tape/ltfs"
@@ -127,6 +128,9 @@ func (m *machine) books() (volumes map[catalog.VolumeNo]catalog.Volume, slivers 
 // consistent, every sliver is where the catalog says, with its checksum, and the
 // files of each index can be read through it. want are the files' contents.
 func (m *machine) inspect(want map[string][]byte) error {
+	if err := catalogcheck.Check(filepath.Join(m.dir, "state", "catalog"), m.catalogDisk()); err != nil {
+		return err
+	}
 	volumes, slivers, dirty, err := m.books()
 	if err != nil {
 		return err

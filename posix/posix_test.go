@@ -37,6 +37,8 @@ var suite = []struct {
 }{
 	{"UnlinkedOpen", "", unlinkedOpen},
 	{"UnlinkedOpenNlink", "nlink0", unlinkedNlink},
+	{"UnlinkedEmpty", "", unlinkedEmpty},
+	{"RemovalSeen", "", removalSeen},
 	{"RenameOverOpen", "", renameOverOpen},
 	{"HardLinks", "", hardLinks},
 	{"RenameDirs", "", renameDirs},

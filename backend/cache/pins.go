@@ -60,6 +60,14 @@ func (c *Cache) pin(f sliver.FileID, bytes int64, force bool) error {
 	return nil
 }
 
+// Pinned says whether f is pinned.
+func (c *Cache) Pinned(f sliver.FileID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fl := c.files[f]
+	return fl != nil && fl.pinned
+}
+
 // Unpin lets go of f's slivers.
 func (c *Cache) Unpin(f sliver.FileID) {
 	var p post

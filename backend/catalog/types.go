@@ -88,6 +88,8 @@ const (
 	FlagOrphan                       // no names are left; it was open when last seen
 	FlagImported                     // it came with a volume that others wrote, and is in no index of ours unless FlagOnTape
 	FlagOnTape                       // the index of a volume may have an entry of it
+	FlagNoBmaps                      // no bmap of it has ever been stored
+	FlagNoXattrs                     // no extended attribute of it has ever been stored
 )
 
 // Inode is a file's attributes.

@@ -43,20 +43,21 @@ func (fs *FS) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Attr
 }
 
 func (fs *FS) attrOut(ctx context.Context, n *node, out *fuse.AttrOut) fuse.Status {
-	a, err := n.file.Getattr(ctx)
+	a, keep, err := fs.getattr(ctx, n)
 	if err != nil {
 		return fs.status("getattr", err)
 	}
 	fs.fillAttr(&a, n, &out.Attr)
-	out.SetTimeout(fs.timeout)
+	out.SetTimeout(keep)
 	return fuse.OK
 }
 
 // SetAttr serves chmod, chown, truncate and utimens.
 func (fs *FS) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	n := fs.node(in.NodeId)
 	var valid uint32
 	var attr p9.SetAttr

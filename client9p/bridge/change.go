@@ -11,9 +11,10 @@ import (
 
 // make runs what makes an entry, in the directory as the user who asks sees it.
 func (fs *FS) make(op string, cancel <-chan struct{}, in *fuse.InHeader, out *fuse.EntryOut, do func(context.Context, File) (Entry, error)) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	ctx := fs.interruptible(cancel, in.Pid)
 	dir, err := fs.maker(ctx, in)
 	if err != nil {
@@ -55,9 +56,10 @@ func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name st
 
 // Link serves link(2).
 func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	ctx := fs.interruptible(cancel, in.Pid)
 	dir, target := fs.node(in.NodeId).file, fs.node(in.Oldnodeid)
 	if target == stale {
@@ -76,9 +78,10 @@ func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 
 // Rename serves rename(2). The protocol has no way to say what renameat2 adds.
 func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
@@ -91,18 +94,12 @@ func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName
 
 // Unlink serves unlink(2).
 func (fs *FS) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	if fs.ro {
-		return fuse.EROFS
-	}
-	return fs.status("unlink", fs.node(in.NodeId).file.Unlink(fs.interruptible(cancel, in.Pid), name))
+	return fs.remove("unlink", cancel, in, name, false)
 }
 
 // Rmdir serves rmdir(2).
 func (fs *FS) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	if fs.ro {
-		return fuse.EROFS
-	}
-	return fs.status("rmdir", fs.node(in.NodeId).file.Rmdir(fs.interruptible(cancel, in.Pid), name))
+	return fs.remove("rmdir", cancel, in, name, true)
 }
 
 // Tmpfile is not in the protocol; the C library falls back.

@@ -118,9 +118,10 @@ func (h *handle) settle() {
 
 // Create serves open(2) with O_CREAT of a new name.
 func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	ctx := fs.interruptible(cancel, in.Pid)
 	dir, err := fs.maker(ctx, &in.InHeader)
 	if err != nil {

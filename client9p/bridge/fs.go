@@ -53,6 +53,9 @@ type FS struct {
 	closing sync.WaitGroup // Files and Handles that are being closed
 	quick   bool           // to close one is a matter of nothing
 
+	changes atomic.Uint64         // counts begins and ends of changes; see mayChange
+	ahead   atomic.Pointer[ahead] // the newest, nil: there is none
+
 	server atomic.Pointer[fuse.Server] // nil: there is none that takes notifications
 	stop   sync.Once
 	gone   chan struct{} // closed by Stop

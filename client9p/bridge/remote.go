@@ -318,6 +318,15 @@ func (f *remoteFile) Rmdir(ctx context.Context, name string) error {
 	return f.remove(ctx, func(fid *client9p.Fid) error { return fid.Rmdir(ctx, name) })
 }
 
+// Remove implements Remover.
+func (f *remoteFile) Remove(ctx context.Context, name string, dir bool) (attr p9.Attr, ok bool, err error) {
+	err = f.remove(ctx, func(fid *client9p.Fid) error {
+		attr, ok, err = fid.RemoveGetattr(ctx, name, dir)
+		return err
+	})
+	return attr, ok, err
+}
+
 // remove runs a removal: if it was tried before and nothing is there now, it is done.
 func (f *remoteFile) remove(ctx context.Context, do func(*client9p.Fid) error) error {
 	again, err := f.try(ctx, do)

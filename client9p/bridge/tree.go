@@ -67,6 +67,13 @@ type File interface {
 	Rmdir(ctx context.Context, name string) error
 }
 
+// Remover is a File that can tell more with a removal.
+type Remover interface {
+	// Remove is Rmdir or Unlink, and Getattr of the directory after it. ok is false if the attributes
+	// did not come along.
+	Remove(ctx context.Context, name string, dir bool) (attr p9.Attr, ok bool, err error)
+}
+
 // Entry is a file that was found or made, and its attributes then.
 type Entry struct {
 	File File

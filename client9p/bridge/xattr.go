@@ -41,9 +41,10 @@ func (fs *FS) copyOut(op string, v, dest []byte, err error) (uint32, fuse.Status
 
 // SetXAttr serves setxattr(2).
 func (fs *FS) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	ctx := fs.interruptible(cancel, in.Pid)
 	file := fs.node(in.NodeId).file
 	err := file.SetXattr(ctx, name, data, in.Flags)
@@ -65,8 +66,9 @@ func killSetgid(ctx context.Context, file File) error {
 
 // RemoveXAttr serves removexattr(2).
 func (fs *FS) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	if fs.ro {
+	if !fs.mayChange() {
 		return fuse.EROFS
 	}
+	defer fs.changed()
 	return fs.status("removexattr", fs.node(in.NodeId).file.RemoveXattr(fs.interruptible(cancel, in.Pid), name))
 }
