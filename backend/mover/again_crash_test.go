@@ -2,10 +2,15 @@ package mover
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
 	"sliod/tape"
+	"sliod/tape/ltfs"
 	"sliod/tape/virtual"
 )
 
@@ -70,4 +75,76 @@ func TestProtectedWhileScratch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKeyGoneWhileFormatting stops a format that encrypts at many of its commands, and takes the key away. There is
+// nothing on the cartridge that the key is needed for: it is formatted with the new one.
+func TestKeyGoneWhileFormatting(t *testing.T) {
+	begin := func(t *testing.T) *rig {
+		return newRig(t, setup{slots: 1, cfg: Config{Look: -1, LookAgain: -1, Pools: secrets{current: secretKey("a")}}})
+	}
+	n := 0
+	r := begin(t)
+	r.stopAt(func(i int, _ virtual.Event) bool {
+		n = i
+		return r.volumeOf(string(onlyScratch)).rec().State == catalog.VolAppend
+	})
+	for k := 3; k < n; k += 4 {
+		if testing.Short() && k%16 != 3 {
+			continue
+		}
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			t.Parallel()
+			r := begin(t)
+			r.cutOffAt(func(n int, _ virtual.Event) bool { return n == k })
+			if r.volumeOf(string(onlyScratch)).rec().State == catalog.VolAppend {
+				return // that was the last one
+			}
+			r.s.cfg.Pools = secrets{current: secretKey("b")}
+			r.start()
+			f := r.marked("one")
+			r.archive(f)
+			r.evict(f)
+			r.check(f)
+			if s := r.status(onlyScratch); s.State != "append" || s.KeyID != "b" {
+				t.Errorf("%+v", s)
+			}
+			if errs := r.m.Status().Errors; len(errs) > 0 {
+				t.Error(errs)
+			}
+		})
+	}
+}
+
+// TestKeyComesLater has a pool's key fail while a volume is to be formatted with it. It is not the volume's fault, nor
+// the drive's.
+func TestKeyComesLater(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		r := scratchRig(t, used)
+		r.restart(noKey{})
+		if r.archiveErr(r.fill(1, mib)[0]) == nil {
+			t.Fatal("archived without the key")
+		}
+		if s := r.status(onlyScratch); s.State != "read-only" || !strings.Contains(s.Reason, "the key server does not answer") {
+			t.Errorf("%+v", s)
+		}
+		if s := r.m.Status().Drives[0]; s.Err != nil {
+			t.Errorf("%+v", s)
+		}
+		r.restart(secrets{current: secretKey("a")})
+		f := r.fill(1, mib)[0]
+		r.archive(f)
+		r.evict(f)
+		r.check(f)
+		if s := r.status(onlyScratch); s.State != "append" || s.KeyID != "a" {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// noKey is a pool whose key cannot be had.
+type noKey struct{ secrets }
+
+func (noKey) Source(string) ltfs.KeySource {
+	return func(string) (*tape.EncryptionKey, error) { return nil, errors.New("the key server does not answer") }
 }

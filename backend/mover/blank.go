@@ -20,8 +20,8 @@ func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
 	return not != nil && (not.Blank || not.Unfinished && strings.HasPrefix(v.rec().Barcode, not.Serial))
 }
 
-// isOurs says whether all labels of the medium, which is not a whole LTFS volume, have v's
-// UUID: then it is what a format leaves that was cut off, and not somebody else's
+// isOurs says whether all labels of the medium, which is not a whole LTFS volume or one whose key is gone, have v's
+// UUID, and there is nothing behind them: then it is what a format leaves that was cut off, and not somebody else's
 // damaged volume.
 func (d *drive) isOurs(v *volume) bool {
 	uuids, nothingElse, err := ltfs.LabelUUIDs(d.m.ctx, d.tape)

@@ -209,7 +209,7 @@ func (d *drive) mount(v *volume) error {
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
 	switch {
-	case rec.State == catalog.VolScratch && rec.UUID != "" && (cutOff(not, v) || stderrors.Is(err, ltfs.ErrInconsistent) && d.isOurs(v)):
+	case rec.State == catalog.VolScratch && rec.UUID != "" && (cutOff(not, v) || (stderrors.Is(err, ltfs.ErrInconsistent) || keyTrouble(err)) && d.isOurs(v)):
 		lv, err = d.format(v, nil)
 	case not != nil:
 		if rec.State != catalog.VolScratch || !not.Blank {

@@ -27,6 +27,8 @@ var (
 	// ErrKeyPolicy says that a volume is not written because data in its pool are to be encrypted
 	// otherwise than it is: see Volume.Refusal.
 	ErrKeyPolicy = stderrors.New("the volume is only read")
+	// ErrNoKey says that the key cannot be had that a volume is to be formatted with. Nothing was written.
+	ErrNoKey = stderrors.New("the key to encrypt with cannot be had")
 )
 
 // NotLTFSError says what Mount found instead of a label.
