@@ -3,12 +3,14 @@ package mover
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
+	"sliod/backend/sliver"
 	"sliod/tape"
 	"sliod/tape/ltfs"
 	"sliod/tape/virtual"
@@ -147,4 +149,70 @@ type noKey struct{ secrets }
 
 func (noKey) Source(string) ltfs.KeySource {
 	return func(string) (*tape.EncryptionKey, error) { return nil, errors.New("the key server does not answer") }
+}
+
+// TestFormatCutOffKeepsRemoved formats a volume whose index alone lists a removed file, is stopped at a command of it, and
+// at another one in the next life. In the end an index lists the file: that of the volume, or of another that was
+// written meanwhile.
+func TestFormatCutOffKeepsRemoved(t *testing.T) {
+	begin := func(t *testing.T) (r *rig, gone sliver.FileID) {
+		r = newRig(t, setup{slots: 2, cfg: quietly})
+		files := r.fill(2, mib)
+		r.archive(files...)
+		r.mu.Lock()
+		delete(r.names, files[0])
+		r.mu.Unlock()
+		r.archive(files[0])
+		v := r.volumeOf(string(onlyScratch))
+		for _, f := range files {
+			r.dropCopy(keyOf(f, 0), v.rec().No)
+		}
+		r.goHome()
+		if err := r.m.updateVolume(v, func(rec *catalog.Volume) { rec.State = catalog.VolScratch }); err != nil {
+			t.Fatal(err)
+		}
+		return r, files[0]
+	}
+	n := 0
+	r, _ := begin(t)
+	r.stopAt(func(i int, _ virtual.Event) bool {
+		n = i
+		return r.volumeOf(string(onlyScratch)).rec().State == catalog.VolAppend
+	})
+	for k := 2; k < n; k += 8 {
+		if testing.Short() && k%16 != 2 {
+			continue
+		}
+		for _, other := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d/%t", k, other), func(t *testing.T) {
+				t.Parallel()
+				r, gone := begin(t)
+				for _, stop := range []int{k, k * 7 % n} {
+					r.stopAt(func(n int, _ virtual.Event) bool { return n == stop })
+					r.crash()
+					r.start()
+				}
+				volumes := []tape.Barcode{onlyScratch}
+				if v := r.volumeOf(string(onlyScratch)); other && v.rec().State == catalog.VolScratch {
+					r.m.setState(v, catalog.VolReadOnly, "it is not used again")
+					volumes = []tape.Barcode{"A00002L9", onlyScratch} // that one, if it was not erased yet
+				}
+				r.archive(r.fill(1, mib)[0])
+				r.stop()
+				listed := false
+				for _, b := range volumes {
+					if listed {
+						break
+					}
+					r.onTape(b, func(lv *ltfs.Volume) {
+						runs, err := lv.Index().Removed()
+						listed = err == nil && slices.ContainsFunc(runs, func(x ltfs.FileIDRun) bool { return gone-sliver.FileID(x.First) < sliver.FileID(x.Count) })
+					})
+				}
+				if !listed {
+					t.Errorf("file %d is not listed as removed any longer", gone)
+				}
+			})
+		}
+	}
 }

@@ -113,7 +113,14 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	// Formatting may be cut off anywhere, and again and again. Its UUID goes on record between the old medium's
 	// end and the first byte of the new one: before that the medium is still what the record says, or blank, and
 	// after it what is there has this UUID.
-	err := record(func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
+	err := m.cat.Update(func(tx *catalog.Tx) error { return unlist(tx, v, gone) })
+	if err == nil {
+		err = record(func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, noted, err := m.unlisted()
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +131,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 			rec.Generation, rec.EndOfData = 0, catalog.VolPos{}
 		})
 	}
-	if o.Root, err = m.firstRoot(gone); err != nil {
+	if o.Root, err = m.firstRoot(all); err != nil {
 		return nil, err
 	}
 	if err := ltfs.Format(m.ctx, t, o); err != nil {
@@ -134,7 +141,10 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	if err != nil {
 		return nil, err
 	}
-	return lv, m.recordFormatted(t, v, lv)
+	if err := m.recordFormatted(t, v, lv); err != nil {
+		return nil, err
+	}
+	return lv, m.listed(noted)
 }
 
 // recordFormatted records a volume that is now ours, and syncs: its UUID must be known

@@ -86,8 +86,9 @@ func (d *drive) writeIndex() error {
 	start := time.Now()
 	// What the catalog notes of files that come to tape (Files.Plan) is on disk first.
 	err := m.cat.Sync()
+	var noted []catalog.Unlisted
 	if err == nil {
-		err = d.noteRemoved()
+		noted, err = d.noteRemoved()
 	}
 	if err == nil {
 		err = m.Sign(d.lv.Index())
@@ -119,6 +120,9 @@ func (d *drive) writeIndex() error {
 	})
 	if err != nil {
 		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Error("the new index could not be recorded; it is found at the next mount")
+	}
+	if err := m.listed(noted); err != nil {
+		m.log.WithError(err).Warn("they are listed once more in the next index")
 	}
 	done := d.metaDone
 	d.metaDone = nil
