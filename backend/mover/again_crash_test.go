@@ -216,3 +216,43 @@ func TestFormatCutOffKeepsRemoved(t *testing.T) {
 		}
 	}
 }
+
+// TestIndexesNotRecorded has the power lost twice between an index and the catalog's note of it. The volume is
+// formatted all the same when it is scratch.
+func TestIndexesNotRecorded(t *testing.T) {
+	r := newRig(t, setup{slots: 1, cfg: quietly})
+	v := func() *volume { return r.volumeOf(string(onlyScratch)) }
+	lost := uint64(0) // the generation before the index
+	var files []sliver.FileID
+	for range 3 {
+		f := r.fill(1, mib)[0]
+		r.archive(f)
+		r.evict(f)
+		r.check(f)
+		if lost == 0 {
+			lost = v().rec().Generation
+		}
+		r.stop()
+		r.start()
+		if err := r.m.updateVolume(v(), func(rec *catalog.Volume) { rec.Generation = lost }); err != nil {
+			t.Fatal(err)
+		}
+		r.check(f)
+		lost = v().rec().Generation
+		files = append(files, f)
+	}
+	for _, f := range files {
+		r.dropCopy(keyOf(f, 0), v().rec().No)
+	}
+	r.goHome()
+	if err := r.m.updateVolume(v(), func(rec *catalog.Volume) { rec.State = catalog.VolScratch }); err != nil {
+		t.Fatal(err)
+	}
+	f := r.fill(1, mib)[0]
+	r.archive(f)
+	r.evict(f)
+	r.check(f)
+	if s := r.status(onlyScratch); s.State != "append" {
+		t.Errorf("%+v", s)
+	}
+}

@@ -186,6 +186,7 @@ func (d *drive) adopt() error {
 	}
 	rep := lv.Repair()
 	if rep == nil && lv.Generation() >= v.rec().Generation {
+		d.noteGeneration()
 		return nil
 	}
 	if rep == nil {
@@ -243,6 +244,18 @@ func (d *drive) adopt() error {
 	log.Warnf("%d files of the volume were put in its index from the catalog: %s", n, why)
 	d.changed()
 	return d.writeIndex()
+}
+
+// noteGeneration records the generation of the newest index if the server stopped before it had. One that is
+// missed is allowed for (reuse), and no more than one must ever be.
+func (d *drive) noteGeneration() {
+	rec, gen := d.vol.rec(), d.lv.Generation()
+	if rec.Generation == gen || rec.State == catalog.VolReadOnly {
+		return
+	}
+	if err := d.m.updateVolume(d.vol, func(rec *catalog.Volume) { rec.Generation = gen }); err != nil {
+		d.m.log.WithField(fieldVolume, rec.Barcode).WithError(err).Warn("the generation of the volume's index could not be recorded")
+	}
 }
 
 // learnPaths maps the files of the index to their paths.
