@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pkg/errors"
@@ -255,4 +256,76 @@ func TestIndexesNotRecorded(t *testing.T) {
 	if s := r.status(onlyScratch); s.State != "append" {
 		t.Errorf("%+v", s)
 	}
+}
+
+// fullTape is a drive whose medium has, once full is set, no room any longer in the data partition.
+type fullTape struct {
+	tape.Drive
+	full atomic.Bool
+}
+
+func (d *fullTape) end(ctx context.Context) error {
+	if p, err := d.Position(ctx); err != nil || p.Partition == 0 || !d.full.Load() {
+		return err
+	}
+	return &tape.Error{Op: "write", Drive: d.Serial(), Kind: tape.EndOfMedium}
+}
+
+func (d *fullTape) WriteBlock(ctx context.Context, p []byte) error {
+	if err := d.end(ctx); err != nil {
+		return err
+	}
+	return d.Drive.WriteBlock(ctx, p)
+}
+
+// TestNoRoomForAnotherIndex: writing the index of a full volume was cut off so often that its data partition has
+// no room for another one. It is read by the one that the index partition has; it is neither suspect, nor written
+// at each mount.
+func TestNoRoomForAnotherIndex(t *testing.T) {
+	d := &fullTape{}
+	r := newRig(t, setup{slots: 1, cfg: quietly, wrap: func(inner tape.Drive) tape.Drive { d.Drive = inner; return d }})
+	files, b := r.archived(3, mib+1)
+	r.m.setState(r.volumeOf(string(b)), catalog.VolFull, "of the test")
+	if err := r.cat.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	r.crash()
+	d.full.Store(true)
+	for life := range 3 {
+		r.start()
+		var writes atomic.Int64
+		r.lib.Hook(func(e virtual.Event) {
+			if !e.After && e.Device == 0 && e.Opcode == opWrite {
+				writes.Add(1)
+			}
+		})
+		r.evict(files...)
+		for _, f := range files {
+			r.check(f)
+		}
+		r.evict(files...)
+		r.goHome()
+		for _, f := range files {
+			r.check(f)
+		}
+		r.lib.Hook(nil)
+		if s := r.status(b); s.State != "full" || s.Reason != "of the test" && s.Reason != "" {
+			t.Errorf("life %d: %+v", life, s)
+		}
+		if life > 0 && writes.Load() > 0 {
+			t.Errorf("life %d: %d writes to a volume that lacks nothing", life, writes.Load())
+		}
+		if errs := r.m.Status().Errors; len(errs) > 0 {
+			t.Error(errs)
+		}
+		if life < 2 {
+			r.crash()
+		}
+	}
+	r.stop()
+	r.onTape(b, func(lv *ltfs.Volume) {
+		if lv.Index().Files() != len(files) {
+			t.Errorf("%d files in the index", lv.Index().Files())
+		}
+	})
 }

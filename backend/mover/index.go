@@ -99,6 +99,14 @@ func (d *drive) writeIndex() error {
 	if err == nil {
 		err = d.lv.WriteIndex(m.ctx)
 	}
+	if stderrors.Is(err, ltfs.ErrOneIndex) {
+		// All that the catalog has on the volume is in an index, and that is read. More is never written.
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Warn("the volume has its newest index once only")
+		if v.rec().State == catalog.VolAppend {
+			m.setState(v, catalog.VolFull, "no room for another index")
+		}
+		err = nil
+	}
 	if err != nil {
 		if m.ctx.Err() != nil {
 			return err
@@ -207,6 +215,8 @@ func (d *drive) adopt() error {
 	switch {
 	case protection(d.tape.Limits()) != "":
 		return nil // it can only be read
+	case v.rec().State == catalog.VolFull && rep.IndexGeneration > rep.DataGeneration && rep.IndexGeneration == v.rec().Generation && lv.Generation() == rep.IndexGeneration:
+		return nil // its data partition has no room for another index, and this one lacks nothing
 	case v.rec().State == catalog.VolAppend || v.rec().State == catalog.VolFull:
 	case v.rec().State == catalog.VolSuspect && !v.indexTried:
 		// A write to it failed. What it holds should be in its index all the same: it is
