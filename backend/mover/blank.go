@@ -23,10 +23,13 @@ func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
 // isOurs says whether all labels of the medium, which is not a whole LTFS volume or one whose key is gone, have v's
 // UUID, and there is nothing behind them: then it is what a format leaves that was cut off, and not somebody else's
 // damaged volume.
-func (d *drive) isOurs(v *volume) bool {
+func (d *drive) isOurs(v *volume) (bool, error) {
 	uuids, nothingElse, err := ltfs.LabelUUIDs(d.m.ctx, d.tape)
+	if err != nil && (d.m.ctx.Err() != nil || d.blameFor(err) != blameVolume) {
+		return false, err // of the drive: nothing is known of the volume
+	}
 	return err == nil && nothingElse && len(uuids) > 0 &&
-		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec().UUID })
+		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec().UUID }), nil
 }
 
 // justFormatted says whether a volume is what a format leaves that was cut off behind the

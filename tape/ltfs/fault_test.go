@@ -297,3 +297,21 @@ func TestFormatCutOffInALargeIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstLabelLostThenDriveFails: of a volume whose partition 0 is blank, no error of the drive makes a blank medium,
+// which would be formatted.
+func TestFirstLabelLostThenDriveFails(t *testing.T) {
+	for n := 0; ; n++ {
+		d := damaged(t)
+		d.cutAt(0, 0)
+		d.ops, d.failAt, d.failKind = 0, n, tape.Disconnected
+		_, err := Mount(context.Background(), d, MountOptions{})
+		var not *NotLTFSError
+		if err == nil || errors.As(err, &not) {
+			t.Errorf("command %d: %v", n, err)
+		}
+		if n > d.ops {
+			return
+		}
+	}
+}
