@@ -188,6 +188,8 @@ const (
 	VolTaken
 	// VolWasScratch: the volume was scratch before VolProtected made it read-only, and becomes that again.
 	VolWasScratch
+	// VolUnindexed: the catalog has data on the volume that its index lacks.
+	VolUnindexed
 )
 
 // Names of pools.

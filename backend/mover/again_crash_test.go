@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pkg/errors"
 
@@ -328,4 +330,87 @@ func TestNoRoomForAnotherIndex(t *testing.T) {
 			t.Errorf("%d files in the index", lv.Index().Files())
 		}
 	})
+}
+
+// TestIndexComesByItself stops the server before the index of a volume is written that nobody needs afterwards, twice: the
+// second time while it is brought up to date.
+func TestIndexComesByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := quietly
+		cfg.IndexIdle, cfg.Linger = time.Hour, time.Second
+		r := newRig(t, setup{slots: 2, cfg: cfg})
+		f := r.fill(1, mib)[0]
+		r.archive(f)
+		r.crash()
+		for range 2 {
+			r.start()
+			cut := atomic.Bool{}
+			r.lib.Hook(func(e virtual.Event) {
+				if !e.After && e.Device == 0 && e.Opcode == opWrite && cut.CompareAndSwap(false, true) {
+					r.m.cancel()
+				}
+			})
+			time.Sleep(time.Hour)
+			if !cut.Load() {
+				t.Fatal("the index is not written")
+			}
+			r.lib.Hook(nil)
+			r.crash()
+		}
+		r.start()
+		time.Sleep(time.Hour)
+		r.crash()
+		r.onTape(onlyScratch, func(lv *ltfs.Volume) {
+			if lv.Repair() != nil || lv.Index().Files() != 1 {
+				t.Errorf("%v, %d files", lv.Repair(), lv.Index().Files())
+			}
+		})
+		r.start()
+	})
+}
+
+// flaky is a drive of which one read fails, and nothing is known of the medium by that.
+type flaky struct {
+	tape.Drive
+	fails, reads atomic.Int64
+}
+
+func (d *flaky) ReadBlock(ctx context.Context, buf []byte) (int, error) {
+	if d.reads.Add(1) == d.fails.Load() {
+		return 0, &tape.Error{Op: "read block", Drive: d.Serial(), Kind: tape.Disconnected}
+	}
+	return d.Drive.ReadBlock(ctx, buf)
+}
+
+// TestFormatCutOffThenDriveFails has one read fail while a drive finds out what a format has left that was cut
+// off. It is not the volume's fault.
+func TestFormatCutOffThenDriveFails(t *testing.T) {
+	for n := int64(9); n <= 16; n++ {
+		if testing.Short() && n != 13 {
+			continue
+		}
+		d := &flaky{}
+		r := newRig(t, setup{slots: 1, cfg: quietly, wrap: func(inner tape.Drive) tape.Drive { d.Drive = inner; return d }})
+		writes := 0
+		r.cutOffAt(func(_ int, e virtual.Event) bool {
+			if e.Opcode == opWrite {
+				writes++
+			}
+			return writes == 5 // behind both labels
+		})
+		r.start()
+		d.reads.Store(0)
+		d.fails.Store(n)
+		if r.archiveErr(r.fill(1, mib)[0]) != nil {
+			r.crash() // the drive is out of service now
+			r.start()
+			if r.archiveErr(r.fill(1, mib)[0]) != nil {
+				t.Errorf("read %d: not archived", n)
+			}
+		}
+		if s := r.status(onlyScratch); s.State != "append" {
+			t.Errorf("read %d: %+v", n, s)
+		}
+		r.stop()
+	}
 }

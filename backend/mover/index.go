@@ -125,6 +125,7 @@ func (d *drive) writeIndex() error {
 	m.mu.Unlock()
 	err = m.updateVolume(v, func(rec *catalog.Volume) {
 		rec.Generation, rec.EndOfData = d.lv.Generation(), posOf(d.lv.EndOfData())
+		rec.Flags &^= catalog.VolUnindexed
 	})
 	if err != nil {
 		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Error("the new index could not be recorded; it is found at the next mount")
@@ -260,10 +261,13 @@ func (d *drive) adopt() error {
 // missed is allowed for (reuse), and no more than one must ever be.
 func (d *drive) noteGeneration() {
 	rec, gen := d.vol.rec(), d.lv.Generation()
-	if rec.Generation == gen || rec.State == catalog.VolReadOnly {
+	if rec.Generation == gen && rec.Flags&catalog.VolUnindexed == 0 || rec.State == catalog.VolReadOnly {
 		return
 	}
-	if err := d.m.updateVolume(d.vol, func(rec *catalog.Volume) { rec.Generation = gen }); err != nil {
+	err := d.m.updateVolume(d.vol, func(rec *catalog.Volume) {
+		rec.Generation, rec.Flags = gen, rec.Flags&^catalog.VolUnindexed
+	})
+	if err != nil {
 		d.m.log.WithField(fieldVolume, rec.Barcode).WithError(err).Warn("the generation of the volume's index could not be recorded")
 	}
 }

@@ -38,15 +38,7 @@ func (m *Mover) Retire(b tape.Barcode) error {
 
 // SyncIndex sees to it that the index of volume b, on tape, names all that was appended to it.
 func (m *Mover) SyncIndex(ctx context.Context, b tape.Barcode) error {
-	return m.UseVolume(ctx, b, UseOptions{}, func(ctx context.Context, s *Session) error {
-		switch {
-		case s.MountErr != nil:
-			return errors.WithMessagef(s.MountErr, "volume %s", b)
-		case s.d.dirtyAt.IsZero():
-			return nil // also if it was mounted for this: its index is brought up to date then
-		}
-		return s.d.writeIndex()
-	})
+	return m.UseVolume(ctx, b, UseOptions{}, indexHere)
 }
 
 // HandOver is called when nothing on volume from is needed any longer. file is called for each file that its index
