@@ -24,7 +24,7 @@ import (
 // soon.
 const (
 	cutLives     = 3
-	againSlots   = 5
+	againSlots   = 8
 	againTapeMiB = 24
 )
 
@@ -39,7 +39,7 @@ func TestInterruptedAgain(t *testing.T) {
 		return
 	}
 	seed := againNumber(t, "SLIOD_FAULTS_SEED", rand.Uint64()>>16)
-	n := againNumber(t, "SLIOD_FAULTS_AGAIN", 8)
+	n := againNumber(t, "SLIOD_FAULTS_AGAIN", 6)
 	if testing.Short() {
 		n = min(n, 2)
 	}
@@ -84,7 +84,7 @@ func interruptedAgain(t *testing.T, base string, seed uint64) (phases []string) 
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		a := &again{r: r}
+		a := &again{r: r, said: map[string]bool{}, copies: 1 + r.IntN(5)/4}
 		m := a.machine(filepath.Join(dir, "0"))
 		if err := m.addForeign(); err != nil {
 			t.Fatal(err)
@@ -124,6 +124,10 @@ type again struct {
 	made int // files
 	// struck: a command has failed in one of the lives.
 	struck bool
+	// said are volumes that the operator has called suspect.
+	said map[string]bool
+	// copies is on how many volumes each file is to be.
+	copies int
 }
 
 func (a *again) machine(dir string) *machine {
@@ -132,6 +136,9 @@ func (a *again) machine(dir string) *machine {
 	m.tune = func(o *backend.Options) {
 		o.ReclaimDead = 0.6
 		o.Mover.Linger = time.Minute
+		if a.copies > 1 {
+			o.Policy = twice("/")
+		}
 	}
 	return m
 }
@@ -225,7 +232,22 @@ func (a *again) life(s *script, x *injector, over <-chan struct{}) {
 		if ended() {
 			return
 		}
-		switch a.r.IntN(8) {
+		switch a.r.IntN(11) {
+		case 8: // a volume gets full soon
+			a.made++
+			s.create(fmt.Sprintf("/f%d", a.made), pattern(uint64(a.made), (1+a.r.IntN(7))*mib-1))
+			s.archiveAndEvict()
+		case 9: // what is on it is copied away, and then it is as new
+			if v := a.volume(m); v != "" {
+				a.said[v] = true
+				s.may("set", m.job(backend.JobVolumesSet, v, "suspect"))
+				time.Sleep(10 * time.Minute)
+				if !s.may("format", m.job(backend.JobFormat, v, "force")) {
+					s.may("set", m.job(backend.JobVolumesSet, v, "append"))
+				}
+			}
+		case 10:
+			s.may("verify", m.job(backend.JobVerify, "/"))
 		case 0, 1, 2:
 			for range 1 + a.r.IntN(4) {
 				a.made++
@@ -365,10 +387,16 @@ func (a *again) emptied(s *script) error {
 	}
 	time.Sleep(time.Hour)
 	for _, v := range m.fs.Volumes() {
-		if v.Barcode == precious || v.State == "scratch" || v.State == "suspect" || v.State == "read-only" {
+		kind, args := backend.JobReclaim, []string{v.Barcode}
+		switch {
+		case v.Barcode == precious || v.State == "scratch":
+			continue
+		case v.State == "suspect" && a.said[v.Barcode]:
+			kind, args = backend.JobFormat, append(args, "force")
+		case a.struck && (v.State == "suspect" || v.State == "read-only"):
 			continue
 		}
-		if err := m.job(backend.JobReclaim, v.Barcode); err != nil {
+		if err := m.job(kind, args...); err != nil {
 			return fmt.Errorf("%+v: %w", v, err)
 		}
 	}
@@ -381,7 +409,7 @@ func (a *again) emptied(s *script) error {
 	if scratch == 0 {
 		return fmt.Errorf("no volume is scratch: %+v", m.fs.Volumes())
 	}
-	for i := range scratch {
+	for i := range scratch / a.copies {
 		name := fmt.Sprintf("/last%d", i)
 		s.create(name, pattern(uint64(900+i), 10*mib))
 		if err := m.job(backend.JobArchive, "/"); err != nil {
@@ -400,7 +428,7 @@ func (a *again) emptied(s *script) error {
 // inUse looks whether a volume is out of use. One is with good reason if a command failed.
 func (a *again) inUse(s *script) {
 	for _, v := range s.m.fs.Volumes() {
-		if !a.struck && v.Barcode != precious && (v.State == "suspect" || v.State == "read-only") {
+		if !a.struck && v.Barcode != precious && !a.said[v.Barcode] && (v.State == "suspect" || v.State == "read-only") {
 			s.violated("volume %+v is out of use", v)
 		}
 	}
