@@ -12,13 +12,13 @@ import (
 )
 
 // Retire begins to empty volume b: nothing is appended to it any longer, also after a restart. It
-// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch.
-func (m *Mover) Retire(b tape.Barcode) error {
+// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch. note puts in the
+// same transaction on record that it is being emptied: a stop in between would leave a volume that nothing is
+// appended to, and nobody knows why. It may be called several times.
+func (m *Mover) Retire(b tape.Barcode, note func(*catalog.Tx) error) error {
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
-	room := false
 	if err == nil {
-		room = v.rec().State == catalog.VolAppend
 		switch rec := v.rec(); {
 		case rec.Flags&catalog.VolImported != 0:
 			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
@@ -29,10 +29,25 @@ func (m *Mover) Retire(b tape.Barcode) error {
 		}
 	}
 	m.mu.Unlock()
-	if err != nil || !room {
+	if err != nil {
 		return err
 	}
-	m.setState(v, catalog.VolFull, "it is being emptied")
+	m.recording.Lock()
+	defer m.recording.Unlock()
+	had := false
+	err = m.changeRecordingIn(v, func(tx *catalog.Tx, rec *catalog.Volume) error {
+		if had = rec.State == catalog.VolAppend; had {
+			rec.State = catalog.VolFull
+		}
+		return note(tx)
+	})
+	if err != nil || !had {
+		return err
+	}
+	m.mu.Lock()
+	v.because = "it is being emptied"
+	m.mu.Unlock()
+	m.log.WithField(fieldVolume, b).Warn("volume goes from append to full: it is being emptied")
 	return nil
 }
 

@@ -28,13 +28,18 @@ func (m *Mover) changeVolume(v *volume, change func(*catalog.Volume) error) erro
 
 // changeRecording is changeVolume with Mover.recording held: the pictures follow one another as the records do.
 func (m *Mover) changeRecording(v *volume, change func(*catalog.Volume) error) error {
+	return m.changeRecordingIn(v, func(_ *catalog.Tx, rec *catalog.Volume) error { return change(rec) })
+}
+
+// changeRecordingIn is changeRecording for a change that goes with others of the catalog, or not at all.
+func (m *Mover) changeRecordingIn(v *volume, change func(*catalog.Tx, *catalog.Volume) error) error {
 	var rec catalog.Volume
 	err := m.cat.Update(func(tx *catalog.Tx) error {
 		var err error
 		if rec, err = tx.Volume(v.rec().No); err != nil {
 			return err
 		}
-		if err := change(&rec); err != nil {
+		if err := change(tx, &rec); err != nil {
 			return err
 		}
 		return tx.PutVolume(&rec)
