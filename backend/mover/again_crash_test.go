@@ -414,3 +414,34 @@ func TestFormatCutOffThenDriveFails(t *testing.T) {
 		r.stop()
 	}
 }
+
+// TestIndexLackingAndKeyPolicy: a full volume whose index lacks data after a crash, and whose pool is to be encrypted
+// since, is read. It is not suspect.
+func TestIndexLackingAndKeyPolicy(t *testing.T) {
+	r := newRig(t, setup{slots: 1, cfg: Config{Look: -1, LookAgain: -1, Pools: secrets{}}})
+	files, b := r.archived(2, mib+1)
+	r.m.setState(r.volumeOf(string(b)), catalog.VolFull, "of the test")
+	if err := r.cat.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	r.crash()
+	r.s.cfg.Pools = secrets{current: secretKey("k")}
+	r.start()
+	for _, f := range files {
+		r.check(f)
+	}
+	if s := r.status(b); s.State != "full" {
+		t.Errorf("%+v", s)
+	}
+	// With its pool in clear again, it gets its index.
+	r.s.cfg.Pools = secrets{}
+	r.crash()
+	r.start()
+	r.evict(files...)
+	for _, f := range files {
+		r.check(f)
+	}
+	if rec := r.volumeOf(string(b)).rec(); rec.State != catalog.VolFull || rec.Flags&catalog.VolUnindexed != 0 {
+		t.Errorf("%+v", rec)
+	}
+}

@@ -214,7 +214,7 @@ func (d *drive) adopt() error {
 		return nil
 	}
 	switch {
-	case protection(d.tape.Limits()) != "":
+	case protection(d.tape.Limits()) != "" || lv.Refusal() != nil:
 		return nil // it can only be read
 	case v.rec().State == catalog.VolFull && rep.IndexGeneration > rep.DataGeneration && rep.IndexGeneration == v.rec().Generation && lv.Generation() == rep.IndexGeneration:
 		return nil // its data partition has no room for another index, and this one lacks nothing

@@ -18,6 +18,7 @@ func (m *Mover) keepIndexed() {
 	defer m.wg.Done()
 	tick := time.NewTicker(max(m.cfg.IndexInterval, time.Minute))
 	defer tick.Stop()
+	tried := map[tape.Barcode]bool{} // once a run: where it does not work, as on a protected one, nobody gains by more
 	for {
 		select {
 		case <-m.useCtx.Done():
@@ -25,6 +26,10 @@ func (m *Mover) keepIndexed() {
 		case <-tick.C:
 		}
 		for _, b := range m.unindexed() {
+			if tried[b] {
+				continue
+			}
+			tried[b] = true
 			if err := m.UseVolume(m.useCtx, b, UseOptions{Background: true}, indexHere); err != nil && m.useCtx.Err() == nil {
 				m.log.WithField(fieldVolume, b).WithError(err).Warn("the index of the volume lacks something, and could not be brought up to date yet")
 			}
