@@ -445,3 +445,27 @@ func TestIndexLackingAndKeyPolicy(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 }
+
+// TestFormatAgainAfterCutOff stops `sliod format`: when it is said again, nothing needs to be forced.
+func TestFormatAgainAfterCutOff(t *testing.T) {
+	for k := int64(1); ; k += 4 {
+		r := newRig(t, setup{slots: 1, cfg: quietly})
+		var n atomic.Int64
+		r.lib.Hook(func(e virtual.Event) {
+			if e.Device == 0 && !e.After && (e.Opcode == opWrite || e.Opcode == opFilemarks) && n.Add(1) == k {
+				r.m.cancel()
+			}
+		})
+		err := r.m.FormatVolume(t.Context(), onlyScratch, false)
+		r.lib.Hook(nil)
+		r.crash()
+		r.start()
+		if err := r.m.FormatVolume(t.Context(), onlyScratch, false); err != nil {
+			t.Errorf("cut off at write %d: %v", k, err)
+		}
+		r.stop()
+		if err == nil {
+			return
+		}
+	}
+}
