@@ -66,7 +66,7 @@ crash:
 
 # The whole product instead of make test's sample.
 faults:
-	SLIOD_FAULTS=all go test -count=1 -timeout 24h -v ./faults
+	SLIOD_FAULTS=all SLIOD_FAULTS_AGAIN=3000 go test -count=1 -timeout 24h -v ./faults
 
 fmt:
 	@find . -path ./sliod-state -prune -o -name '*.go' -print0 | xargs -0 gofmt -w

@@ -459,7 +459,7 @@ func importedVolume(v *catalog.Volume, s *mover.Session, res *ltfsimport.Result)
 	lv := s.LTFS
 	label, end := lv.Label(), lv.EndOfData()
 	v.State, v.UUID = catalog.VolReadOnly, lv.UUID()
-	v.Flags = v.Flags&^catalog.VolProtected | catalog.VolImported // a tab that is moved must not make it writable
+	v.Flags = v.Flags&^(catalog.VolProtected|catalog.VolWasScratch) | catalog.VolImported // a tab that is moved must not make it writable
 	if n := s.Drive.Limits().CapacityBytes; n > 0 {
 		v.Capacity = n
 	}

@@ -57,10 +57,10 @@ func (e *errLeft) Unwrap() error { return e.first }
 func (rc *reclaim) run(ctx context.Context) error {
 	fs := rc.fs
 	b := tape.Barcode(rc.vol.Barcode)
-	if err := fs.mover.Retire(b); err != nil {
+	if err := fs.mover.Retire(b, rc.begin); err != nil {
 		return err
 	}
-	if err := rc.begin(); err != nil {
+	if err := fs.cat.Sync(); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -188,16 +188,13 @@ func (rc *reclaim) heir() (tape.Barcode, error) {
 }
 
 // begin puts on record that the volume is being emptied.
-func (rc *reclaim) begin() error {
-	err := rc.fs.cat.Update(func(tx *catalog.Tx) error {
-		r, err := tx.Reclaim(rc.vol.No)
-		if stderrors.Is(err, catalog.ErrNotFound) || err == nil && r.UUID != rc.vol.UUID {
-			r, err = catalog.Reclaim{Volume: rc.vol.No, UUID: rc.vol.UUID, Begun: rc.fs.now()}, nil
-		}
-		rc.rec = r
-		return firstError(err, tx.PutReclaim(&r))
-	})
-	return firstError(err, rc.fs.cat.Sync())
+func (rc *reclaim) begin(tx *catalog.Tx) error {
+	r, err := tx.Reclaim(rc.vol.No)
+	if stderrors.Is(err, catalog.ErrNotFound) || err == nil && r.UUID != rc.vol.UUID {
+		r, err = catalog.Reclaim{Volume: rc.vol.No, UUID: rc.vol.UUID, Begun: rc.fs.now()}, nil
+	}
+	rc.rec = r
+	return firstError(err, tx.PutReclaim(&r))
 }
 
 // wrote notes volumes that have copies of what was on this one.

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	stderrors "errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -189,10 +190,7 @@ func TestReclaimCutOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			rc := reclaim{fs: w.fs, vol: v}
-			if err := w.fs.mover.Retire(tape.Barcode(v.Barcode)); err != nil {
-				t.Fatal(err)
-			}
-			if err := rc.begin(); err != nil {
+			if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), rc.begin); err != nil {
 				t.Fatal(err)
 			}
 			list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
@@ -265,7 +263,7 @@ func TestReclaimNewCopyIsBad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode)); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), noNote); err != nil {
 		t.Fatal(err)
 	}
 	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
@@ -310,7 +308,7 @@ func TestReclaimWrittenMeanwhile(t *testing.T) {
 			done()
 			return nil
 		}}
-	if err := w.fs.mover.Retire(tape.Barcode(old)); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(old), noNote); err != nil {
 		t.Fatal(err)
 	}
 	if err := mo.run(t.Context(), list); err != nil {
@@ -537,4 +535,32 @@ func TestReclaimMakesNoCopyTooMany(t *testing.T) {
 		t.Error("it was recalled for nothing")
 	}
 	w.wantContent("f", pattern(1, 2<<20))
+}
+
+func noNote(*catalog.Tx) error { return nil }
+
+// TestRetireIsOneStep: a volume that nothing is appended to any longer is on record as being emptied, or is used as
+// before.
+func TestRetireIsOneStep(t *testing.T) {
+	w := newWorld(t)
+	w.archiveMany("f", 1, 1<<20)
+	v, err := w.fs.volume(w.ownVolume())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := stderrors.New("stopped")
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), func(*catalog.Tx) error { return stopped }); !stderrors.Is(err, stopped) {
+		t.Fatal(err)
+	}
+	if v, err = w.fs.volume(v.Barcode); err != nil || v.State != catalog.VolAppend {
+		t.Errorf("%+v, %v", v, err)
+	}
+	rc := reclaim{fs: w.fs, vol: v}
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), rc.begin); err != nil {
+		t.Fatal(err)
+	}
+	err = w.fs.cat.View(func(tx *catalog.Tx) error { _, err := tx.Reclaim(v.No); return err })
+	if v, verr := w.fs.volume(v.Barcode); err != nil || verr != nil || v.State != catalog.VolFull {
+		t.Errorf("%+v, %v, %v", v, err, verr)
+	}
 }

@@ -35,10 +35,7 @@ func TestReclaimIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	rc := reclaim{fs: w.fs, vol: v, begins: func(int64) {}, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) }}
-	if err := w.fs.mover.Retire(tape.Barcode(old)); err != nil {
-		t.Fatal(err)
-	}
-	if err := rc.begin(); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(old), rc.begin); err != nil {
 		t.Fatal(err)
 	}
 	if err := rc.empty(t.Context(), true); err != nil {
@@ -147,7 +144,7 @@ func TestReclaimOfWhatIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.fs.mover.Retire(tape.Barcode(old)); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(old), noNote); err != nil {
 		t.Fatal(err)
 	}
 	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) }}

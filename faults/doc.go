@@ -39,6 +39,12 @@
 // suspect volume is copied away, and before each write to the catalog's log as well. Here the catalog loses what was not synced,
 // too, and the cache all.
 //
+// # Again and again
+//
+// TestInterruptedAgain (again_test.go) has a server write, remove, empty, format and copy at random. It is stopped at a change
+// of the library's files, the next one while it puts that in order, and the one after that; commands fail in some of these
+// lives. The last life, a rebuild from the tapes alone, and one that empties every volume, say what is left.
+//
 // # Drills
 //
 // TestDrills (drill_test.go) has clients work at random on a library with the times of real

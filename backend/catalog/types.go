@@ -188,6 +188,10 @@ const (
 	// VolTaken: the volume came from ScratchPool into its pool. When it is scratch again, it
 	// may come into any other.
 	VolTaken
+	// VolWasScratch: the volume was scratch before VolProtected made it read-only, and becomes that again.
+	VolWasScratch
+	// VolUnindexed: the catalog has data on the volume that its index lacks.
+	VolUnindexed
 )
 
 // Names of pools.

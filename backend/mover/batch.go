@@ -249,6 +249,7 @@ func (d *drive) commit(b *batch) bool {
 		}
 		rec.Used += b.bytes
 		rec.EndOfData = posOf(end)
+		rec.Flags |= catalog.VolUnindexed
 		return nil
 	})
 	if err != nil {

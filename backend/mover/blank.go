@@ -20,13 +20,16 @@ func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
 	return not != nil && (not.Blank || not.Unfinished && strings.HasPrefix(v.rec().Barcode, not.Serial))
 }
 
-// isOurs says whether all labels of the medium, which is not a whole LTFS volume, have v's
-// UUID: then it is what a format leaves that was cut off, and not somebody else's
+// isOurs says whether all labels of the medium, which is not a whole LTFS volume or one whose key is gone, have v's
+// UUID, and there is nothing behind them: then it is what a format leaves that was cut off, and not somebody else's
 // damaged volume.
-func (d *drive) isOurs(v *volume) bool {
+func (d *drive) isOurs(v *volume) (bool, error) {
 	uuids, nothingElse, err := ltfs.LabelUUIDs(d.m.ctx, d.tape)
+	if err != nil && (d.m.ctx.Err() != nil || d.blameFor(err) != blameVolume) {
+		return false, err // of the drive: nothing is known of the volume
+	}
 	return err == nil && nothingElse && len(uuids) > 0 &&
-		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec().UUID })
+		!slices.ContainsFunc(uuids, func(u string) bool { return u != v.rec().UUID }), nil
 }
 
 // justFormatted says whether a volume is what a format leaves that was cut off behind the
@@ -113,7 +116,14 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	// Formatting may be cut off anywhere, and again and again. Its UUID goes on record between the old medium's
 	// end and the first byte of the new one: before that the medium is still what the record says, or blank, and
 	// after it what is there has this UUID.
-	err := record(func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
+	err := m.cat.Update(func(tx *catalog.Tx) error { return unlist(tx, v, gone) })
+	if err == nil {
+		err = record(func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, noted, err := m.unlisted()
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +134,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 			rec.Generation, rec.EndOfData = 0, catalog.VolPos{}
 		})
 	}
-	if o.Root, err = m.firstRoot(gone); err != nil {
+	if o.Root, err = m.firstRoot(all); err != nil {
 		return nil, err
 	}
 	if err := ltfs.Format(m.ctx, t, o); err != nil {
@@ -134,7 +144,10 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	if err != nil {
 		return nil, err
 	}
-	return lv, m.recordFormatted(t, v, lv)
+	if err := m.recordFormatted(t, v, lv); err != nil {
+		return nil, err
+	}
+	return lv, m.listed(noted)
 }
 
 // recordFormatted records a volume that is now ours, and syncs: its UUID must be known

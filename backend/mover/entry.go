@@ -5,6 +5,7 @@ import (
 
 	"github.com/pkg/errors"
 
+	"sliod/backend/catalog"
 	"sliod/backend/sliver"
 	"sliod/tape/ltfs"
 )
@@ -141,20 +142,22 @@ func goesOn(a, b *ltfs.Extent, blockSize uint64) bool {
 }
 
 // noteRemoved puts the files that are gone on the index's list: entries of them
-// may be left on other volumes.
-func (d *drive) noteRemoved() error {
-	if len(d.removed) == 0 {
-		return nil
+// may be left on other volumes. It returns what the catalog has noted of such files, for listed.
+func (d *drive) noteRemoved() ([]catalog.Unlisted, error) {
+	gone, noted, err := d.m.unlisted()
+	if err != nil || len(gone)+len(d.removed) == 0 {
+		return nil, err
 	}
 	x := d.lv.Index()
 	runs, err := x.Removed()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	runs = append(runs, gone...)
 	for _, id := range d.removed {
 		runs = append(runs, ltfs.FileIDRun{First: id, Count: 1})
 	}
 	x.SetRemoved(runs)
 	d.removed = nil
-	return nil
+	return noted, nil
 }

@@ -86,8 +86,9 @@ func (d *drive) writeIndex() error {
 	start := time.Now()
 	// What the catalog notes of files that come to tape (Files.Plan) is on disk first.
 	err := m.cat.Sync()
+	var noted []catalog.Unlisted
 	if err == nil {
-		err = d.noteRemoved()
+		noted, err = d.noteRemoved()
 	}
 	if err == nil {
 		err = m.Sign(d.lv.Index())
@@ -97,6 +98,14 @@ func (d *drive) writeIndex() error {
 	}
 	if err == nil {
 		err = d.lv.WriteIndex(m.ctx)
+	}
+	if stderrors.Is(err, ltfs.ErrOneIndex) {
+		// All that the catalog has on the volume is in an index, and that is read. More is never written.
+		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Warn("the volume has its newest index once only")
+		if v.rec().State == catalog.VolAppend {
+			m.setState(v, catalog.VolFull, "no room for another index")
+		}
+		err = nil
 	}
 	if err != nil {
 		if m.ctx.Err() != nil {
@@ -116,9 +125,13 @@ func (d *drive) writeIndex() error {
 	m.mu.Unlock()
 	err = m.updateVolume(v, func(rec *catalog.Volume) {
 		rec.Generation, rec.EndOfData = d.lv.Generation(), posOf(d.lv.EndOfData())
+		rec.Flags &^= catalog.VolUnindexed
 	})
 	if err != nil {
 		m.log.WithField(fieldVolume, v.rec().Barcode).WithError(err).Error("the new index could not be recorded; it is found at the next mount")
+	}
+	if err := m.listed(noted); err != nil {
+		m.log.WithError(err).Warn("they are listed once more in the next index")
 	}
 	done := d.metaDone
 	d.metaDone = nil
@@ -182,6 +195,7 @@ func (d *drive) adopt() error {
 	}
 	rep := lv.Repair()
 	if rep == nil && lv.Generation() >= v.rec().Generation {
+		d.noteGeneration()
 		return nil
 	}
 	if rep == nil {
@@ -200,8 +214,10 @@ func (d *drive) adopt() error {
 		return nil
 	}
 	switch {
-	case protection(d.tape.Limits()) != "":
+	case protection(d.tape.Limits()) != "" || lv.Refusal() != nil:
 		return nil // it can only be read
+	case v.rec().State == catalog.VolFull && rep.IndexGeneration > rep.DataGeneration && rep.IndexGeneration == v.rec().Generation && lv.Generation() == rep.IndexGeneration:
+		return nil // its data partition has no room for another index, and this one lacks nothing
 	case v.rec().State == catalog.VolAppend || v.rec().State == catalog.VolFull:
 	case v.rec().State == catalog.VolSuspect && !v.indexTried:
 		// A write to it failed. What it holds should be in its index all the same: it is
@@ -239,6 +255,21 @@ func (d *drive) adopt() error {
 	log.Warnf("%d files of the volume were put in its index from the catalog: %s", n, why)
 	d.changed()
 	return d.writeIndex()
+}
+
+// noteGeneration records the generation of the newest index if the server stopped before it had. One that is
+// missed is allowed for (reuse), and no more than one must ever be.
+func (d *drive) noteGeneration() {
+	rec, gen := d.vol.rec(), d.lv.Generation()
+	if rec.Generation == gen && rec.Flags&catalog.VolUnindexed == 0 || rec.State == catalog.VolReadOnly {
+		return
+	}
+	err := d.m.updateVolume(d.vol, func(rec *catalog.Volume) {
+		rec.Generation, rec.Flags = gen, rec.Flags&^catalog.VolUnindexed
+	})
+	if err != nil {
+		d.m.log.WithField(fieldVolume, rec.Barcode).WithError(err).Warn("the generation of the volume's index could not be recorded")
+	}
 }
 
 // learnPaths maps the files of the index to their paths.

@@ -86,7 +86,7 @@ func (m *Mover) holds(ctx context.Context, s *Session) (string, *ltfs.Volume, er
 		switch {
 		case err != nil:
 			return "", nil, err
-		case other == "" && isEmpty(lv):
+		case other == "" && (isEmpty(lv) || justFormatted(lv)):
 			return "", lv, nil
 		}
 		what := fmt.Sprintf("LTFS volume %s with %d files and %d directories", lv.UUID(), lv.Index().Files(), lv.Index().Dirs())
@@ -104,6 +104,13 @@ func (m *Mover) holds(ctx context.Context, s *Session) (string, *ltfs.Volume, er
 		return not.Found, nil, nil
 	case ctx.Err() != nil || blameFor(err) != blameVolume:
 		return "", nil, err
+	}
+	uuids, nothingElse, lerr := ltfs.LabelUUIDs(ctx, s.Drive)
+	switch {
+	case lerr != nil && (ctx.Err() != nil || blameFor(lerr) != blameVolume):
+		return "", nil, lerr
+	case lerr == nil && nothingElse && len(uuids) > 0:
+		return "", nil, nil // a format was cut off
 	}
 	return "something that cannot be read: " + err.Error(), nil, nil
 }

@@ -76,7 +76,7 @@ func (m *Mover) operatorSays(v *volume, to catalog.VolState) error {
 		if err := settable(rec, to); err != nil {
 			return err
 		}
-		rec.State, rec.Flags, rec.ReadErrors = to, rec.Flags&^catalog.VolProtected, 0
+		rec.State, rec.Flags, rec.ReadErrors = to, rec.Flags&^(catalog.VolProtected|catalog.VolWasScratch), 0
 		return nil
 	})
 	if err == nil {

@@ -85,7 +85,7 @@ func (m *Mover) spaceError(a *lane) error {
 // nothing helps but the configuration.
 func keyTrouble(err error) bool {
 	var ke *ltfs.KeyError
-	return stderrors.As(err, &ke) || tape.KindOf(err) == tape.WrongKey
+	return stderrors.As(err, &ke) || stderrors.Is(err, ltfs.ErrNoKey) || tape.KindOf(err) == tape.WrongKey
 }
 
 // noteKey records which key the mounted volume has.

@@ -51,10 +51,13 @@ func (m *Mover) protect(v *volume, why string) {
 		return
 	}
 	m.mu.Unlock()
-	m.setState(v, catalog.VolReadOnly, why)
-	if err := m.updateVolume(v, func(rec *catalog.Volume) { rec.Flags |= catalog.VolProtected }); err != nil {
-		m.log.WithError(err).Warn("that the volume is write-protected could not be recorded")
-	}
+	// In one step: without the flag it would be read-only for good.
+	m.turnInto(v, why, func(rec *catalog.Volume) {
+		if rec.State == catalog.VolScratch {
+			rec.Flags |= catalog.VolWasScratch
+		}
+		rec.State, rec.Flags = catalog.VolReadOnly, rec.Flags|catalog.VolProtected
+	})
 }
 
 // unprotect has v written again, whose tab was moved, or may have been while it was away.
@@ -63,11 +66,11 @@ func (m *Mover) unprotect(v *volume) {
 	err := m.updateVolume(v, func(rec *catalog.Volume) {
 		was = rec.State
 		if was == catalog.VolReadOnly && rec.Flags&catalog.VolProtected != 0 {
-			if rec.State = catalog.VolAppend; rec.UUID == "" {
+			if rec.State = catalog.VolAppend; rec.UUID == "" || rec.Flags&catalog.VolWasScratch != 0 {
 				rec.State = catalog.VolScratch
 			}
 		}
-		rec.Flags &^= catalog.VolProtected
+		rec.Flags &^= catalog.VolProtected | catalog.VolWasScratch
 		is = rec.State
 	})
 	log := m.log.WithField(fieldVolume, v.barcode())

@@ -12,13 +12,13 @@ import (
 )
 
 // Retire begins to empty volume b: nothing is appended to it any longer, also after a restart. It
-// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch.
-func (m *Mover) Retire(b tape.Barcode) error {
+// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch. note puts in the
+// same transaction on record that it is being emptied: a stop in between would leave a volume that nothing is
+// appended to, and nobody knows why. It may be called several times.
+func (m *Mover) Retire(b tape.Barcode, note func(*catalog.Tx) error) error {
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
-	room := false
 	if err == nil {
-		room = v.rec().State == catalog.VolAppend
 		switch rec := v.rec(); {
 		case rec.Flags&catalog.VolImported != 0:
 			err = errors.Errorf("volume %s was imported: what others wrote stays as it is", b)
@@ -29,24 +29,31 @@ func (m *Mover) Retire(b tape.Barcode) error {
 		}
 	}
 	m.mu.Unlock()
-	if err != nil || !room {
+	if err != nil {
 		return err
 	}
-	m.setState(v, catalog.VolFull, "it is being emptied")
+	m.recording.Lock()
+	defer m.recording.Unlock()
+	had := false
+	err = m.changeRecordingIn(v, func(tx *catalog.Tx, rec *catalog.Volume) error {
+		if had = rec.State == catalog.VolAppend; had {
+			rec.State = catalog.VolFull
+		}
+		return note(tx)
+	})
+	if err != nil || !had {
+		return err
+	}
+	m.mu.Lock()
+	v.because = "it is being emptied"
+	m.mu.Unlock()
+	m.log.WithField(fieldVolume, b).Warn("volume goes from append to full: it is being emptied")
 	return nil
 }
 
 // SyncIndex sees to it that the index of volume b, on tape, names all that was appended to it.
 func (m *Mover) SyncIndex(ctx context.Context, b tape.Barcode) error {
-	return m.UseVolume(ctx, b, UseOptions{}, func(ctx context.Context, s *Session) error {
-		switch {
-		case s.MountErr != nil:
-			return errors.WithMessagef(s.MountErr, "volume %s", b)
-		case s.d.dirtyAt.IsZero():
-			return nil // also if it was mounted for this: its index is brought up to date then
-		}
-		return s.d.writeIndex()
-	})
+	return m.UseVolume(ctx, b, UseOptions{}, indexHere)
 }
 
 // HandOver is called when nothing on volume from is needed any longer. file is called for each file that its index

@@ -28,13 +28,18 @@ func (m *Mover) changeVolume(v *volume, change func(*catalog.Volume) error) erro
 
 // changeRecording is changeVolume with Mover.recording held: the pictures follow one another as the records do.
 func (m *Mover) changeRecording(v *volume, change func(*catalog.Volume) error) error {
+	return m.changeRecordingIn(v, func(_ *catalog.Tx, rec *catalog.Volume) error { return change(rec) })
+}
+
+// changeRecordingIn is changeRecording for a change that goes with others of the catalog, or not at all.
+func (m *Mover) changeRecordingIn(v *volume, change func(*catalog.Tx, *catalog.Volume) error) error {
 	var rec catalog.Volume
 	err := m.cat.Update(func(tx *catalog.Tx) error {
 		var err error
 		if rec, err = tx.Volume(v.rec().No); err != nil {
 			return err
 		}
-		if err := change(&rec); err != nil {
+		if err := change(tx, &rec); err != nil {
 			return err
 		}
 		return tx.PutVolume(&rec)
@@ -58,20 +63,26 @@ func (m *Mover) recordedAs(v *volume, rec *catalog.Volume) {
 // setState is updateVolume for the state alone. A failure is logged: the state
 // holds until the next start, and is found again then.
 func (m *Mover) setState(v *volume, s catalog.VolState, why string) {
+	m.turnInto(v, why, func(rec *catalog.Volume) { rec.State = s })
+}
+
+// turnInto is setState for a change of the state and what goes with it.
+func (m *Mover) turnInto(v *volume, why string, change func(*catalog.Volume)) {
 	m.recording.Lock()
 	defer m.recording.Unlock()
 	m.mu.Lock()
 	rec := *v.rec()
 	old := rec.State
-	rec.State, v.because = s, why
+	change(&rec)
+	v.because = why
 	v.record.Store(&rec)
 	m.mu.Unlock()
-	if old == s {
+	if old == rec.State {
 		return
 	}
 	log := m.log.WithField(fieldVolume, rec.Barcode)
-	log.Warnf("volume goes from %v to %v: %s", old, s, why)
-	if err := m.changeRecording(v, func(rec *catalog.Volume) error { rec.State = s; return nil }); err != nil {
+	log.Warnf("volume goes from %v to %v: %s", old, rec.State, why)
+	if err := m.changeRecording(v, func(rec *catalog.Volume) error { change(rec); return nil }); err != nil {
 		log.WithError(err).Error("the state of the volume could not be recorded; it is lost at a restart")
 	}
 }

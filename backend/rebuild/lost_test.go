@@ -6,6 +6,7 @@ import (
 	stderrors "errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -420,9 +421,12 @@ func TestInterrupted(t *testing.T) {
 			return nil
 		}
 		o.Library = oneDrive(r.lib.Tape())
-		_, err := Run(context.Background(), o)
+		rep, err := Run(context.Background(), o)
 		r.atHome()
 		if err == nil {
+			if len(rep.Volumes) != 3 || rep.Volumes[0].State != VolumeRead {
+				t.Errorf("the report of the last run: %+v", rep.Volumes)
+			}
 			break
 		}
 		if !stderrors.Is(err, stopped) {
@@ -444,6 +448,46 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("it was stopped %d times only", runs)
 	}
 	r.same(want, r.snapshot())
+}
+
+// TestInterruptedAtTheEnd: the last transactions of a rebuild take its own records away. The run that goes on behind
+// any of them reports all the same.
+func TestInterruptedAtTheEnd(t *testing.T) {
+	r := newRig(t, t.TempDir(), func(c *virtual.Config) { c.Slots = 3 })
+	defer r.end()
+	r.twoVolumes()
+	stopped := stderrors.New("stopped")
+	run := func(limit int) (rep *Report, n int, err error) {
+		o := r.options()
+		o.batch = 1
+		o.Library = oneDrive(r.lib.Tape())
+		o.stop = func() error {
+			if n++; n > limit {
+				return stopped
+			}
+			return nil
+		}
+		rep, err = Run(context.Background(), o)
+		return rep, n, err
+	}
+	r.forget()
+	want, all, err := run(1 << 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := 1; k <= 4; k++ {
+		r.forget()
+		if _, _, err := run(all - k); !stderrors.Is(err, stopped) {
+			t.Fatal(err)
+		}
+		got, _, err := run(1 << 30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want.Resumed = true; !reflect.DeepEqual(got, want) {
+			t.Errorf("%d before the end: %+v, want %+v", k, got, want)
+		}
+	}
 }
 
 // oneDrive leaves a library one drive, so that what happens is in one order.

@@ -330,7 +330,8 @@ func (r *rebuild) finish() error {
 		var keys [][]byte
 		err := r.cat.View(func(tx *catalog.Tx) error {
 			return tx.Stages(nil, nil, func(key, _ []byte) bool {
-				if key[0] != keyMark {
+				// The volumes' notes are needed for the report of a run that is cut off here.
+				if key[0] != keyMark && key[0] != keyVolume {
 					keys = append(keys, slices.Clone(key))
 				}
 				return len(keys) < 10*r.o.batch
@@ -344,7 +345,6 @@ func (r *rebuild) finish() error {
 		}
 		err = r.update(func(tx *catalog.Tx) error {
 			for _, k := range keys {
-				// The volumes' notes are needed for the report of a run that is cut off here.
 				if err := tx.DeleteStage(k); err != nil {
 					return err
 				}
@@ -380,7 +380,15 @@ func (r *rebuild) finish() error {
 		if err := tx.ReserveFileIDs(s.NextFile); err != nil {
 			return err
 		}
-		return tx.DeleteStage([]byte{keyMark})
+		var notes [][]byte
+		err = tx.Stages([]byte{keyVolume}, nil, func(key, _ []byte) bool {
+			notes = append(notes, slices.Clone(key))
+			return true
+		})
+		for _, k := range notes {
+			err = cmp.Or(err, tx.DeleteStage(k))
+		}
+		return cmp.Or(err, tx.DeleteStage([]byte{keyMark}))
 	})
 	if err != nil {
 		return err

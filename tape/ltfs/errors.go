@@ -10,6 +10,9 @@ var (
 	// ErrVolumeFull says that there is no room for more data beside the index
 	// that describes what is there.
 	ErrVolumeFull = stderrors.New("volume full")
+	// ErrOneIndex says, with ErrVolumeFull, that the index is on tape in the index partition alone: the data
+	// partition has no room for it. Mount reads it, and calls the volume one to be repaired.
+	ErrOneIndex = stderrors.New("no room for the index in the data partition")
 	// ErrInconsistent says that the labels or indexes of a volume contradict
 	// each other, so that writing could destroy data.
 	ErrInconsistent = stderrors.New("inconsistent LTFS volume")
@@ -27,6 +30,8 @@ var (
 	// ErrKeyPolicy says that a volume is not written because data in its pool are to be encrypted
 	// otherwise than it is: see Volume.Refusal.
 	ErrKeyPolicy = stderrors.New("the volume is only read")
+	// ErrNoKey says that the key cannot be had that a volume is to be formatted with. Nothing was written.
+	ErrNoKey = stderrors.New("the key to encrypt with cannot be had")
 )
 
 // NotLTFSError says what Mount found instead of a label.

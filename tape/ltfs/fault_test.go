@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pkg/errors"
+
+	"sliod/tape"
 )
 
 // damaged is a volume of three indexes and files f0 to f2, one an index. Its blocks:
@@ -243,4 +245,73 @@ func adoptUUID(d *memDrive) {
 	l.Location = 'a'
 	d.parts[0][2] = l.Encode()
 	d.parts[0][5] = bytes.ReplaceAll(d.parts[0][5], []byte(from.UUID), []byte(to.UUID))
+}
+
+// TestFormatCutOffInALargeIndex fails a format at each command that has a first index of many records, as a long
+// list of removed files makes it. It is always known for what it is: nothing behind the labels.
+func TestFormatCutOffInALargeIndex(t *testing.T) {
+	ctx := context.Background()
+	var gone []FileIDRun
+	for i := range uint64(5000) {
+		gone = append(gone, FileIDRun{First: 2 * i * i, Count: 1})
+	}
+	for partitions := 1; partitions <= 2; partitions++ {
+		inIndex := 0
+		for n := 1; ; n++ {
+			d := newMemDrive(partitions)
+			d.failAt, d.failKind = n, tape.HardwareError
+			err := Format(ctx, d, FormatOptions{Barcode: "A00001L9", BlockSize: minBlockSize, Root: func(x *Index) { x.SetRemoved(gone) }})
+			d.failAt = 0
+			v, merr := Mount(ctx, d, MountOptions{})
+			var not *NotLTFSError
+			switch {
+			case merr == nil && v.Generation() == 1:
+			case errors.As(merr, &not) && (not.Blank || not.Unfinished):
+			case errors.Is(merr, ErrInconsistent):
+				uuids, nothingElse, err := LabelUUIDs(ctx, d)
+				if err != nil || len(uuids) == 0 || !nothingElse {
+					t.Errorf("%d partitions, command %d: %q, %t, %v: %v", partitions, n, uuids, nothingElse, err, merr)
+				}
+				inIndex++
+			default:
+				t.Errorf("%d partitions, command %d: %v", partitions, n, merr)
+			}
+			if err == nil {
+				break
+			}
+		}
+		if inIndex < 10 {
+			t.Errorf("%d partitions: %d cut off in the index", partitions, inIndex)
+		}
+	}
+	// What has more than that is somebody's data.
+	d := newMemDrive(2)
+	if err := Format(ctx, d, FormatOptions{Barcode: "A00001L9", BlockSize: minBlockSize, Root: func(x *Index) { x.SetRemoved(gone) }}); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]block{{make(block, minBlockSize)}, {nil}, {make(block, 5), nil}} {
+		c := d.clone()
+		c.parts[1] = append(c.parts[1], more...)
+		if _, nothingElse, err := LabelUUIDs(ctx, c); nothingElse || err != nil {
+			t.Errorf("%d blocks more: %v", len(more), err)
+		}
+	}
+}
+
+// TestFirstLabelLostThenDriveFails: of a volume whose partition 0 is blank, no error of the drive makes a blank medium,
+// which would be formatted.
+func TestFirstLabelLostThenDriveFails(t *testing.T) {
+	for n := 0; ; n++ {
+		d := damaged(t)
+		d.cutAt(0, 0)
+		d.ops, d.failAt, d.failKind = 0, n, tape.Disconnected
+		_, err := Mount(context.Background(), d, MountOptions{})
+		var not *NotLTFSError
+		if err == nil || errors.As(err, &not) {
+			t.Errorf("command %d: %v", n, err)
+		}
+		if n > d.ops {
+			return
+		}
+	}
 }

@@ -76,7 +76,7 @@ func format(ctx context.Context, d tape.Drive, o FormatOptions) error {
 	}
 	switch {
 	case v.wantErr != nil:
-		return errors.WithMessage(v.wantErr, "the key to encrypt with")
+		return errors.Wrap(ErrNoKey, v.wantErr.Error())
 	case v.want != nil && !lim.HasEncryption:
 		return errors.WithStack(&tape.Error{Op: "format", Volume: o.Barcode, Drive: d.Serial(), Kind: tape.IllegalRequest, Err: errors.WithMessagef(ErrCannotEncrypt,
 			"drive %s cannot encrypt; pool %q wants it (encryption = \"on\", %v)", d.Serial(), o.Pool, v.want)})

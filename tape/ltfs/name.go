@@ -3,6 +3,7 @@ package ltfs
 import (
 	"context"
 	stderrors "errors"
+	"io"
 
 	"github.com/pkg/errors"
 	"sliod/tape"
@@ -25,12 +26,12 @@ func (v *Volume) SetName(ctx context.Context, name string) error {
 	return v.writeIdentity(ctx, string(v.barcode), name)
 }
 
-// firstIndex is how many blocks the first index of a volume takes: filemark, a record, filemark.
+// firstIndex is how many blocks the first index of most volumes takes: filemark, a record, filemark.
 const firstIndex = 3
 
 // LabelUUIDs reads the labels of a medium that Mount has refused. It returns the UUIDs that they
 // have, and whether there is nothing else: a partition without a label is blank, or its
-// label was cut off; behind one there is no more than an empty index.
+// label was cut off; behind one there is no more than a first index.
 func LabelUUIDs(ctx context.Context, d tape.Drive) (uuids []string, nothingElse bool, err error) {
 	v := newVolume(d, nil, "")
 	nothingElse = true
@@ -43,7 +44,11 @@ func LabelUUIDs(ctx context.Context, d tape.Drive) (uuids []string, nothingElse 
 			end, err := v.locateEnd(ctx, p)
 			switch {
 			case err == nil:
-				nothingElse = nothingElse && end <= labelBlocks+firstIndex
+				if nothingElse && end > labelBlocks+firstIndex {
+					if nothingElse, err = v.onlyFirstIndex(ctx, p, l, end); err != nil {
+						return nil, false, err
+					}
+				}
 			case stderrors.Is(err, ErrInconsistent), blames(err):
 				nothingElse = false
 			default:
@@ -64,4 +69,44 @@ func LabelUUIDs(ctx context.Context, d tape.Drive) (uuids []string, nothingElse 
 		}
 	}
 	return uuids, nothingElse, nil
+}
+
+// onlyFirstIndex says whether there is nothing behind the label l of partition p but a volume's first index, whole or
+// cut off. It is a large one if it has a long list of removed files.
+func (v *Volume) onlyFirstIndex(ctx context.Context, p tape.Partition, l *Label, end tape.BlockNo) (bool, error) {
+	v.blockSize = int(l.BlockSize)
+	at := tape.Position{Partition: p, Block: labelBlocks}
+	r, err := v.reader(ctx, at)
+	if err != nil {
+		return false, err
+	}
+	if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		return false, other(err) // no filemark
+	}
+	at.Block++
+	if r, err = v.reader(ctx, at); err != nil {
+		return false, err
+	}
+	x, err := parseHeader(r)
+	if err != nil || x.UUID != l.UUID || x.Generation > 1 {
+		return false, other(err)
+	}
+	if r, err = v.reader(ctx, at); err != nil {
+		return false, err
+	}
+	switch _, err := io.Copy(io.Discard, r); {
+	case stderrors.Is(err, io.ErrUnexpectedEOF):
+		return true, nil
+	case err != nil:
+		return false, other(err)
+	}
+	return v.pos.Block == end, nil
+}
+
+// other is err, unless that is of what is on the tape.
+func other(err error) error {
+	if err == nil || blames(err) || tape.KindOf(err) == tape.WrongKey {
+		return nil
+	}
+	return err
 }

@@ -388,7 +388,7 @@ func TestNoRoomForIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.room = d.used() + 100
-	if err := v.WriteIndex(ctx); !errors.Is(err, ErrVolumeFull) {
+	if err := v.WriteIndex(ctx); !errors.Is(err, ErrVolumeFull) || !errors.Is(err, ErrOneIndex) {
 		t.Fatalf("%+v", err)
 	}
 	v = mustMount(t, d, false)

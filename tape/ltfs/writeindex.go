@@ -15,7 +15,7 @@ import (
 // index that describes all data flushed before the last one is on tape.
 //
 // If the data partition has no room for it the index goes to the index partition
-// alone and the error is ErrVolumeFull; all data stays readable. If the index
+// alone and the error is ErrVolumeFull and ErrOneIndex; all data stays readable. If the index
 // partition has none, and is known to, nothing is written and the error is
 // ErrVolumeFull too; it is known before to Append, which then takes no more.
 func (v *Volume) WriteIndex(ctx context.Context) error {
@@ -72,7 +72,7 @@ func (v *Volume) writeIndexes(ctx context.Context) error {
 		// The index partition's refers to the one before. A volume without one is being
 		// formatted, and that has failed.
 		v.full = true
-		fullErr = errors.Wrapf(ErrVolumeFull, "write the index of volume %s to its data partition", v.barcode)
+		fullErr = errors.Wrapf(stderrors.Join(ErrVolumeFull, ErrOneIndex), "write the index of volume %s to its data partition", v.barcode)
 	default:
 		return v.fail(err)
 	}

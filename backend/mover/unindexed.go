@@ -1,0 +1,64 @@
+package mover
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pkg/errors"
+
+	"sliod/backend/catalog"
+	"sliod/tape"
+)
+
+// keepIndexed brings indexes up to date that lack what the catalog has, of volumes that no drive has: the server or a
+// drive stopped before they were written. It would be done at the next mount anyway, but that may never come, as
+// the cache may have what is on the volume; and until then a catalog that is lost is lost with it.
+func (m *Mover) keepIndexed() {
+	defer m.wg.Done()
+	tick := time.NewTicker(max(m.cfg.IndexInterval, time.Minute))
+	defer tick.Stop()
+	tried := map[tape.Barcode]bool{} // once a run: where it does not work, as on a protected one, nobody gains by more
+	for {
+		select {
+		case <-m.useCtx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, b := range m.unindexed() {
+			if tried[b] {
+				continue
+			}
+			tried[b] = true
+			if err := m.UseVolume(m.useCtx, b, UseOptions{Background: true}, indexHere); err != nil && m.useCtx.Err() == nil {
+				m.log.WithField(fieldVolume, b).WithError(err).Warn("the index of the volume lacks something, and could not be brought up to date yet")
+			}
+		}
+	}
+}
+
+// indexHere writes the index of a volume that a drive has, if it lacks something.
+func indexHere(_ context.Context, s *Session) error {
+	switch {
+	case s.MountErr != nil:
+		return errors.WithMessagef(s.MountErr, "volume %s", s.Volume.Barcode)
+	case s.d.dirtyAt.IsZero():
+		return nil // also if it was mounted for this: its index is brought up to date then
+	}
+	return s.d.writeIndex()
+}
+
+// unindexed returns the volumes whose index lacks something, and that no drive has.
+func (m *Mover) unindexed() (list []tape.Barcode) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.volumes {
+		rec := v.rec()
+		usable := rec.State == catalog.VolAppend || rec.State == catalog.VolFull || rec.State == catalog.VolSuspect && !v.indexTried
+		if rec.Flags&catalog.VolUnindexed != 0 && usable && !v.claimed() && !v.away && !v.leaving {
+			list = append(list, v.barcode())
+		}
+	}
+	slices.Sort(list)
+	return list
+}
