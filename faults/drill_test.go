@@ -360,8 +360,7 @@ func (s *stage) end(after func(*stage)) {
 	}
 }
 
-// begins begins a job with the volume that has the most data. When some of that is done, the drive that has the
-// volume is to die.
+// begins begins a job with the volume that has the most data. When a drive works on that volume, it is to die.
 func (s *stage) begins(kind backend.JobKind, args func(volume string) []string) (faults string) {
 	if err := s.job(backend.JobArchive, "/"); err != nil {
 		s.t.Error(err)
@@ -376,11 +375,13 @@ func (s *stage) begins(kind backend.JobKind, args func(volume string) []string) 
 	}
 	for {
 		j, _ := s.fs.Job(s.id)
-		i := slices.IndexFunc(s.fs.Drives(), func(d backend.DriveInfo) bool { return d.Volume == s.victim })
+		i := slices.IndexFunc(s.fs.Drives(), func(d backend.DriveInfo) bool {
+			return d.Volume == s.victim && (d.State == "busy" || d.State == "reading")
+		})
 		switch {
 		case j.State != "running":
 			s.t.Fatalf("the job has ended before anything broke: %+v", j)
-		case j.BytesDone > 0 && i >= 0:
+		case i >= 0:
 			return fmt.Sprintf("die device=%d command=read nth=1\n", i)
 		}
 		pass(100 * time.Millisecond)
