@@ -319,7 +319,7 @@ func (d *drive) putFile(plan *Plan, displaced *[]sliver.FileID) error {
 			continue
 		}
 		dir, isDir := e.(*ltfs.Dir)
-		if err := x.Remove(old); err != nil {
+		if err := d.take(old); err != nil {
 			return err
 		}
 		if isDir && dir.Len() > 0 {
@@ -498,11 +498,40 @@ func (d *drive) removeEntries(f sliver.FileID) {
 		if dir, ok := e.(*ltfs.Dir); ok && dir.Len() > 0 {
 			continue
 		}
-		if x.Remove(path) == nil {
+		if d.take(path) == nil {
 			d.changed()
 		}
 	}
 	delete(d.paths, f)
+}
+
+// take takes the entry at path out of the index, and with it directories above that tell no file and are empty now.
+// There is one if it was removed between the plan of a file in it and that of its own (putAbove): a rebuild would take
+// it for a directory that another program has made. On volumes that others wrote it may be one.
+func (d *drive) take(path string) error {
+	x := d.lv.Index()
+	if err := x.Remove(path); err != nil {
+		return err
+	}
+	for d.vol.rec().Flags&catalog.VolImported == 0 {
+		i := strings.LastIndexByte(path, '/')
+		if i < 0 {
+			break
+		}
+		path = path[:i]
+		e, err := x.Lookup(path)
+		if err != nil {
+			break
+		}
+		dir, ok := e.(*ltfs.Dir)
+		if _, known := fileOf(e); !ok || known || dir.Len() > 0 {
+			break
+		}
+		if err := x.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // graft puts e, which is in no index, at path, joining directories. What is there

@@ -197,7 +197,8 @@ func TestRename(t *testing.T) {
 	r.onTape(v, func(lv *ltfs.Volume) {
 		r.compare(lv, "elsewhere/renamed", files[0])
 		r.compare(lv, "moved/dir3/file3", files[3])
-		for _, gone := range []string{"dir0/file0", "dir3", "dir1/file1"} {
+		// The directories of this test are no files of the archive: they go with what is in them.
+		for _, gone := range []string{"dir0/file0", "dir3", "dir1"} {
 			if _, err := lv.Index().Lookup(gone); err == nil {
 				t.Errorf("%s is still in the index", gone)
 			}

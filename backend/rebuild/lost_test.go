@@ -25,6 +25,7 @@ import (
 // its second, newer one on another, and returns the two barcodes and the second's content.
 func (r *rig) twoVolumes() (first, second tape.Barcode, data []byte) {
 	r.t.Helper()
+	r.opts.Mover.ArchiveDrives = 1 // one volume at a time
 	r.open()
 	r.mkdir("/dir")
 	r.write("/both", 0, content(1, 2*mib))

@@ -24,6 +24,7 @@ type Batch[K comparable] struct {
 	order   []int
 	pass    *pass[K]
 	current int // the stop that is being read, and comes first; -1: none
+	moves   int // Queue.moves when it was made
 
 	known []int   // the order of the plan that there is; nil: none
 	fresh float64 // the share of it that has come since it was last made as a whole
@@ -76,7 +77,7 @@ func (b *Batch[K]) solve(method func(*order.Batch) []int) {
 // batch is what there is to do.
 func (p *pass[K]) batch() *Batch[K] {
 	g := p.q.gen
-	b := &Batch[K]{goal: p.q.planner.Goal, gen: *g, pass: p, current: -1}
+	b := &Batch[K]{goal: p.q.planner.Goal, gen: *g, pass: p, current: -1, moves: p.q.moves}
 	b.b = order.Batch{Generation: &b.gen, Head: p.start(), Goal: b.goal.order(), After: p.waitAfter()}
 	all := p.sorted()
 	if len(all) == 0 {
@@ -186,6 +187,9 @@ func (p *pass[K]) adopt(b *Batch[K]) {
 		p.plan = append(p.plan, runs[i]...)
 	}
 	p.rows = slices.Concat(runs...)
+	if b.moves != p.q.moves {
+		p.refit()
+	}
 	p.insert(slices.DeleteFunc(all, func(e *entry[K]) bool { return e.run != nil })) // what came since
 }
 

@@ -116,13 +116,14 @@ func (r *run[K]) shrink(g *geometry.Generation, e *entry[K]) {
 	r.Seconds, r.Weight = g.Read(r.From.Offset, r.To.Offset), float64(len(r.entries))
 }
 
-// refit has all runs begin and end where their entries do, which have moved a little.
+// refit has all runs begin and end where their entries do, which have moved a little. Some may have passed each other:
+// how far apart two records are is an estimate, how far apart two bytes of one are is not.
 func (p *pass[K]) refit() {
-	for _, r := range p.plan {
-		if len(r.entries) > 0 {
-			r.fit(p.q.gen)
-		}
+	for _, r := range p.rows {
+		slices.SortFunc(r.entries, (*entry[K]).before)
+		r.fit(p.q.gen)
 	}
+	slices.SortStableFunc(p.rows, func(a, b *run[K]) int { return byStart(a, b.From.Offset) })
 	p.timed = false
 }
 

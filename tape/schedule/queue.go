@@ -51,6 +51,7 @@ type Queue[K comparable] struct {
 	head   geometry.Spot // behind what was given out last
 	credit float64       // seconds that late requests may take of the running pass
 	doneAt time.Time     // when what was given out last will be done
+	moves  int           // how often all requests were moved a little (pass.refit)
 }
 
 // NewQueue returns an empty queue, for a volume at whose begin the head is.
@@ -77,6 +78,7 @@ func (q *Queue[K]) Use(p Planner) {
 		q.restart()
 		return
 	}
+	q.moves++
 	q.running.refit()
 	q.next.refit()
 }

@@ -32,6 +32,16 @@ func planner(g Goal) Planner {
 	return Planner{Map: geometry.NewMap(geometry.Volume{Generation: lto, Partitions: 2}), Goal: g}
 }
 
+// knowing is p for a volume whose first 1000 blocks take so many bytes each; 0: that is not known.
+func (p Planner) knowing(bytes int) Planner {
+	if p.Map == nil || bytes == 0 {
+		return p
+	}
+	p.Map = geometry.NewMap(geometry.Volume{Generation: p.Map.Generation, Partitions: 2,
+		Points: []geometry.Point{{Partition: 1, Block: 1000, Bytes: int64(1000 * bytes)}}})
+	return p
+}
+
 func planners() map[string]Planner {
 	return map[string]Planner{"nothing known": {}, "block": planner(ByBlock), "time": planner(LeastTime), "wait": planner(LeastWait)}
 }
@@ -61,10 +71,10 @@ func testQueue(t *rapid.T, p Planner) {
 			near := rapid.Bool().Draw(t, "near")
 			for range rapid.IntRange(1, 30).Draw(t, "n") {
 				k := rapid.IntRange(0, 300).Draw(t, "key")
-				it := item{place(rapid.Uint64Range(0, 25e6).Draw(t, "block"), rapid.Uint32Range(0, 2).Draw(t, "off")),
+				it := item{place(rapid.Uint64Range(0, 25e6).Draw(t, "block"), rapid.Uint32Range(0, 3).Draw(t, "off")*geometry.DefaultBlockBytes/4),
 					now.Add(-time.Duration(rapid.IntRange(0, 1000).Draw(t, "waits")) * time.Second), rapid.IntRange(0, 3).Draw(t, "slivers") * sliver}
 				if near {
-					it.at.Block %= 1000
+					it.at.Block %= rapid.SampledFrom([]tape.BlockNo{20, 1000}).Draw(t, "blocks")
 				}
 				_, had := model[k]
 				if q.Add(k, it.at, it.bytes, it.since) == had {
@@ -108,8 +118,10 @@ func testQueue(t *rapid.T, p Planner) {
 		},
 		"rewind": func(*rapid.T) { q.Rewind() },
 		"moved":  func(t *rapid.T) { q.Moved(place(rapid.Uint64Range(0, 25e6).Draw(t, "block"), 0)) },
-		"use":    func(*rapid.T) { q.Use(p) },
-		"plan":   func(*rapid.T) { batch = q.Plan(now) },
+		"use": func(t *rapid.T) {
+			q.Use(p.knowing(rapid.SampledFrom([]int{0, 1, 5000, geometry.DefaultBlockBytes - 1}).Draw(t, "bytes")))
+		},
+		"plan": func(*rapid.T) { batch = q.Plan(now) },
 		"solve": func(*rapid.T) {
 			if batch != nil {
 				batch.Solve()
