@@ -35,11 +35,11 @@ const (
 func TestInterruptedAgain(t *testing.T) {
 	base := disk(t)
 	if os.Getenv("SLIOD_FAULTS_AGAIN_RUN") != "" {
-		interruptedAgain(t, base, againNumber(t, "SLIOD_FAULTS_AGAIN_RUN", 0))
+		interruptedAgain(t, base, number(t, "SLIOD_FAULTS_AGAIN_RUN", 0))
 		return
 	}
-	seed := againNumber(t, "SLIOD_FAULTS_SEED", rand.Uint64()>>16)
-	n := againNumber(t, "SLIOD_FAULTS_AGAIN", 6)
+	seed := number(t, "SLIOD_FAULTS_SEED", rand.Uint64()>>16)
+	n := number(t, "SLIOD_FAULTS_AGAIN", 6)
 	if testing.Short() {
 		n = min(n, 2)
 	}
@@ -57,19 +57,6 @@ func TestInterruptedAgain(t *testing.T) {
 	for _, p := range slices.Sorted(maps.Keys(in)) {
 		t.Logf("%5d  %s", in[p], p)
 	}
-}
-
-func againNumber(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return otherwise
-	}
-	var n uint64
-	if _, err := fmt.Sscan(s, &n); err != nil {
-		t.Fatalf("%s=%s: give a number", name, s)
-	}
-	return n
 }
 
 // interruptedAgain is one run. It returns the phases in which it was cut off.

@@ -206,25 +206,29 @@ func every(t *testing.T, base string, tab *table) {
 // sample says how much of a product a test does: all of it, or n runs that follow from
 // the seed.
 func sample(t *testing.T, normal int) (seed uint64, whole bool, n int) {
-	seed, n = rand.Uint64()>>16, normal
-	number := func(name string) uint64 {
-		x, err := strconv.ParseUint(os.Getenv(name), 10, 64)
-		if err != nil {
-			t.Fatalf("%s=%s: give a number", name, os.Getenv(name))
-		}
-		return x
-	}
-	if os.Getenv("SLIOD_FAULTS_SEED") != "" {
-		seed = number("SLIOD_FAULTS_SEED")
-	}
+	seed, n = number(t, "SLIOD_FAULTS_SEED", rand.Uint64()>>16), normal
 	switch s := os.Getenv("SLIOD_FAULTS"); {
 	case s == "all":
 		return seed, true, 0
 	case s != "":
-		n = int(number("SLIOD_FAULTS"))
+		n = int(number(t, "SLIOD_FAULTS", 0))
 	case testing.Short():
 		n /= 5
 	}
 	t.Logf("SLIOD_FAULTS=%d SLIOD_FAULTS_SEED=%d", n, seed)
 	return seed, false, n
+}
+
+// number is what an environment variable says; otherwise, if it is not set.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%s: give a number", name, s)
+	}
+	return n
 }

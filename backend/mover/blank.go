@@ -1,6 +1,7 @@
 package mover
 
 import (
+	stderrors "errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +18,19 @@ import (
 // a format leaves that was cut off: nothing, or the volume's own VOL1 label and not
 // all that follows it.
 func cutOff(not *ltfs.NotLTFSError, v *volume) bool {
-	return not != nil && (not.Blank || not.Unfinished && strings.HasPrefix(v.rec().Barcode, not.Serial))
+	return not.Blank || not.Unfinished && strings.HasPrefix(v.rec().Barcode, not.Serial)
+}
+
+// again says whether v, whose mount ended in err, is to be formatted once more, as that was cut off.
+func (d *drive) again(v *volume, err error) (bool, error) {
+	if rec := v.rec(); rec.State != catalog.VolScratch || rec.UUID == "" {
+		return false, nil
+	}
+	if stderrors.Is(err, ltfs.ErrInconsistent) || keyTrouble(err) {
+		return d.isOurs(v)
+	}
+	var not *ltfs.NotLTFSError
+	return stderrors.As(err, &not) && cutOff(not, v), nil
 }
 
 // isOurs says whether all labels of the medium, which is not a whole LTFS volume or one whose key is gone, have v's
@@ -107,18 +120,12 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	if why := protection(t.Limits()); why != "" {
 		return nil, &tape.Error{Op: "format", Volume: v.barcode(), Drive: t.Serial(), Kind: tape.WriteProtected, Err: errors.New(why)}
 	}
-	record := func(change func(*catalog.Volume)) error {
-		if err := m.updateVolume(v, change); err != nil {
-			return err
-		}
-		return m.cat.Sync()
-	}
 	// Formatting may be cut off anywhere, and again and again. Its UUID goes on record between the old medium's
 	// end and the first byte of the new one: before that the medium is still what the record says, or blank, and
 	// after it what is there has this UUID.
 	err := m.cat.Update(func(tx *catalog.Tx) error { return unlist(tx, v, gone) })
 	if err == nil {
-		err = record(func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
+		err = m.updateOnDisk(v, func(rec *catalog.Volume) { rec.State = catalog.VolScratch })
 	}
 	if err != nil {
 		return nil, err
@@ -129,7 +136,7 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 	}
 	o := m.formatOptions(v)
 	o.Erased = func() error {
-		return record(func(rec *catalog.Volume) {
+		return m.updateOnDisk(v, func(rec *catalog.Volume) {
 			rec.UUID, rec.Flags = o.UUID, rec.Flags&catalog.VolTaken
 			rec.Generation, rec.EndOfData = 0, catalog.VolPos{}
 		})
@@ -154,13 +161,17 @@ func (m *Mover) formatIn(t tape.Drive, v *volume, gone []ltfs.FileIDRun) (*ltfs.
 // before the first byte of a file is on it.
 func (m *Mover) recordFormatted(t tape.Drive, v *volume, lv *ltfs.Volume) error {
 	now := time.Now()
-	err := m.updateVolume(v, func(rec *catalog.Volume) {
+	return m.updateOnDisk(v, func(rec *catalog.Volume) {
 		rec.State, rec.UUID, rec.Flags, rec.KeyID = catalog.VolAppend, lv.UUID(), rec.Flags&catalog.VolTaken, lv.KeyID()
 		rec.Capacity, rec.Used, rec.Dead, rec.ReadErrors = t.Limits().CapacityBytes, 0, 0, 0
 		rec.BlockSize, rec.Formatted = uint32(lv.BlockSize()), catalog.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 		rec.Generation, rec.EndOfData = lv.Generation(), posOf(lv.EndOfData())
 	})
-	if err != nil {
+}
+
+// updateOnDisk is updateVolume; the record is on disk when it returns.
+func (m *Mover) updateOnDisk(v *volume, change func(*catalog.Volume)) error {
+	if err := m.updateVolume(v, change); err != nil {
 		return err
 	}
 	return m.cat.Sync()

@@ -208,17 +208,10 @@ func (d *drive) mount(v *volume) error {
 	rec = v.rec()
 	var not *ltfs.NotLTFSError
 	_ = stderrors.As(err, &not)
-	again := rec.State == catalog.VolScratch && rec.UUID != "" // a format may have been cut off
-	if again && (stderrors.Is(err, ltfs.ErrInconsistent) || keyTrouble(err)) {
-		ours, lerr := d.isOurs(v)
-		if lerr != nil {
-			return lerr
-		}
-		again = ours
-	} else {
-		again = again && cutOff(not, v)
-	}
+	again, lookErr := d.again(v, err)
 	switch {
+	case lookErr != nil:
+		return lookErr
 	case again:
 		lv, err = d.format(v, nil)
 	case not != nil:
