@@ -31,7 +31,7 @@ func TestParkedAppends(t *testing.T) {
 	g, done := w.openAppend("/log")
 	defer done()
 
-	gate := w.hold(at(scsi.OpMoveMedium, false))
+	gate := w.hold(at(scsi.OpRead6, false))
 	if p := w.writeReq(f, 0, pattern(2, 50)).mustPark(); !p.cancel() {
 		t.Fatal("a parked append cannot be cancelled")
 	}
@@ -58,7 +58,7 @@ func TestParkedAppendOfFirstBytes(t *testing.T) {
 	defer done()
 	f, done := w.openAppend("/log")
 	defer done()
-	gate := w.hold(at(scsi.OpMoveMedium, false))
+	gate := w.hold(at(scsi.OpRead6, false))
 	over := w.writeReq(plain, 2900, pattern(6, 200)).mustPark() // overlaps the appends
 	a := w.writeReq(f, 0, pattern(2, 2000)).mustPark()
 	b := w.writeReq(f, 0, pattern(3, 100)).mustPark()
