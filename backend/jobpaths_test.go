@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	stderrors "errors"
 	"fmt"
 	"os/exec"
@@ -504,4 +505,29 @@ func TestEstimates(t *testing.T) {
 	if e := w.fs.Status().Estimates; e.Compared == 0 || e.TookSeconds <= 0 {
 		t.Errorf("%+v", e)
 	}
+}
+
+// A file that is being read, or synced, while it is to go from the cache goes all the same.
+func TestEvictWhileRead(t *testing.T) {
+	w := newWorld(t)
+	content := pattern(1, 2*mib+5000)
+	w.put("f", content)
+	w.job(JobArchive, "/f")
+	f, done := w.openFile("f")
+	defer done()
+	d, err := f.ReadAt(mib, mib, &newWaiter().Waiter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.job(JobEvict, "/f")
+	if got := w.state("f"); got != string(Migrated) {
+		t.Errorf("%s after evict", got)
+	}
+	if got := gather(&d); !bytes.Equal(got, content[mib:2*mib]) { // releases it
+		t.Error("what was being read has changed")
+	}
+	if n := w.fs.cache.Stats().UsedBytes; n != 0 {
+		t.Errorf("%d bytes are in use after the reader is done", n)
+	}
+	w.wantContent("f", content)
 }

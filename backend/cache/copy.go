@@ -47,11 +47,13 @@ func (c *Cache) CopyClean(k sliver.Key, v sliver.Version, buf []byte) (n int, su
 	c.release(&p, s)
 	same := !e.dead && e.state == sliver.Clean && e.version == v && e.slot == s && e.len == n && e.writers == 0
 	switch {
-	case good && same:
+	case good && (same || e.dead): // what was evicted meanwhile was good when it was copied
 		e.verify = false
-	case err == nil && same:
+	case err == nil && (same || e.dead):
 		c.stats.VerifyFailed++
-		c.toAbsent(&p, e, n)
+		if same {
+			c.toAbsent(&p, e, n)
+		}
 		err = ErrAbsent
 	case err == nil:
 		err = ErrChanged

@@ -8,6 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 func TestCopyClean(t *testing.T) {
@@ -56,4 +57,34 @@ func TestCopyClean(t *testing.T) {
 	if c.Stats().VerifyFailed != 1 {
 		t.Error("that is not counted")
 	}
+}
+
+// A sliver that is evicted while it is copied was not written: its copy is good, or it is
+// absent. The mover would let a copy that was "written since" be.
+func TestCopyCleanWhileEvicted(t *testing.T) {
+	c, _ := open(t)
+	k := sliver.Key{File: 7, No: 1}
+	p := pattern(3, sliver.Size)
+	buf := make([]byte, sliver.Size)
+	copied := 0
+	for range 200 {
+		seq, started := c.Want(k, absent(len(p)), vfs.Client)
+		if !started {
+			t.Fatal("it is there")
+		}
+		deliver(t, c, k, seq, p)
+		evicted := make(chan error)
+		go func() { evicted <- c.Evict(k) }()
+		n, _, err := c.CopyClean(k, 1, buf)
+		switch {
+		case err == nil && bytes.Equal(buf[:n], p):
+			copied++
+		case err != ErrAbsent:
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		if err := <-evicted; err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d of 200 were copied", copied)
 }

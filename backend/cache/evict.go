@@ -128,12 +128,6 @@ func (q *policy) next() *entry {
 // evictable says whether e may go and its place is free then.
 func evictable(e *entry) bool { return e.state == sliver.Clean && e.slot.refs.Load() == 1 }
 
-// unread says whether e may go. Its place may have to wait for its record: one who has
-// seen that the sliver is there, and evicts it, need not know of that.
-func unread(e *entry) bool {
-	return e.state == sliver.Clean && e.slot.refs.Load() == 1+e.slot.records
-}
-
 // chunkEvictable says whether all that a cut chunk holds may be evicted; heads says
 // whether they may.
 func (ch *chunk) chunkEvictable(heads bool) bool {
@@ -229,8 +223,8 @@ func (c *Cache) drain(p *post) {
 	}
 }
 
-// Evict makes a clean sliver absent now. ErrBusy: it is being read. ErrNotClean: it
-// is not clean. A sliver that is not in the cache is no error.
+// Evict makes a clean sliver absent now. ErrNotClean: it is not clean. A sliver that is
+// not in the cache is no error. Who is reading it reads on: its place is free after that.
 func (c *Cache) Evict(k sliver.Key) error {
 	var p post
 	c.mu.Lock()
@@ -239,8 +233,6 @@ func (c *Cache) Evict(k sliver.Key) error {
 	case e == nil:
 	case e.state != sliver.Clean:
 		err = ErrNotClean
-	case !unread(e):
-		err = ErrBusy
 	default:
 		c.evict(&p, e)
 	}
@@ -249,8 +241,8 @@ func (c *Cache) Evict(k sliver.Key) error {
 	return err
 }
 
-// EvictFile evicts the clean slivers of f that are not being read, and says how many
-// those were and how many dirty ones remain. The head of the first sliver stays.
+// EvictFile evicts the clean slivers of f, as Evict does, and says how many those were and
+// how many dirty ones remain. The head of the first sliver stays.
 func (c *Cache) EvictFile(f sliver.FileID) (evicted, dirty int) {
 	var p post
 	c.makeHead(&p, f)
@@ -258,7 +250,7 @@ func (c *Cache) EvictFile(f sliver.FileID) (evicted, dirty int) {
 	if fl := c.files[f]; fl != nil {
 		dirty = fl.dirty
 		for _, e := range fl.slivers {
-			if unread(e) && !c.heads.keepsNow(e) {
+			if e.state == sliver.Clean && !c.heads.keepsNow(e) {
 				c.evict(&p, e)
 				evicted++
 			}

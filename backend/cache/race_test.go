@@ -342,40 +342,53 @@ func TestSlash2WaitersCostNoGoroutines(t *testing.T) {
 
 // slash2: the buffer changes while the reply is sent from it.
 func TestSlash2PinnedBufferIsNotReused(t *testing.T) {
-	c, r := open(t)
-	parkRead(t, c, k0, absent(sliver.Size))
-	deliver(t, c, k0, r.lastFault(), pattern(0xAB, sliver.Size))
-	d, err := c.Read(k0, hole, 0, sliver.Size, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Evict(k0); err != ErrBusy {
-		t.Fatalf("evict while pinned: %v", err)
-	}
-	// Fill the cache, drop the sliver, fill again: the pinned bytes must stay.
-	fill := func(f sliver.FileID) (full bool) {
-		for i := range 300 {
-			w := newAnswer()
-			_, err := c.Write(sliver.Key{File: f, No: sliver.No(i)}, hole, 0, pattern(1, sliver.Size), &w.Waiter)
-			if err == vfs.ErrParked {
-				c.Cancel(&w.Waiter)
-				return true
+	for name, letGo := range map[string]func(*Cache) error{
+		"evicted": func(c *Cache) error { return c.Evict(k0) },
+		"dropped": func(c *Cache) error { c.Drop(k0.File, 0); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, r := open(t)
+			parkRead(t, c, k0, absent(sliver.Size))
+			deliver(t, c, k0, r.lastFault(), pattern(0xAB, sliver.Size))
+			d, err := c.Read(k0, hole, 0, sliver.Size, nil)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		return false
-	}
-	fill(6)
-	c.Drop(k0.File, 0)
-	if !fill(7) {
-		t.Fatal("the cache never fills")
-	}
-	if !bytes.Equal(d.Bytes, pattern(0xAB, sliver.Size)) {
-		t.Fatal("pinned bytes changed")
-	}
-	wait := parkWrite(t, c, sliver.Key{File: 8}, hole, 0, pattern(8, 2000))
-	d.Release() // the last pin frees the slot, and the writer that waits gets it
-	if g := wait.got(t); g.n != vfs.MaxPrefix || g.err != nil {
-		t.Fatalf("waiter for space: %+v", g)
+			// Fill the cache, let the sliver go, fill again: the pinned bytes must stay.
+			fill := func(f sliver.FileID) (full bool) {
+				for i := range 300 {
+					w := newAnswer()
+					_, err := c.Write(sliver.Key{File: f, No: sliver.No(i)}, hole, 0, pattern(1, sliver.Size), &w.Waiter)
+					if err == vfs.ErrParked {
+						c.Cancel(&w.Waiter)
+						return true
+					}
+				}
+				return false
+			}
+			fill(6)
+			if c.State(k0, absent(sliver.Size)) != sliver.Clean {
+				t.Fatal("what is being read went to make room, and made none")
+			}
+			used := c.Stats().UsedBytes
+			if err := letGo(c); err != nil || c.State(k0, absent(sliver.Size)) != sliver.Absent {
+				t.Fatalf("%v while pinned: %v", name, err)
+			}
+			if n := c.Stats().UsedBytes; n != used {
+				t.Fatalf("%d bytes are in use, not %d, while the sliver is still read", n, used)
+			}
+			if !fill(7) {
+				t.Fatal("the cache never fills")
+			}
+			if !bytes.Equal(d.Bytes, pattern(0xAB, sliver.Size)) {
+				t.Fatal("pinned bytes changed")
+			}
+			wait := parkWrite(t, c, sliver.Key{File: 8}, hole, 0, pattern(8, 2000))
+			d.Release() // the last pin frees the slot, and the writer that waits gets it
+			if g := wait.got(t); g.n != vfs.MaxPrefix || g.err != nil {
+				t.Fatalf("waiter for space: %+v", g)
+			}
+		})
 	}
 }
 
