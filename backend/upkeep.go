@@ -15,6 +15,7 @@ func (fs *FS) upkeep(ctx context.Context) {
 	}
 	r := &repairer{fs: fs}
 	begin(fs.opts.Look, func(now time.Time) { r.look(ctx, now) })
+	begin(fs.opts.Look, func(time.Time) { fs.mover.WriteLackingIndexes(ctx) })
 	emptied := map[catalog.VolumeNo]time.Time{}
 	begin(fs.opts.Look, func(now time.Time) { fs.reclaimDue(ctx, now, emptied) })
 	if fs.opts.VerifyEvery > 0 {

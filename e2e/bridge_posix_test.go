@@ -74,10 +74,26 @@ if grep -q ' /mnt/a ' /proc/mounts; then echo "still mounted"; exit 1; fi`)
 func judge(t *testing.T, output string, status int) {
 	t.Helper()
 	if status != 0 || strings.Contains(output, "--- SKIP") || !strings.Contains(output, "--- PASS: TestGoFuse") {
-		t.Errorf("status %d:\n%s", status, output)
+		t.Errorf("status %d:\n%s", status, withoutPassed(output))
 		return
 	}
 	t.Logf("%d tests passed", strings.Count(output, "    --- PASS"))
+}
+
+// withoutPassed is what `go test -v` has printed without the lines of tests that passed and
+// said nothing, which would hide the others.
+func withoutPassed(output string) string {
+	var kept []string
+	for l := range strings.Lines(output) {
+		begin := strings.HasPrefix(l, "=== RUN")
+		if n := len(kept); n > 0 && strings.HasPrefix(kept[n-1], "=== RUN") && (begin || strings.Contains(l, "--- ")) {
+			kept = kept[:n-1]
+		}
+		if !strings.Contains(l, "--- PASS") {
+			kept = append(kept, l)
+		}
+	}
+	return strings.Join(kept, "")
 }
 
 // requireFUSE skips a test that mounts by FUSE on this machine, with the reason, where that

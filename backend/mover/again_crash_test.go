@@ -332,9 +332,9 @@ func TestNoRoomForAnotherIndex(t *testing.T) {
 	})
 }
 
-// TestIndexComesByItself stops the server before the index of a volume is written that nobody needs afterwards, twice: the
+// TestLackingIndexIsWritten stops the server before the index of a volume is written that nobody needs afterwards, twice: the
 // second time while it is brought up to date.
-func TestIndexComesByItself(t *testing.T) {
+func TestLackingIndexIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := quietly
 		cfg.IndexIdle, cfg.Linger = time.Hour, time.Second
@@ -350,7 +350,7 @@ func TestIndexComesByItself(t *testing.T) {
 					r.m.cancel()
 				}
 			})
-			time.Sleep(time.Hour)
+			r.m.WriteLackingIndexes(t.Context())
 			if !cut.Load() {
 				t.Fatal("the index is not written")
 			}
@@ -358,7 +358,8 @@ func TestIndexComesByItself(t *testing.T) {
 			r.crash()
 		}
 		r.start()
-		time.Sleep(time.Hour)
+		r.m.WriteLackingIndexes(t.Context())
+		time.Sleep(time.Minute) // it goes home
 		r.crash()
 		r.onTape(onlyScratch, func(lv *ltfs.Volume) {
 			if lv.Repair() != nil || lv.Index().Files() != 1 {

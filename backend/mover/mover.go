@@ -122,9 +122,8 @@ func (m *Mover) Start(ctx context.Context) error {
 		}
 	}
 	m.publishTapeSpace()
-	m.wg.Add(3 + len(m.drives))
+	m.wg.Add(2 + len(m.drives))
 	go m.clerk()
-	go m.keepIndexed()
 	go m.planAhead()
 	for _, d := range m.drives {
 		go d.run()

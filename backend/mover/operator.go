@@ -86,7 +86,7 @@ func (m *Mover) operatorSays(v *volume, to catalog.VolState) error {
 		return err
 	}
 	m.mu.Lock()
-	v.because, v.indexTried = "", false
+	v.because, v.indexTried, v.askedForIndex = "", false, false
 	if to == catalog.VolSuspect || to == catalog.VolReadOnly {
 		v.because = "the operator said so"
 	}

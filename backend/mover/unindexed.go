@@ -3,7 +3,6 @@ package mover
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/pkg/errors"
 
@@ -11,28 +10,15 @@ import (
 	"sliod/tape"
 )
 
-// keepIndexed brings indexes up to date that lack what the catalog has, of volumes that no drive has: the server or a
-// drive stopped before they were written. It would be done at the next mount anyway, but that may never come, as
-// the cache may have what is on the volume; and until then a catalog that is lost is lost with it.
-func (m *Mover) keepIndexed() {
-	defer m.wg.Done()
-	tick := time.NewTicker(max(m.cfg.IndexInterval, time.Minute))
-	defer tick.Stop()
-	tried := map[tape.Barcode]bool{} // once a run: where it does not work, as on a protected one, nobody gains by more
-	for {
-		select {
-		case <-m.useCtx.Done():
-			return
-		case <-tick.C:
-		}
-		for _, b := range m.unindexed() {
-			if tried[b] {
-				continue
-			}
-			tried[b] = true
-			if err := m.UseVolume(m.useCtx, b, UseOptions{Background: true}, indexHere); err != nil && m.useCtx.Err() == nil {
-				m.log.WithField(fieldVolume, b).WithError(err).Warn("the index of the volume lacks something, and could not be brought up to date yet")
-			}
+// WriteLackingIndexes brings indexes up to date that lack what the catalog has, of volumes that no drive has: the server
+// or a drive stopped before they were written. It would be done at the next mount anyway, but that may never come, as
+// the cache may have what is on the volume; and until then a catalog that is lost is lost with it. It waits for
+// drives that have nothing else to do. Where it does not work, as on a protected volume, nobody gains by more: each
+// volume is tried once a run.
+func (m *Mover) WriteLackingIndexes(ctx context.Context) {
+	for _, b := range m.unindexed() {
+		if err := m.UseVolume(ctx, b, UseOptions{Background: true}, indexHere); err != nil && ctx.Err() == nil {
+			m.log.WithField(fieldVolume, b).WithError(err).Warn("the index of the volume lacks something, and could not be brought up to date yet")
 		}
 	}
 }
@@ -48,14 +34,16 @@ func indexHere(_ context.Context, s *Session) error {
 	return s.d.writeIndex()
 }
 
-// unindexed returns the volumes whose index lacks something, and that no drive has.
+// unindexed returns the volumes whose index lacks something, and that no drive has, but for those that it has
+// returned before.
 func (m *Mover) unindexed() (list []tape.Barcode) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, v := range m.volumes {
 		rec := v.rec()
 		usable := rec.State == catalog.VolAppend || rec.State == catalog.VolFull || rec.State == catalog.VolSuspect && !v.indexTried
-		if rec.Flags&catalog.VolUnindexed != 0 && usable && !v.claimed() && !v.away && !v.leaving {
+		if rec.Flags&catalog.VolUnindexed != 0 && usable && !v.askedForIndex && !v.claimed() && !v.away && !v.leaving {
+			v.askedForIndex = true
 			list = append(list, v.barcode())
 		}
 	}

@@ -36,8 +36,10 @@ type volume struct {
 	surveyed   bool   // the queue's map is by what a drive says of the medium
 	uses       []*use // that wait, oldest first
 	indexTried bool   // its index was to be brought up to date since it is suspect
-	cleaner    bool   // a cleaning cartridge: never used for data
-	expired    string // why a cleaning cartridge cannot be used any longer
+	// askedForIndex: WriteLackingIndexes had it brought up to date, or tried.
+	askedForIndex bool
+	cleaner       bool   // a cleaning cartridge: never used for data
+	expired       string // why a cleaning cartridge cannot be used any longer
 }
 
 // foreign says that the cartridge holds something that is not ours, and so is
