@@ -125,6 +125,7 @@ func TestFoundBefore(t *testing.T) {
 		"257 medium-write after once",    // a suspect volume was left without its index
 		"161 busy after forever",         // two drives, and the cartridge of one: tried for ever
 		"276 illegal-field after forever",
+		"148 busy after once", // a record was written twice, and all behind it was one off
 	} {
 		p, err := parsePlan(s)
 		if err != nil {

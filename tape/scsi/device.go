@@ -44,10 +44,15 @@ type call struct {
 	timeout time.Duration
 }
 
-// exec runs c once and returns how many bytes went over. A recovered error
+// exec is send without a question before a busy device gets the command again.
+func (d *device) exec(ctx context.Context, c call) (int, error) {
+	return d.send(ctx, c, func(context.Context) error { return nil })
+}
+
+// send runs c once and returns how many bytes went over. A busy device gets it again, if again has no error. A recovered error
 // is success. The error is a *tape.Error; if the device sent sense data, a
 // *SenseError is in its chain.
-func (d *device) exec(ctx context.Context, c call) (int, error) {
+func (d *device) send(ctx context.Context, c call, again func(context.Context) error) (int, error) {
 	cdb := c.block.CDB()
 	for busy := 0; ; busy++ {
 		if err := ctx.Err(); err != nil {
@@ -92,6 +97,9 @@ func (d *device) exec(ctx context.Context, c call) (int, error) {
 			}
 			if err := pause(ctx, retryInterval); err != nil {
 				return 0, d.fail(c.op, tape.KindOther, nil, err)
+			}
+			if err := again(ctx); err != nil {
+				return 0, err
 			}
 		case ReservationConflict:
 			return 0, d.fail(c.op, tape.IllegalRequest, nil, errors.New("reserved by another host"))

@@ -23,6 +23,14 @@
 //
 // The Changer takes resets, and tells all else.
 //
+// # Once and no more
+//
+// A command that the drive aborted, or was too busy for, is done again, one that depends on the position
+// only if READ POSITION gives what was expected: by SAM-5 it was not done then, but who stands between may think
+// otherwise. And a flush succeeds only if the drive is where the records that were written put it: a
+// record that was lost or written twice would put all behind it one off from where the catalog
+// says. A drive that counts has no position to compare.
+//
 // # Capabilities
 //
 // Nothing but READ, WRITE, WRITE FILEMARKS, SPACE(6), REWIND, INQUIRY with the serial number,

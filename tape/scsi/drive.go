@@ -128,12 +128,13 @@ func (d *Drive) run(ctx context.Context, m motion, c call) (int, error) {
 			return 0, d.notLoaded(c.op)
 		}
 	}
+	stayed := func(ctx context.Context) error { return d.stayed(ctx, m, c.op) }
 	for try := 0; ; try++ {
 		err := d.again(ctx, m, c)
 		if err != nil {
 			return 0, d.place(err)
 		}
-		n, err := d.exec(ctx, c)
+		n, err := d.send(ctx, c, stayed)
 		if err == nil {
 			return n, nil
 		}
@@ -151,6 +152,27 @@ func (d *Drive) run(ctx context.Context, m motion, c call) (int, error) {
 			return 0, d.place(err)
 		}
 	}
+}
+
+// stayed is asked before a command goes once more to a drive that was busy. By SAM-5 it was not done then; if it was all
+// the same, a second time would read or write a record beside its place.
+func (d *Drive) stayed(ctx context.Context, m motion, op string) error {
+	if m == absolute {
+		return nil
+	}
+	return d.still(ctx, op, "it said that it was busy, and may have done the command all the same")
+}
+
+// still compares the drive's position with the one that we know, where both are known.
+func (d *Drive) still(ctx context.Context, op, otherwise string) error {
+	if !d.known || d.count != nil {
+		return nil
+	}
+	now, err := d.readPosition(ctx)
+	if err == nil && now != d.pos {
+		err = d.fail(op, tape.HardwareError, nil, errors.Errorf("the drive is at block %v instead of %v: %s", now, d.pos, otherwise))
+	}
+	return err
 }
 
 // again is called before a command. If the drive's settings are not certain, because a reset

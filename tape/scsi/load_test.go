@@ -245,6 +245,8 @@ func TestAppendOnly(t *testing.T) {
 	f.page(ConfigurationExtension{AppendOnly: true}.Page())
 	at := PositionData{Beginning: true}
 	f.on(ReadPosition{PositionLong}, func(c *Command) *Sense { return gives(at.Bytes(PositionLong))(c) })
+	f.on(Write6{}, func(*Command) *Sense { at = PositionData{Block: at.Block + 1}; return nil })
+	f.on(WriteFilemarks6{}, func(c *Command) *Sense { at = PositionData{Block: at.Block + uint64(c.CDB[4])}; return nil })
 	d := f.load(t, DriveOptions{})
 	ctx := t.Context()
 	must := func(err error) {

@@ -137,7 +137,8 @@ func (d *Drive) WriteBlock(ctx context.Context, p []byte) error {
 	return err
 }
 
-// WriteFilemarks implements tape.Drive.
+// WriteFilemarks implements tape.Drive. What was counted is compared with where the drive is then: a catalog that
+// says where records are must not be one off.
 func (d *Drive) WriteFilemarks(ctx context.Context, n int) error {
 	if n < 0 || n > max24 {
 		return d.place(d.fail("write filemarks", tape.IllegalRequest, nil, errors.Errorf("%d filemarks: give 0 to %d", n, max24)))
@@ -159,6 +160,9 @@ func (d *Drive) WriteFilemarks(ctx context.Context, n int) error {
 	d.unflushed = false
 	if d.pos.Block += tape.BlockNo(n); n > 0 {
 		d.writeAt = d.pos
+	}
+	if serr := d.still(ctx, "write filemarks", "records were lost, or written twice"); serr != nil {
+		return d.place(serr)
 	}
 	if d.limits.CapacityBytes > 0 && d.written > 0 {
 		if cerr := d.capacity(ctx); cerr != nil {

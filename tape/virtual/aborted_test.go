@@ -2,7 +2,10 @@ package virtual
 
 import (
 	"bytes"
+	"context"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"sliod/tape/scsi"
 	"sliod/tape/tapetest"
@@ -44,4 +47,105 @@ func TestAbortedCommand(t *testing.T) {
 			}
 		}
 	}
+}
+
+// spoiler is a transport that has one command of an opcode answered otherwise.
+type spoiler struct {
+	scsi.Transport
+	op    byte // 0: none
+	spoil func(do func() error, c *scsi.Command) error
+}
+
+func (s *spoiler) Do(ctx context.Context, c *scsi.Command) error {
+	do := func() error { return s.Transport.Do(ctx, c) }
+	if s.op == 0 || s.op != c.CDB[0] {
+		return do()
+	}
+	s.op = 0
+	return s.spoil(do, c)
+}
+
+// TestBusyYetDone: a drive says that it is busy, and has done the command or not. By SAM-5 it has not; a bridge between may
+// think otherwise. No record is written or passed over twice.
+func TestBusyYetDone(t *testing.T) {
+	for _, op := range []byte{scsi.OpWrite6, scsi.OpWriteFilemarks6, scsi.OpRead6, scsi.OpLocate16} {
+		for _, done := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) { busyYetDone(t, op, done) })
+		}
+	}
+}
+
+func busyYetDone(t *testing.T, op byte, done bool) {
+	l := open(t, t.TempDir())
+	mount(t, l)
+	s := &spoiler{Transport: l.Transport(0), spoil: func(do func() error, c *scsi.Command) error {
+		if done {
+			if err := do(); err != nil {
+				return err
+			}
+		}
+		c.Status = scsi.Busy
+		return nil
+	}}
+	d, err := scsi.NewDrive(s, scsi.DriveOptions{})
+	noError(t, err)
+	ctx := t.Context()
+	noError(t, d.Load(ctx))
+	noError(t, d.WriteBlock(ctx, tapetest.Record(0, 1000)))
+	noError(t, d.WriteFilemarks(ctx, 0))
+	s.op = op
+	failed := false
+	step := func(err error) {
+		t.Helper()
+		if err != nil && !done {
+			t.Errorf("op %02x: %v", op, err)
+		}
+		failed = failed || err != nil
+	}
+	step(d.WriteBlock(ctx, tapetest.Record(1, 1000)))
+	step(d.WriteFilemarks(ctx, 1))
+	step(d.Locate(ctx, positionOf(0)))
+	buf := make([]byte, 1000)
+	for i := range 2 {
+		_, err := d.ReadBlock(ctx, buf)
+		step(err)
+		if !failed && !bytes.Equal(buf, tapetest.Record(i, 1000)) {
+			t.Errorf("op %02x, done %t: record %d is another", op, done, i)
+		}
+	}
+	if moves := op != scsi.OpLocate16; done && failed != moves {
+		t.Errorf("op %02x was done by a busy drive: failed %t", op, failed)
+	}
+}
+
+// TestRecordsLost: a flush succeeds only if the drive is where all that was written puts it.
+func TestRecordsLost(t *testing.T) {
+	for name, spoil := range map[string]func(do func() error, c *scsi.Command) error{
+		"lost":  func(_ func() error, c *scsi.Command) error { c.Status, c.Residual = scsi.Good, 0; return nil },
+		"twice": func(do func() error, _ *scsi.Command) error { return firstOf(do(), do()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t, t.TempDir())
+			mount(t, l)
+			s := &spoiler{Transport: l.Transport(0), spoil: spoil}
+			d, err := scsi.NewDrive(s, scsi.DriveOptions{})
+			noError(t, err)
+			ctx := t.Context()
+			noError(t, d.Load(ctx))
+			noError(t, d.WriteBlock(ctx, tapetest.Record(0, 1000)))
+			s.op = scsi.OpWrite6
+			noError(t, d.WriteBlock(ctx, tapetest.Record(1, 1000)))
+			noError(t, d.WriteBlock(ctx, tapetest.Record(2, 1000)))
+			if err := d.WriteFilemarks(ctx, 0); err == nil || !strings.Contains(err.Error(), "lost, or written twice") {
+				t.Errorf("flushed: %v", err)
+			}
+		})
+	}
+}
+
+func firstOf(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
 }
