@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"flag"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -107,4 +108,16 @@ func BenchmarkStream(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestOtherGeneration: drives of another generation than the cartridges are refused, with what to do, and nothing changes.
+func TestOtherGeneration(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, func(c *Config) { c.Cartridge = "LTO-8" })
+	noError(t, l.Close())
+	_, err := Open(Config{Dir: dir, Drives: 2, Slots: 4})
+	if err == nil || !strings.Contains(err.Error(), `set library.cartridge to "LTO-8"`) {
+		t.Fatal(err)
+	}
+	open(t, dir, func(c *Config) { c.Cartridge = "LTO-8" })
 }

@@ -102,12 +102,17 @@ func (l *Library) create() error {
 }
 
 // reconcile fits the places to the elements that there are now: a cartridge whose
-// element is gone goes to a free slot.
+// element is gone goes to a free slot. Drives of another generation have not these cartridges.
 func (l *Library) reconcile() error {
 	var homeless []uint16
 	for a, v := range l.places.Elements {
-		if _, err := readMemory(l.cartridgeDir(v.Volume)); err != nil {
+		m, err := readMemory(l.cartridgeDir(v.Volume))
+		if err != nil {
 			return errors.WithMessagef(err, "volume %s of element %d", v.Volume, a)
+		}
+		if m.Type != l.cfg.Cartridge && m.Type != cleanerType {
+			return errors.Errorf("virtual: cartridge %s in %s is %s, and the library is to be of %s: set library.cartridge to %q, or choose another folder with library.dir",
+				v.Volume, l.cfg.Dir, m.Type, l.cfg.Cartridge, m.Type)
 		}
 		if l.kind(a) == 0 {
 			homeless = append(homeless, a)
