@@ -17,6 +17,7 @@ import (
 
 	"sliod/backend"
 	"sliod/backend/rebuild"
+	"sliod/tape"
 	"sliod/tape/virtual"
 )
 
@@ -71,7 +72,11 @@ func interruptedAgain(t *testing.T, base string, seed uint64) (phases []string) 
 	var log strings.Builder
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		a := &again{r: r, said: map[string]bool{}, copies: 1 + r.IntN(5)/4}
+		a := &again{r: r, said: map[string]bool{}, copies: 1 + r.IntN(5)/4, pools: &pools{shared: r.IntN(3) == 0}}
+		if r.IntN(3) == 0 {
+			a.pools.key = &tape.EncryptionKey{ID: "first"}
+			_, _ = rand.NewChaCha8([32]byte{}).Read(a.pools.key.Key[:]) // never fails
+		}
 		m := a.machine(filepath.Join(dir, "0"))
 		if err := m.addForeign(); err != nil {
 			t.Fatal(err)
@@ -115,10 +120,12 @@ type again struct {
 	said map[string]bool
 	// copies is on how many volumes each file is to be.
 	copies int
+	pools  *pools
 }
 
 func (a *again) machine(dir string) *machine {
 	m := newMachine(dir)
+	m.pools = a.pools
 	m.library = virtual.Config{Slots: againSlots, Capacity: againTapeMiB * mib}
 	m.tune = func(o *backend.Options) {
 		o.ReclaimDead = 0.6
@@ -333,7 +340,7 @@ func (a *again) rebuilt(s *script) error {
 	if err != nil {
 		return err
 	}
-	_, err = rebuild.Run(context.Background(), rebuild.Options{Dir: state, Library: lib.Tape(), Log: m.log})
+	_, err = rebuild.Run(context.Background(), rebuild.Options{Dir: state, Library: lib.Tape(), Log: m.log, Pools: m.pools})
 	if err := stderrors.Join(err, lib.Close()); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@
 //
 // TestInterruptedAgain (again_test.go) has a server write, remove, empty, format and copy at random. It is stopped at a change
 // of the library's files, the next one while it puts that in order, and the one after that; commands fail in some of these
-// lives. The last life, a rebuild from the tapes alone, and one that empties every volume, say what is left.
+// lives. Some runs have two copies, keys, or volumes of the pool "scratch". The last life, a rebuild from the tapes alone, and one that empties every volume, say what is left.
 //
 // # Drills
 //

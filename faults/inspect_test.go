@@ -143,7 +143,7 @@ func (m *machine) inspect(want map[string][]byte) error {
 		return err
 	}
 	defer lib.Close()
-	in := &inspection{want: want, indexed: map[sliver.Key]bool{}, gone: map[uint64]bool{}, left: map[uint64]string{}}
+	in := &inspection{keys: m.pools.Source(""), want: want, indexed: map[sliver.Key]bool{}, gone: map[uint64]bool{}, left: map[uint64]string{}}
 	for _, v := range volumes {
 		err := onVolume(lib, tape.Barcode(v.Barcode), func(d *scsi.Drive) error {
 			switch {
@@ -175,6 +175,7 @@ func (m *machine) inspect(want map[string][]byte) error {
 
 // inspection is what the volumes say together.
 type inspection struct {
+	keys    ltfs.KeySource
 	want    map[string][]byte
 	indexed map[sliver.Key]bool // slivers that an index has, with their bytes
 	gone    map[uint64]bool     // files that an index lists as removed
@@ -194,7 +195,7 @@ func untouched(d *scsi.Drive) error {
 // volume inspects one of the archive's volumes.
 func (in *inspection) volume(d *scsi.Drive, v catalog.Volume, slivers []onTape) error {
 	for _, ignoreMAM := range []bool{false, true} { // both ways to the index
-		lv, err := ltfs.Mount(context.Background(), d, ltfs.MountOptions{IgnoreMAM: ignoreMAM})
+		lv, err := ltfs.Mount(context.Background(), d, ltfs.MountOptions{IgnoreMAM: ignoreMAM, Key: in.keys})
 		if err != nil {
 			if len(slivers) == 0 {
 				return nil // formatting it failed

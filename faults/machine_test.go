@@ -21,6 +21,8 @@ import (
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
 	"sliod/backend/vfs"
+	"sliod/tape"
+	"sliod/tape/ltfs"
 	"sliod/tape/scsi"
 	"sliod/tape/virtual"
 )
@@ -53,6 +55,8 @@ type machine struct {
 	// catalog is the disk of the catalog, if set; logged is called before each write to its log.
 	catalog *pebblevfs.MemFS
 	logged  func()
+
+	pools *pools // nil: one pool, in clear
 
 	x   *injector // of this life
 	lib *virtual.Library
@@ -105,10 +109,40 @@ func (m *machine) options() backend.Options {
 	if m.catalog != nil {
 		o.CatalogDisk = m.catalogDisk()
 	}
+	if m.pools != nil {
+		o.Mover.Pools = m.pools
+	}
 	if m.tune != nil {
 		m.tune(&o)
 	}
 	return o
+}
+
+// pools are what a machine has of pools and keys.
+type pools struct {
+	key    *tape.EncryptionKey // all is encrypted with it; nil: in clear
+	shared bool                // all volumes come from the pool "scratch"
+}
+
+// Of implements mover.Pools.
+func (p *pools) Of(b tape.Barcode) string {
+	if p.shared && b != precious {
+		return catalog.ScratchPool
+	}
+	return ""
+}
+
+// Source implements mover.Pools.
+func (p *pools) Source(string) ltfs.KeySource {
+	if p == nil || p.key == nil {
+		return nil
+	}
+	return func(id string) (*tape.EncryptionKey, error) {
+		if id != "" && id != p.key.ID {
+			return nil, fmt.Errorf("there is no key %q", id)
+		}
+		return p.key, nil
+	}
 }
 
 // catalogDisk is what the catalog is on; nil: the disk.
