@@ -85,21 +85,9 @@ func (f *file) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 	no, in := sliver.At(off)
 	k := sliver.Key{File: ino.id, No: no}
 	take := min(n, sliver.Size-in)
-	d, err := vfs.Data{}, error(vfs.ErrWouldWait)
-	if no == 0 && in < ino.fs.opts.CacheStub {
-		// A sliver that is there is found at once, as it is without stubs.
-		if d, err = ino.readLocked(k, in, take, nil); err == vfs.ErrWouldWait {
-			if d, ok, err := ino.readHeadLocked(k, in, take); ok || err != nil {
-				return d, err
-			}
-		}
-	}
-	if err == vfs.ErrWouldWait {
-		f.gate(w)
-		d, err = ino.readLocked(k, in, take, w)
-	}
-	if err != nil {
-		return vfs.Data{}, err
+	d, alone, err := f.firstLocked(k, in, take, w)
+	if err != nil || alone {
+		return d, err
 	}
 	last := &d
 	for n -= take; n > 0; n -= take {
@@ -113,6 +101,23 @@ func (f *file) ReadAt(off uint64, n int, w *vfs.Waiter) (vfs.Data, error) {
 		last = &next
 	}
 	return d, nil
+}
+
+// firstLocked reads what a request asks of its first sliver, for which it may wait. alone says that it is from a head, and
+// the whole answer.
+func (f *file) firstLocked(k sliver.Key, in, n int, w *vfs.Waiter) (d vfs.Data, alone bool, err error) {
+	if k.No == 0 && in < f.ino.fs.opts.CacheStub {
+		// A sliver that is there is found at once, as it is without stubs.
+		if d, err = f.ino.readLocked(k, in, n, nil); err != vfs.ErrWouldWait {
+			return d, false, err
+		}
+		if d, alone, err = f.ino.readHeadLocked(k, in, n); alone || err != nil {
+			return d, alone, err
+		}
+	}
+	f.gate(w)
+	d, err = f.ino.readLocked(k, in, n, w)
+	return d, false, err
 }
 
 func notRegular(ino *inode) error {
