@@ -24,9 +24,5 @@ func (d *Drive) unmoved(ctx context.Context, m motion) bool {
 	if m == absolute {
 		return true
 	}
-	if !d.known || d.count != nil {
-		return false
-	}
-	now, err := d.readPosition(ctx)
-	return err == nil && now == d.pos
+	return d.known && d.count == nil && d.still(ctx, "read position", "it was aborted, and done") == nil
 }

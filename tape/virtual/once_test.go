@@ -3,6 +3,7 @@ package virtual
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,44 +11,6 @@ import (
 	"sliod/tape/scsi"
 	"sliod/tape/tapetest"
 )
-
-// TestAbortedCommand: a command that the drive aborted (a damaged frame on the link) is
-// sent again if it was not done, and is an error if it was: no record is written or
-// passed over twice.
-func TestAbortedCommand(t *testing.T) {
-	for _, op := range []byte{scsi.OpWrite6, scsi.OpWriteFilemarks6, scsi.OpRead6, scsi.OpLocate16, scsi.OpModeSense10} {
-		for _, after := range []bool{false, true} {
-			l := open(t, t.TempDir())
-			d := mount(t, l)
-			ctx := t.Context()
-			noError(t, d.WriteBlock(ctx, tapetest.Record(0, 1000)))
-			noError(t, d.WriteFilemarks(ctx, 0))
-			l.SetFault(Fault{Device: 0, Opcode: op, Sense: scsi.Sense{Key: scsi.AbortedCommand, Code: 0x4700}, After: after})
-			failed := false
-			step := func(err error) {
-				t.Helper()
-				if err != nil && !after {
-					t.Errorf("op %02x: %v", op, err)
-				}
-				failed = failed || err != nil
-			}
-			step(d.WriteBlock(ctx, tapetest.Record(1, 1000)))
-			step(d.WriteFilemarks(ctx, 1))
-			step(d.Locate(ctx, positionOf(0)))
-			buf := make([]byte, 1000)
-			for i := range 2 {
-				_, err := d.ReadBlock(ctx, buf)
-				step(err)
-				if !failed && !bytes.Equal(buf, tapetest.Record(i, 1000)) {
-					t.Errorf("op %02x, after %t: record %d is another", op, after, i)
-				}
-			}
-			if moves := op == scsi.OpWrite6 || op == scsi.OpWriteFilemarks6 || op == scsi.OpRead6; after && failed != moves {
-				t.Errorf("op %02x was done, and its answer lost: failed %t", op, failed)
-			}
-		}
-	}
-}
 
 // spoiler is a transport that has one command of an opcode answered otherwise.
 type spoiler struct {
@@ -65,17 +28,27 @@ func (s *spoiler) Do(ctx context.Context, c *scsi.Command) error {
 	return s.spoil(do, c)
 }
 
-// TestBusyYetDone: a drive says that it is busy, and has done the command or not. By SAM-5 it has not; a bridge between may
-// think otherwise. No record is written or passed over twice.
-func TestBusyYetDone(t *testing.T) {
-	for _, op := range []byte{scsi.OpWrite6, scsi.OpWriteFilemarks6, scsi.OpRead6, scsi.OpLocate16} {
-		for _, done := range []bool{false, true} {
-			synctest.Test(t, func(t *testing.T) { busyYetDone(t, op, done) })
+// TestOnceAndNoMore: a command that the drive aborted (a damaged frame on the link), or was too busy for, is
+// sent again if it was not done, and is an error if it was: no record is written or
+// passed over twice. By SAM-5 a busy drive has done nothing; a bridge between may think otherwise.
+func TestOnceAndNoMore(t *testing.T) {
+	for name, answer := range map[string]func(*scsi.Command){
+		"aborted": func(c *scsi.Command) {
+			c.Status, c.Sense = scsi.CheckCondition, scsi.Sense{Key: scsi.AbortedCommand, Code: 0x4700}.Bytes()
+		},
+		"busy": func(c *scsi.Command) { c.Status = scsi.Busy },
+	} {
+		for _, op := range []byte{scsi.OpWrite6, scsi.OpWriteFilemarks6, scsi.OpRead6, scsi.OpLocate16, scsi.OpModeSense10} {
+			for _, done := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s %02x done %t", name, op, done), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { onceAndNoMore(t, answer, op, done) })
+				})
+			}
 		}
 	}
 }
 
-func busyYetDone(t *testing.T, op byte, done bool) {
+func onceAndNoMore(t *testing.T, answer func(*scsi.Command), op byte, done bool) {
 	l := open(t, t.TempDir())
 	mount(t, l)
 	s := &spoiler{Transport: l.Transport(0), spoil: func(do func() error, c *scsi.Command) error {
@@ -84,7 +57,7 @@ func busyYetDone(t *testing.T, op byte, done bool) {
 				return err
 			}
 		}
-		c.Status = scsi.Busy
+		answer(c)
 		return nil
 	}}
 	d, err := scsi.NewDrive(s, scsi.DriveOptions{})
@@ -98,7 +71,7 @@ func busyYetDone(t *testing.T, op byte, done bool) {
 	step := func(err error) {
 		t.Helper()
 		if err != nil && !done {
-			t.Errorf("op %02x: %v", op, err)
+			t.Error(err)
 		}
 		failed = failed || err != nil
 	}
@@ -110,11 +83,11 @@ func busyYetDone(t *testing.T, op byte, done bool) {
 		_, err := d.ReadBlock(ctx, buf)
 		step(err)
 		if !failed && !bytes.Equal(buf, tapetest.Record(i, 1000)) {
-			t.Errorf("op %02x, done %t: record %d is another", op, done, i)
+			t.Errorf("record %d is another", i)
 		}
 	}
-	if moves := op != scsi.OpLocate16; done && failed != moves {
-		t.Errorf("op %02x was done by a busy drive: failed %t", op, failed)
+	if moves := op == scsi.OpWrite6 || op == scsi.OpWriteFilemarks6 || op == scsi.OpRead6; done && failed != moves {
+		t.Errorf("it was done, and its answer lost: failed %t", failed)
 	}
 }
 
