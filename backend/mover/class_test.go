@@ -2,12 +2,16 @@ package mover
 
 import (
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
 	"sliod/tape/schedule"
+	"sliod/tape/virtual"
 )
 
 // parkAs parks a reader of a class on a sliver. Its waker tells done the key.
@@ -114,5 +118,39 @@ func TestReadShareLeavesADriveToWriting(t *testing.T) {
 	defer func() { b.archiving = false }()
 	if !m.mayRecallLocked(a) {
 		t.Error("a drive may not recall though the other one archives")
+	}
+}
+
+// TestIndexIsArchiving: what comes while a volume gets its index goes to that volume, and not with another drive to
+// another one, if one drive alone may archive.
+func TestIndexIsArchiving(t *testing.T) {
+	r := newRig(t, setup{drives: 2, cfg: Config{ArchiveDrives: 1, IndexInterval: time.Nanosecond}})
+	fs := r.fill(2, mib)
+	at, goOn := make(chan struct{}), make(chan struct{})
+	held := atomic.Bool{}
+	r.lib.Hook(func(e virtual.Event) {
+		if e.Opcode == opWrite && e.Device >= 0 && strings.HasPrefix(r.m.Status().Drives[e.Device].Job, "index") && held.CompareAndSwap(false, true) {
+			close(at)
+			<-goOn
+		}
+	})
+	r.archive(fs[0])
+	<-at
+	done := make(chan struct{})
+	go func() {
+		r.archive(fs[1])
+		close(done)
+	}()
+	r.eventually("the second file is queued", func(s Status) bool { return s.Archive == 1 })
+	close(goOn)
+	<-done
+	used := 0
+	for _, v := range r.m.Status().Volumes {
+		if v.Used > 0 {
+			used++
+		}
+	}
+	if used != 1 {
+		t.Errorf("%d volumes are used", used)
 	}
 }

@@ -41,6 +41,10 @@ func (m *Mover) next(d *drive) task {
 	defer m.mu.Unlock()
 	now := time.Now()
 	t := m.nextLocked(d, now)
+	if t.kind == doIndex && d.vol.hasRoom() {
+		// Soon it goes on with this volume: meanwhile the drives that may archive are not one more.
+		d.archiving = true
+	}
 	d.beginLocked(&t, now)
 	return t
 }
