@@ -290,7 +290,7 @@ func TestReclaimNewCopyIsBad(t *testing.T) {
 
 // TestReclaimWrittenMeanwhile: a file that is written while it is moved is archived anew, elsewhere.
 func TestReclaimWrittenMeanwhile(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(o *Options, _ *virtual.Config) { o.Mover.Linger = time.Millisecond })
 	w.archiveMany("f", 3, 1<<20)
 	old := w.ownVolume()
 	v, err := w.fs.volume(old)
