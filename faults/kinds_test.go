@@ -15,6 +15,8 @@ type kind struct {
 	// after, if set, is the only moment at which the kind makes sense: the
 	// command was done.
 	after bool
+	// before: it was not done.
+	before bool
 	// ops are the commands that can fail so; nil: all.
 	ops []byte
 }
@@ -71,7 +73,8 @@ var kinds = []*kind{
 	{name: "aborted", spoil: sense(scsi.AbortedCommand, 0x4700)},
 	{name: "block-protection", spoil: sense(scsi.AbortedCommand, scsi.CodeProtectionFailed)},
 	{name: "early-warning", after: true, ops: writes, spoil: check(scsi.Sense{Code: scsi.CodeEndOfMedium, EOM: true})},
-	{name: "end-of-medium", spoil: check(scsi.Sense{Key: scsi.VolumeOverflow, Code: scsi.CodeEndOfMedium, EOM: true})},
+	// What a drive has no room for it has not written.
+	{name: "end-of-medium", before: true, spoil: check(scsi.Sense{Key: scsi.VolumeOverflow, Code: scsi.CodeEndOfMedium, EOM: true})},
 	{name: "blank", spoil: sense(scsi.BlankCheck, scsi.CodeEndOfData)},
 	{name: "busy", spoil: status(scsi.Busy)},
 	{name: "task-set-full", spoil: status(scsi.TaskSetFull)},

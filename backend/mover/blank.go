@@ -14,6 +14,12 @@ import (
 	"sliod/tape/ltfs"
 )
 
+// isBlank says whether a mount ended in err as there is nothing on the medium.
+func isBlank(err error) bool {
+	var not *ltfs.NotLTFSError
+	return stderrors.As(err, &not) && not.Blank
+}
+
 // cutOff says whether not, of a cartridge that was about to be formatted, is what
 // a format leaves that was cut off: nothing, or the volume's own VOL1 label and not
 // all that follows it.

@@ -200,7 +200,10 @@ func (d *drive) mount(v *volume) error {
 		} else {
 			log.Warn("mount failed: looking again")
 		}
-		lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(rec.Pool))
+		first := err
+		if lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(rec.Pool)); err != nil && isBlank(err) && !isBlank(first) {
+			err = first // what was seen once is there, whatever the drive says now: it is not written over
+		}
 	}
 	if err := m.keepNeeded(v); err != nil {
 		return err

@@ -172,6 +172,10 @@ func (d *Drive) still(ctx context.Context, op, otherwise string) error {
 	if err == nil && now != d.pos {
 		err = d.fail(op, tape.HardwareError, nil, errors.Errorf("the drive is at block %v instead of %v: %s", now, d.pos, otherwise))
 	}
+	if k := tape.KindOf(err); k == tape.EndOfMedium || k == tape.EarlyWarning {
+		// That is no answer to the question, and must not be taken for one to the write.
+		err = d.fail(op, tape.HardwareError, nil, err)
+	}
 	return err
 }
 
