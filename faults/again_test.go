@@ -185,8 +185,8 @@ func (a *again) cutOff(t *testing.T, life int, s, next *script) (phase string) {
 	if a.r.IntN(3) == 0 {
 		x.plan = plan{nth: 1 + a.r.Int64N(150), kind: kinds[a.r.IntN(len(kinds))], after: a.r.IntN(2) == 0}
 	}
-	if k := x.plan.kind; k != nil {
-		x.plan.after = k.after || x.plan.after && !k.before
+	if k := x.plan.kind; k != nil && k.after {
+		x.plan.after = true
 	}
 	a.life(s, x, over)
 	x.stop()

@@ -95,7 +95,7 @@ func allSeries() []series {
 	var all []series
 	for _, k := range kinds {
 		for _, after := range []bool{false, true} {
-			if k.after && !after || k.before && after {
+			if k.after && !after {
 				continue
 			}
 			for _, forever := range []bool{false, true} {

@@ -201,7 +201,7 @@ func (d *drive) mount(v *volume) error {
 			log.Warn("mount failed: looking again")
 		}
 		first := err
-		if lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(rec.Pool)); err != nil && isBlank(err) && !isBlank(first) {
+		if lv, err = ltfs.Mount(m.ctx, d.tape, m.mountOptions(rec.Pool)); isBlank(err) && !isBlank(first) {
 			err = first // what was seen once is there, whatever the drive says now: it is not written over
 		}
 	}

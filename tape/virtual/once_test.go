@@ -3,6 +3,7 @@ package virtual
 import (
 	"bytes"
 	"context"
+	stderrors "errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -95,7 +96,7 @@ func onceAndNoMore(t *testing.T, answer func(*scsi.Command), op byte, done bool)
 func TestRecordsLost(t *testing.T) {
 	for name, spoil := range map[string]func(do func() error, c *scsi.Command) error{
 		"lost":  func(_ func() error, c *scsi.Command) error { c.Status, c.Residual = scsi.Good, 0; return nil },
-		"twice": func(do func() error, _ *scsi.Command) error { return firstOf(do(), do()) },
+		"twice": func(do func() error, _ *scsi.Command) error { return stderrors.Join(do(), do()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := open(t, t.TempDir())
@@ -114,11 +115,4 @@ func TestRecordsLost(t *testing.T) {
 			}
 		})
 	}
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
