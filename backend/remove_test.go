@@ -251,6 +251,32 @@ func TestRemovedAtOnce(t *testing.T) {
 	}
 }
 
+// TestFsyncHoldsNothing: the answer to an fsync comes when the file has no more references than before it, so that one
+// that is removed and closed then is gone at once.
+func TestFsyncHoldsNothing(t *testing.T) {
+	w := newWorld(t)
+	n, f := w.create("f")
+	defer n.Release()
+	defer f.Close()
+	w.write(f, 0, []byte("x"))
+	refs := func() int {
+		w.fs.itab.mu.Lock()
+		defer w.fs.itab.mu.Unlock()
+		return n.(*node).ino.refs
+	}
+	before, at := refs(), make(chan int, 1)
+	if err := f.Fsync(false, &vfs.Waiter{Waker: wakerFunc(func(int, error) { at <- refs() })}); err != vfs.ErrParked {
+		t.Fatal(err)
+	}
+	if after := <-at; after != before {
+		t.Errorf("%d references, %d before", after, before)
+	}
+}
+
+type wakerFunc func(int, error)
+
+func (fn wakerFunc) Wake(n int, err error) { fn(n, err) }
+
 // The pins of a file end with it, also where its record has gone before.
 func TestUnlinkedPinned(t *testing.T) {
 	for _, synced := range []bool{false, true} {

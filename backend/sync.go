@@ -21,11 +21,11 @@ func (f *file) Fsync(_ bool, w *vfs.Waiter) error {
 	fs.wg.Add(1)
 	go func() {
 		defer fs.wg.Done()
-		defer ino.release()
 		err := ino.sync()
 		if err == nil {
 			err = fs.cat.Sync()
 		}
+		ino.release() // before the answer: who removes and closes the file after it finds its space free at once
 		w.Waker.Wake(0, err)
 	}()
 	return vfs.ErrParked

@@ -121,36 +121,44 @@ func TestReadShareLeavesADriveToWriting(t *testing.T) {
 	}
 }
 
-// TestIndexIsArchiving: what comes while a volume gets its index goes to that volume, and not with another drive to
-// another one, if one drive alone may archive.
-func TestIndexIsArchiving(t *testing.T) {
-	r := newRig(t, setup{drives: 2, cfg: Config{ArchiveDrives: 1, IndexInterval: time.Nanosecond}})
-	fs := r.fill(2, mib)
-	at, goOn := make(chan struct{}), make(chan struct{})
-	held := atomic.Bool{}
-	r.lib.Hook(func(e virtual.Event) {
-		if e.Opcode == opWrite && e.Device >= 0 && strings.HasPrefix(r.m.Status().Drives[e.Device].Job, "index") && held.CompareAndSwap(false, true) {
-			close(at)
-			<-goOn
-		}
-	})
-	r.archive(fs[0])
-	<-at
-	done := make(chan struct{})
-	go func() {
-		r.archive(fs[1])
-		close(done)
-	}()
-	r.eventually("the second file is queued", func(s Status) bool { return s.Archive == 1 })
-	close(goOn)
-	<-done
-	used := 0
-	for _, v := range r.m.Status().Volumes {
-		if v.Used > 0 {
-			used++
-		}
-	}
-	if used != 1 {
-		t.Errorf("%d volumes are used", used)
+// TestNoScratchMeanwhile: what comes while a volume gets its index, or is on its way home, goes to that volume, and not
+// with another drive to another one.
+func TestNoScratchMeanwhile(t *testing.T) {
+	for job, cfg := range map[string]Config{
+		"index":   {IndexInterval: time.Nanosecond},
+		"unmount": {Linger: time.Nanosecond},
+	} {
+		t.Run(job, func(t *testing.T) {
+			cfg.ArchiveDrives = 1
+			r := newRig(t, setup{drives: 2, cfg: cfg})
+			fs := r.fill(2, mib)
+			at, goOn := make(chan struct{}), make(chan struct{})
+			held := atomic.Bool{}
+			r.lib.Hook(func(e virtual.Event) {
+				if e.Opcode == opWrite && e.Device >= 0 && strings.HasPrefix(r.m.Status().Drives[e.Device].Job, job) && held.CompareAndSwap(false, true) {
+					close(at)
+					<-goOn
+				}
+			})
+			r.archive(fs[0])
+			<-at
+			done := make(chan struct{})
+			go func() {
+				r.archive(fs[1])
+				close(done)
+			}()
+			r.eventually("the second file is queued", func(s Status) bool { return s.Archive == 1 })
+			close(goOn)
+			<-done
+			used := 0
+			for _, v := range r.m.Status().Volumes {
+				if v.Used > 0 {
+					used++
+				}
+			}
+			if used != 1 {
+				t.Errorf("%d volumes are used", used)
+			}
+		})
 	}
 }

@@ -281,16 +281,22 @@ func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
 
 // targetLocked returns the volume that d would fetch to append what is in a lane: the
 // fullest with room, else a scratch volume, of the pool or of the pool "scratch"; nil if
-// there is none.
+// there is none, or if no scratch volume need be begun as another drive is about to
+// give back one with room. What is urgent does not wait for that.
 func (m *Mover) targetLocked(d *drive, a *lane) *volume {
 	var best *volume
+	returns := false
 	for _, v := range m.volumes {
+		returns = returns || v.returning() && v.takes(a) && !d.blamed[v.rec().No]
 		if v.claimed() || !v.isTargetOf(a) || d.blamed[v.rec().No] || m.liesElsewhereLocked(d, v) {
 			continue
 		}
 		if best == nil || betterTarget(a, v, best) {
 			best = v
 		}
+	}
+	if returns && best != nil && best.rec().State == catalog.VolScratch && !m.archiveDemandLocked([]*lane{a}).Urgent {
+		return nil // the drive wakes all others when it has given it back
 	}
 	return best
 }

@@ -74,6 +74,12 @@ func (v *volume) hasRoom() bool {
 	return v.rec().State == catalog.VolAppend && !v.leaving
 }
 
+// returning says whether a drive is bringing v home: soon any drive can have it.
+func (v *volume) returning() bool {
+	d := v.drive
+	return d != nil && (d.phase == schedule.Unloading || d.phase == schedule.GoingHome) && d.target != v
+}
+
 // isTarget says whether a batch could go to v.
 func (v *volume) isTarget() bool {
 	return !v.away && !v.leaving && !v.cleaner && (v.hasRoom() || v.rec().State == catalog.VolScratch)
