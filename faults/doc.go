@@ -59,6 +59,7 @@
 // # Running
 //
 // SLIOD_FAULTS=all runs the whole product (make faults), SLIOD_FAULTS=N a sample of N runs,
-// whose seed is printed; SLIOD_FAULTS_SEED repeats it. What fails prints how it is run
+// whose seed is printed; SLIOD_FAULTS_SEED repeats it. SLIOD_FAULTS_KINDS=lost,timeout is for runs of some
+// kinds of failure alone. What fails prints how it is run
 // again alone, such as SLIOD_FAULTS_RUN="41 medium-write after once", which shows the log.
 package faults

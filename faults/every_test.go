@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -91,9 +92,21 @@ type series struct {
 
 func (s series) plan(nth int64) plan { return plan{nth, s.kind, s.after, s.forever} }
 
-func allSeries() []series {
+// allSeries returns the series of all kinds, or of those that SLIOD_FAULTS_KINDS names, with commas between.
+func allSeries(t *testing.T) []series {
 	var all []series
-	for _, k := range kinds {
+	chosen := kinds
+	if s := os.Getenv("SLIOD_FAULTS_KINDS"); s != "" {
+		chosen = nil
+		for _, name := range strings.Split(s, ",") {
+			k := kindNamed(name)
+			if k == nil {
+				t.Fatalf("SLIOD_FAULTS_KINDS: there is no kind %q", name)
+			}
+			chosen = append(chosen, k)
+		}
+	}
+	for _, k := range chosen {
 		for _, after := range []bool{false, true} {
 			if k.after && !after {
 				continue
@@ -158,7 +171,7 @@ func TestEveryCommandFails(t *testing.T) {
 		return
 	}
 	r := rand.New(rand.NewPCG(seed, 0))
-	all := allSeries()
+	all := allSeries(t)
 	last := map[series]int64{} // the highest number that a command has had
 	sound := runPlan(t, base, plan{}).count
 	for range n {
@@ -179,7 +192,7 @@ func TestEveryCommandFails(t *testing.T) {
 // failure. It takes hours, so it says what has come of each series at once.
 func every(t *testing.T, base string, tab *table) {
 	work := make(chan series)
-	all := allSeries()
+	all := allSeries(t)
 	go func() {
 		defer close(work)
 		for _, s := range all {

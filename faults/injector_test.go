@@ -111,7 +111,7 @@ func (x *injector) strikes(device int, cdb []byte) *kind {
 // planned says whether the plan has the command fail. The caller has the lock.
 func (x *injector) planned(device int, cdb []byte) bool {
 	p := &x.plan
-	if p.kind != nil && !p.kind.applies(cdb[0], p.after) {
+	if p.kind != nil && !p.kind.applies(cdb[0]) {
 		return false
 	}
 	x.count++

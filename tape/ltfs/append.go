@@ -125,22 +125,36 @@ func (v *Volume) findEnd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v.posKnown = false; end < 2 {
+	if end < 2 {
 		return errors.Wrapf(ErrInconsistent, "volume %s: the data partition ends at block %d, inside its label", v.barcode, end)
 	}
-	if err := v.d.SpaceFilemarks(ctx, -2); err != nil {
-		return errors.WithMessagef(err, "look before the last index of volume %s", v.barcode)
-	}
-	at, err := v.d.Position(ctx)
+	begin, err := v.lastMarks(ctx)
 	if err != nil {
-		return errors.WithMessage(err, "ask for the position")
+		return err
 	}
-	if uint64(at.Block)+1 != v.lastIndex || at.Partition != v.dp {
-		return errors.Wrapf(ErrInconsistent, "volume %s: the cartridge's memory puts the last index at block %d, the tape has its last filemarks from %v to block %d; mount it again without trusting the memory",
-			v.barcode, v.lastIndex, at, end)
+	if uint64(begin)+1 != v.lastIndex {
+		return errors.Wrapf(ErrInconsistent, "volume %s: the cartridge's memory puts the last index at block %d, the tape has its last filemarks from block %d to block %d; mount it again without trusting the memory",
+			v.barcode, v.lastIndex, begin, end)
 	}
 	v.end, v.endKnown = end, true
 	return nil
+}
+
+// lastMarks returns where the last filemark but one of the data partition is: there its last index construct begins, if
+// it ends in one. The head is at the end of data.
+func (v *Volume) lastMarks(ctx context.Context) (tape.BlockNo, error) {
+	v.posKnown = false
+	if err := v.d.SpaceFilemarks(ctx, -2); err != nil {
+		return 0, errors.WithMessagef(err, "look before the last index of volume %s", v.barcode)
+	}
+	at, err := v.d.Position(ctx)
+	if err != nil {
+		return 0, errors.WithMessage(err, "ask for the position")
+	}
+	if at.Partition != v.dp {
+		return 0, errors.Wrapf(ErrInconsistent, "volume %s: the head is in partition %d, looking for the last index", v.barcode, at.Partition)
+	}
+	return at.Block, nil
 }
 
 func (v *Volume) locateEnd(ctx context.Context, p tape.Partition) (tape.BlockNo, error) {

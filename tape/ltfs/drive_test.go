@@ -39,6 +39,7 @@ type memDrive struct {
 	onWrite   func() // after each change of the medium
 	failAt    int    // fail this operation, counted from 1
 	failKind  tape.Kind
+	failDone  bool // it is done all the same, if it changes the medium
 	ops       int
 	locates   int
 	reads     int
@@ -176,8 +177,9 @@ func (d *memDrive) ReadBlock(_ context.Context, buf []byte) (int, error) {
 }
 
 func (d *memDrive) put(op string, b block) error {
-	if err := d.step(op); err != nil {
-		return err
+	failed := d.step(op)
+	if failed != nil && !d.failDone {
+		return failed
 	}
 	if d.readOnly {
 		return d.err(op, tape.WriteProtected)
@@ -203,10 +205,10 @@ func (d *memDrive) put(op string, b block) error {
 	if d.onWrite != nil {
 		d.onWrite()
 	}
-	if data && d.room > 0 && d.room-d.used() < d.early {
+	if data && d.room > 0 && d.room-d.used() < d.early && failed == nil {
 		return d.err(op, tape.EarlyWarning)
 	}
-	return nil
+	return failed
 }
 
 func (d *memDrive) WriteBlock(_ context.Context, p []byte) error {

@@ -275,64 +275,75 @@ func TestCrash(t *testing.T) {
 }
 
 // TestFailEveryOperation fails the n-th drive operation of a session, for every
-// n; afterwards all that was acknowledged is there.
+// n, before it is done or after; afterwards all that was acknowledged is there, and the independent reader finds nothing
+// wrong but what the mount has said is to be repaired.
 func TestFailEveryOperation(t *testing.T) {
-	ctx := context.Background()
 	for _, kind := range []tape.Kind{tape.HardwareError, tape.MediumError, tape.EndOfMedium, tape.Deferred} {
-		for n := 1; ; n++ {
-			d := newMemDrive(2)
-			mustFormat(t, d, "A00001L9")
-			v := mustMount(t, d, false)
-			if err := addFile(t, v, "old", pattern(1, 9000)); err != nil {
-				t.Fatal(err)
-			}
-			if err := v.Close(ctx); err != nil {
-				t.Fatal(err)
-			}
-			d.ops, d.failAt, d.failKind = 0, n, kind
-			flushed, closed := false, false
-			var ext []Extent
-			v, err := Mount(ctx, d, MountOptions{})
-			if err == nil {
-				if ext, err = v.Append(ctx, pattern(2, 10000)); err == nil {
-					if err = v.Flush(ctx); err == nil {
-						flushed = true
-						err = v.Index().Put("new", &File{Length: 10000, Extents: ext})
-					}
-				}
-				if err == nil {
-					err = v.Close(ctx)
-					closed = err == nil
-				}
-			}
-			done := d.ops < n
-			d.failAt = 0
-			w := mustMount(t, d, false)
-			checkFile(t, w, "old", pattern(1, 9000))
-			if flushed {
-				got := make([]byte, 10000)
-				if err := w.ReadExtent(ctx, ext[0], got); err != nil || !bytes.Equal(got, pattern(2, 10000)) {
-					t.Fatalf("%v at operation %d: flushed data: %+v", kind, n, err)
-				}
-			}
-			if closed {
-				checkFile(t, w, "new", pattern(2, 10000))
-			}
-			w.Adopt()
-			if err := w.WriteIndex(ctx); err != nil {
-				t.Fatalf("%v at operation %d: %+v", kind, n, err)
-			}
-			if w = mustMount(t, d, true); w.Repair() != nil {
-				t.Fatalf("%v at operation %d: %v", kind, n, w.Repair())
-			}
-			if done {
-				if !closed {
-					t.Fatal(err)
-				}
-				break
+		for _, done := range []bool{false, true} {
+			for n := 1; failOperation(t, kind, n, done); n++ {
 			}
 		}
 	}
+}
+
+// failOperation is false if the session has fewer than n operations.
+func failOperation(t *testing.T, kind tape.Kind, n int, done bool) bool {
+	ctx := context.Background()
+	d := newMemDrive(2)
+	mustFormat(t, d, "A00001L9")
+	v := mustMount(t, d, false)
+	if err := addFile(t, v, "old", pattern(1, 9000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d.ops, d.failAt, d.failKind, d.failDone = 0, n, kind, done
+	flushed, closed := false, false
+	var ext []Extent
+	v, err := Mount(ctx, d, MountOptions{})
+	if err == nil {
+		if ext, err = v.Append(ctx, pattern(2, 10000)); err == nil {
+			if err = v.Flush(ctx); err == nil {
+				flushed = true
+				err = v.Index().Put("new", &File{Length: 10000, Extents: ext})
+			}
+		}
+		if err == nil {
+			err = v.Close(ctx)
+			closed = err == nil
+		}
+	}
+	met := d.ops >= n
+	d.failAt = 0
+	w := mustMount(t, d, false)
+	if closed && w.Repair() != nil {
+		t.Fatalf("%v at operation %d: %v", kind, n, w.Repair())
+	}
+	if w.Repair() == nil {
+		mustBeClean(t, d, "must search for the index")
+	}
+	checkFile(t, w, "old", pattern(1, 9000))
+	if flushed {
+		got := make([]byte, 10000)
+		if err := w.ReadExtent(ctx, ext[0], got); err != nil || !bytes.Equal(got, pattern(2, 10000)) {
+			t.Fatalf("%v at operation %d: flushed data: %+v", kind, n, err)
+		}
+	}
+	if closed {
+		checkFile(t, w, "new", pattern(2, 10000))
+	}
+	w.Adopt()
+	if err := w.WriteIndex(ctx); err != nil {
+		t.Fatalf("%v at operation %d: %+v", kind, n, err)
+	}
+	if w = mustMount(t, d, true); w.Repair() != nil {
+		t.Fatalf("%v at operation %d: %v", kind, n, w.Repair())
+	}
+	if !met && !closed {
+		t.Fatal(err)
+	}
+	return met
 }
 
 func TestVolumeFull(t *testing.T) {

@@ -63,15 +63,22 @@ func (v *Volume) writeIndexes(ctx context.Context) error {
 	if err := v.sync(ctx); err != nil {
 		return err
 	}
-	switch err := v.writeConstruct(ctx); {
+	err := v.writeConstruct(ctx)
+	noRoom := tape.KindOf(err) == tape.EndOfMedium && v.ip != v.dp && v.lastIndex != 0
+	if noRoom {
+		v.full = true
+		if v.endsInConstruct(ctx, v.end, v.pos.Block+1) {
+			err = nil
+		}
+	}
+	switch {
 	case err == nil:
 		v.lastIndex = x.Location.StartBlock
 		v.end = v.pos.Block
 		at[v.dp] = v.lastIndex
-	case tape.KindOf(err) == tape.EndOfMedium && v.ip != v.dp && v.lastIndex != 0:
+	case noRoom:
 		// The index partition's refers to the one before. A volume without one is being
 		// formatted, and that has failed.
-		v.full = true
 		fullErr = errors.Wrapf(stderrors.Join(ErrVolumeFull, ErrOneIndex), "write the index of volume %s to its data partition", v.barcode)
 	default:
 		return v.fail(err)
@@ -133,6 +140,18 @@ func (v *Volume) writeConstruct(ctx context.Context) error {
 		return errors.WithMessagef(err, "write index %d of volume %s to partition %s", v.index.Generation, v.barcode, v.index.Location.Partition)
 	}
 	return nil
+}
+
+// endsInConstruct says whether the data partition ends in the index construct from begin to end: after a drive
+// had no room for the last of it, it may be there all the same. Only the medium can tell, as the drive's position counts
+// what was in its buffer, too. If the medium cannot be asked it does not.
+func (v *Volume) endsInConstruct(ctx context.Context, begin, end tape.BlockNo) bool {
+	at, err := v.locateEnd(ctx, v.dp)
+	if err != nil || at != end {
+		return false
+	}
+	mark, err := v.lastMarks(ctx)
+	return err == nil && mark == begin
 }
 
 // indexPlace returns where the index partition's index construct begins: behind
