@@ -327,7 +327,7 @@ func TestCacheFullOfNever(t *testing.T) {
 			select {
 			case <-wt.woken:
 				err = wt.err
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("a writer waits for ever")
 			}
 		}

@@ -148,7 +148,7 @@ func (c *client) sendWrite(tag uint16, fid uint32, off uint64, p []byte) {
 	c.bytes(append(wire.AppendTwrite(nil, tag, fid, off, len(p)), p...))
 }
 
-const patience = 20 * time.Second // only a test that fails waits for it
+const patience = 2 * time.Minute // only a test that fails waits for it
 
 func (c *client) recv() (wire.Header, []byte) {
 	c.t.Helper()

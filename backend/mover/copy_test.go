@@ -278,7 +278,7 @@ func TestCopyEndsWithTheMover(t *testing.T) {
 	for i := range 2 * len(files) {
 		select {
 		case <-answers:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%d answers of %d", i, 2*len(files))
 		}
 	}
@@ -333,7 +333,7 @@ func TestPoolWithoutVolumes(t *testing.T) {
 			if !stderrors.Is(err, errTapeSpace) || !strings.Contains(err.Error(), `pool "nowhere"`) {
 				t.Errorf("archive to a pool without volumes: %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("no answer")
 		}
 	}

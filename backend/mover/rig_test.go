@@ -40,6 +40,9 @@ type setup struct {
 	arm            func(tape.Changer) tape.Changer
 }
 
+// patience is how long a test waits for what must come. Nothing passes by it.
+const patience = 2 * time.Minute
+
 // rig is a mover with everything around it.
 type rig struct {
 	*tree
@@ -201,12 +204,12 @@ func (r *rig) barcode(no catalog.VolumeNo) tape.Barcode {
 // says that something has changed.
 func (r *rig) eventually(what string, ok func(Status) bool) {
 	r.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !ok(r.m.Status()) {
 		select {
 		case <-r.m.observer:
 		case <-deadline:
-			r.t.Fatalf("%s: not within 20 s: %+v", what, r.m.Status())
+			r.t.Fatalf("%s: not within %v: %+v", what, patience, r.m.Status())
 		}
 	}
 }

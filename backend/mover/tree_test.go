@@ -295,8 +295,8 @@ func (tr *tree) copyErr(o CopyOptions, files ...sliver.FileID) error {
 			if first == nil {
 				first = err
 			}
-		case <-time.After(30 * time.Second):
-			return errors.Errorf("copy: no answer in 30 s; mover: %+v", tr.m.Status())
+		case <-time.After(patience):
+			return errors.Errorf("copy: no answer in %v; mover: %+v", patience, tr.m.Status())
 		}
 	}
 	return first
@@ -454,8 +454,8 @@ func (tr *tree) read(k sliver.Key, n int) ([]byte, error) {
 					return nil, a.err
 				}
 				continue
-			case <-time.After(20 * time.Second):
-				return nil, errors.Errorf("sliver %v: no answer in 20 s; mover: %+v", k, tr.m.Status())
+			case <-time.After(patience):
+				return nil, errors.Errorf("sliver %v: no answer in %v; mover: %+v", k, patience, tr.m.Status())
 			}
 		}
 		if err != nil {
@@ -512,8 +512,8 @@ func (tr *tree) archiveTo(to Place, files ...sliver.FileID) error {
 			}
 		case <-tr.m.ctx.Done():
 			return errClosed
-		case <-time.After(30 * time.Second):
-			return errors.Errorf("archive: no answer in 30 s; mover: %+v", tr.m.Status())
+		case <-time.After(patience):
+			return errors.Errorf("archive: no answer in %v; mover: %+v", patience, tr.m.Status())
 		}
 	}
 	return first

@@ -93,7 +93,7 @@ func (l *tlsLab) flags(p cert.Pair) []string {
 // logged waits for a line of the server's log.
 func (l *tlsLab) logged(want string) {
 	l.t.Helper()
-	for deadline := time.After(20 * time.Second); !strings.Contains(l.log.String(), want); {
+	for deadline := time.After(2 * time.Minute); !strings.Contains(l.log.String(), want); {
 		select {
 		case <-l.log.written:
 		case <-deadline:
