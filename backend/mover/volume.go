@@ -77,7 +77,7 @@ func (v *volume) hasRoom() bool {
 // returning says whether a drive is bringing v home: soon any drive can have it.
 func (v *volume) returning() bool {
 	d := v.drive
-	return d != nil && (d.phase == schedule.Unloading || d.phase == schedule.GoingHome) && d.target != v
+	return d != nil && !d.failed && (d.phase == schedule.Unloading || d.phase == schedule.GoingHome) && d.target != v
 }
 
 // isTarget says whether a batch could go to v.
