@@ -415,8 +415,13 @@ func inMemory(t *testing.T) string {
 // would take minutes with the race detector, or with the rules checked.
 func runs(t *testing.T, run func(rt *rapid.T)) {
 	left := math.MaxInt
-	if f := flag.Lookup("rapid.checks"); (raceDetector || invariants) && f.Value.String() == f.DefValue {
-		left = 25
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		switch {
+		case raceDetector:
+			left = 10
+		case invariants:
+			left = 25
+		}
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		if left--; left >= 0 || t.Failed() {
