@@ -73,7 +73,7 @@ func pieces(n, size int) func(func(int) bool) {
 
 // awaitReader waits until the reader goroutine has taken over.
 func (c *Client) awaitReader(t *testing.T) {
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; { // only a test that fails waits for it
 		c.mu.Lock()
 		by := c.reading
 		c.mu.Unlock()

@@ -337,6 +337,7 @@ func (c *conn) send(wait bool) (done bool, err error) {
 func (c *conn) writer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	graced := c.sock != nil // which tries first, whatever the deadline
 	for {
 		if c.out.size < flushAt {
 			if r := c.popReadyLocked(); r != nil {
@@ -350,6 +351,10 @@ func (c *conn) writer() {
 				c.beginLocked()
 			}
 			c.handoff = false
+			if c.drained && !graced {
+				graced = true
+				c.outputDeadline(time.Now().Add(closeGrace)) // the grace is the client's, not this goroutine's
+			}
 			c.mu.Unlock()
 			_, err := c.send(true)
 			c.cur.reset()

@@ -267,12 +267,15 @@ func TestCloseDropsParkedAndAnswersTheRest(t *testing.T) {
 func TestBufferIsNotChangedWhileTheReplyIsSent(t *testing.T) {
 	// The pin is held until the bytes are in the socket, and given back then.
 	e := newEnv(t)
-	e.fs.add("f", bytes.Repeat([]byte("a"), 1<<20))
+	f := e.fs.add("f", bytes.Repeat([]byte("a"), 1<<20))
 	c := e.dial()
 	c.open(1, "f", p9.ReadOnly)
 	const first, n = 20, 8 * sendBuffer >> 19 // far more than the socket holds
 	for i := range uint16(n) {
 		c.send(first+i, readReq(1<<19))
+	}
+	for calls := 0; calls < n; runtime.Gosched() { // all are served, and the socket holds two or three of the replies
+		e.fs.with(func() { calls = f.calls })
 	}
 	_, _, err := c.tryRecv()
 	if err != nil {

@@ -73,6 +73,11 @@ func TestDriveSaysItIsBad(t *testing.T) {
 		}
 		return n
 	}
+	r.eventually("both drives wait", func(Status) bool {
+		r.m.mu.Lock()
+		defer r.m.mu.Unlock()
+		return r.m.drives[0].idle && r.m.drives[1].idle
+	})
 	for i := range 2 {
 		r.lib.SetDirty(i, 30) // hardware A, at every load
 	}

@@ -109,12 +109,16 @@ func (r *rig) close() {
 	}
 }
 
+// patience is how long a test waits for what must come. Nothing passes by it.
+const patience = 5 * time.Minute
+
 // settle returns when all that there is is on tape, removals and attributes too. The
 // archive is closed then.
 func (r *rig) settle() {
 	r.t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for linger := time.Millisecond; ; linger *= 2 {
+	deadline := time.Now().Add(patience)
+	for linger := time.Millisecond; ; {
+		begin := time.Now()
 		if r.fs == nil {
 			r.open()
 		}
@@ -126,14 +130,15 @@ func (r *rig) settle() {
 			return
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("not all came to tape within a minute: %v", r.pending())
+			r.t.Fatalf("not all came to tape within %v: %v", patience, r.pending())
 		}
+		linger = max(2*linger, time.Since(begin)/4) // where a round takes long, a mount does
 	}
 }
 
 func (r *rig) wait(id uint64) backend.JobStatus {
 	r.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		for _, j := range r.fs.Queue().Jobs {
 			if j.ID == id && j.State != "running" {

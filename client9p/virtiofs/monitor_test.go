@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience ends a test that hangs.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // Where the monitor of these tests has its guest's memory.
 const (
