@@ -29,7 +29,7 @@ import (
 const writers = 3
 
 // patience bounds what must come by itself: a round takes about a second.
-const patience = 90 * time.Second
+const patience = 5 * time.Minute
 
 // Operation codes of SSC and SMC.
 const (

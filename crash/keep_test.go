@@ -325,6 +325,7 @@ func (c *kept) over(ctx context.Context, k *keeping) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("it is not over: %+v: %w", all[i], err)
 		}
+		time.Sleep(5 * time.Millisecond) // the server needs the processor
 	}
 }
 

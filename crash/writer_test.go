@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	stderrors "errors"
 
@@ -355,5 +356,6 @@ func (w *writer) finish(ctx context.Context, kind backend.JobKind, path string) 
 		if !strings.Contains(string(text), `"running"`) {
 			return string(text), nil
 		}
+		time.Sleep(5 * time.Millisecond) // the server needs the processor
 	}
 }

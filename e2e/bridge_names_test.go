@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hugelgupf/p9/p9"
@@ -50,28 +51,27 @@ func TestBridgeManyNamesHere(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			stop := make(chan struct{})
 			var wg sync.WaitGroup
-			changed := 0
+			var changed atomic.Int64
 			wg.Go(func() {
-				for ; ; changed++ {
+				for ; ; changed.Add(1) {
 					select {
 					case <-stop:
 						return
 					default:
 					}
 					// The kernel keeps names for a second, so each mount has its own.
-					name := fmt.Sprintf("%s/many/goes-%s-%d", way.other, way.name, changed%50)
+					name := fmt.Sprintf("%s/many/goes-%s-%d", way.other, way.name, changed.Load()%50)
 					if err := firstError(os.WriteFile(name, nil, 0o600), os.Rename(name, name+".renamed"), os.Remove(name+".renamed")); err != nil {
 						t.Error(err)
 						return
 					}
 				}
 			})
-			readNames(t, way.dir+"/many", stays)
+			for first := true; first || changed.Load() < 10 && !t.Failed(); first = false {
+				readNames(t, way.dir+"/many", stays)
+			}
 			close(stop)
 			wg.Wait()
-			if changed < 10 {
-				t.Errorf("only %d names came and went meanwhile", changed)
-			}
 		})
 	}
 	s.stop()

@@ -273,9 +273,7 @@ func (k *kernelTest) interrupt(t *testing.T, mounts []string) {
 				}
 			}
 			k.unmount(t)
-			if st := s.status(); st.Parked != 0 {
-				t.Errorf("%d requests are still parked", st.Parked)
-			}
+			until(t, "nothing is parked", func() bool { return s.status().Parked == 0 })
 		})
 	}
 	if err := s.proc.Kill(); err == nil {

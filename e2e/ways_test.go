@@ -383,7 +383,5 @@ func (w *waysTest) off(t *testing.T) {
 		t.Errorf("the machine is not off: %v", err)
 	}
 	w.fs.await(t, "the virtual machine has ended")
-	if n := w.s.status().Parked; n != 0 {
-		t.Errorf("%d requests are still parked", n)
-	}
+	until(t, "nothing is parked", func() bool { return w.s.status().Parked == 0 })
 }

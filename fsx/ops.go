@@ -246,9 +246,9 @@ func (r *run) verify(int, int) error {
 	return r.read(0, len(r.model))
 }
 
-// tapePatience is how long a file may take to be on tape. Nothing depends on it: then
-// it is not evicted, and the operations go on.
-const tapePatience = 2 * time.Second
+// tapePatience is how long a file may take to be on tape. No run fails by it: then the file is not evicted, and the
+// operations go on.
+const tapePatience = 30 * time.Second
 
 // tape has the file archived, at times waits for that, and evicts it, out of the page
 // cache of the kernel too. The operations that follow recall it.

@@ -59,7 +59,8 @@ func qemuCommand(k *KernelImage, o Options, _ string) *exec.Cmd {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memoryMiB(o)),
 		"-kernel", k.Image, "-initrd", "/dev/fd/3",
-		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr",
+		// A host that pauses for some seconds would look like a lockup to the watchdog.
+		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr nowatchdog",
 		"-serial", "stdio",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=port,fd=4", "-device", "virtserialport,chardev=port,nr=1",
 		"-nic", "user,model=virtio-net-pci",

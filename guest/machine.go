@@ -71,8 +71,9 @@ type Machine struct {
 	results chan Result   // from the reader to Sh
 	turn    chan struct{} // holds one token: who has it may use the port
 
-	mu      sync.Mutex
-	console []byte // the end of the kernel's console
+	mu          sync.Mutex
+	console     []byte        // the end of the kernel's console
+	consoleRead chan struct{} // closed when it was read to its end
 }
 
 // Start boots a guest and returns when it is ready for scripts, after about
@@ -90,7 +91,7 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	rand.Read(word)
 	m := &Machine{
 		mark: hex.EncodeToString(word), output: o.Output, kind: kind,
-		results: make(chan Result, 1), turn: make(chan struct{}, 1),
+		results: make(chan Result, 1), turn: make(chan struct{}, 1), consoleRead: make(chan struct{}),
 	}
 	root, err := makeRoot(ctx, k, o, map[string]string{
 		"init":  strings.NewReplacer("CARD", kind.card, "SERVE", kind.serve).Replace(initScript),
@@ -243,6 +244,7 @@ func (m *Machine) wait(ctx context.Context) (Result, error) {
 
 // died explains a guest that has ended by itself. done is closed.
 func (m *Machine) died() error {
+	<-m.consoleRead // its last words may still be in the pipe, of which nobody has the other end any more
 	return errors.Errorf("guest: %s has ended (%v): its console said: %s", m.kind.name, m.proc.Wait(), m.consoleEnd())
 }
 
@@ -254,6 +256,7 @@ func (m *Machine) consoleEnd() string {
 // readConsole keeps the console's end until the guest ends.
 func (m *Machine) readConsole(r *os.File) {
 	defer m.wg.Done()
+	defer close(m.consoleRead)
 	defer r.Close()
 	buf := make([]byte, 4096)
 	for {

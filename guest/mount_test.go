@@ -35,7 +35,7 @@ func startDiod(t *testing.T, dir string) (port int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { diod.Kill() })
-	deadline := time.After(time.Minute)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -44,6 +44,8 @@ func startDiod(t *testing.T, dir string) (port int) {
 			return port
 		}
 		select {
+		case <-diod.Done(): // somebody has taken the port meanwhile, maybe
+			t.Fatalf("diod has ended: %v", diod.Wait())
 		case <-tick.C:
 		case <-deadline:
 			t.Fatalf("diod does not listen on %s", addr)
@@ -91,7 +93,7 @@ func testMount(t *testing.T, userMode bool) {
 		t.Errorf("the tree made through the mount differs: %s", firstDifference(got, want))
 	}
 	m.Must(t, "ninetest random-writes -ops 40 -files 10 -truncate /mnt/tree 6")
-	m.Must(t, "mkfifo /tmp/fifo && ninetest interrupt /tmp/fifo && umount /mnt")
+	m.Must(t, "mkfifo /tmp/fifo && ninetest interrupt -max 1m /tmp/fifo && umount /mnt")
 }
 
 func firstDifference(got, want string) string {

@@ -35,7 +35,7 @@ const (
 )
 
 // tapesStart is how long tgtd may take to come up.
-const tapesStart = time.Minute
+const tapesStart = 2 * time.Minute
 
 // TapesOptions say what library to make. Zero values stand for two drives, eight
 // slots, four cartridges of 2000 MiB.

@@ -241,6 +241,9 @@ func (d *drive) lend(u *use) error {
 	}
 	m.publishTapeSpace()
 	d.takeBack(u, err)
+	m.mu.Lock()
+	d.idle = d.vol != nil && !d.failed // it asks for work at once: others leave to it what it does best
+	m.mu.Unlock()
 	return err
 }
 

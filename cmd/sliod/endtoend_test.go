@@ -134,7 +134,7 @@ func TestEndToEnd(t *testing.T) {
 	same()
 	expect(`^pin: `, "pin", "dir/file")
 	expect(`^unpin: `, "unpin", "dir/file")
-	expect(`A00001L9 +append +drive VD\d+ +1\.0 `, "volumes")
+	expect(`A00001L9 +append +(drive VD\d+|slot 1) +1\.0 `, "volumes")
 	expect(`A00016L9 +scratch +slot 16 +1\.0 `, "volumes")
 	expect(`library .* of 16\.0 GiB used`, "status")
 	expect(`(?s)recall +done +normal +1/1 .*unpin +done`, "queue") // jobs that have ended

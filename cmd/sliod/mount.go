@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/sirupsen/logrus"
@@ -215,9 +216,20 @@ func (m *fuseMount) serve(ctx context.Context) error {
 	return err
 }
 
+// ours says whether what is on the directory is this mount still, and not what somebody has mounted there since. It asks
+// the kernel alone, as the server may not answer.
+func (m *fuseMount) ours() bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, m.dir, unix.AT_STATX_DONT_SYNC, 0, &st)
+	return err != nil || m.dev == 0 || unix.Mkdev(st.Dev_major, st.Dev_minor) == m.dev
+}
+
 // unmount takes the mount away. If it is in use, it is taken out of the tree at once,
 // and served until the last program has left it.
 func (m *fuseMount) unmount() error {
+	if !m.ours() {
+		return nil
+	}
 	if err := m.server.Unmount(); err == nil {
 		m.fs.Stop() // a readahead may wait still
 		return nil
@@ -237,6 +249,15 @@ func (m *fuseMount) end() error {
 		m.fs.Stop()
 		return nil
 	default:
+	}
+	if !m.ours() { // somebody has just unmounted it, maybe while programs were in it
+		_ = abort(m.dev) // there may be nothing any more, or no fusectl
+		m.fs.Stop()
+		select {
+		case <-m.gone:
+		case <-time.After(time.Second): // they lose it with this process
+		}
+		return nil
 	}
 	if err := m.server.Unmount(); err == nil {
 		m.fs.Stop() // a readahead may wait still

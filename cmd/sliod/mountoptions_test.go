@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +40,29 @@ func TestMountOptions(t *testing.T) {
 			got.uname != tc.want.uname || got.attrTime != tc.want.attrTime || got.wait != tc.want.wait || got.logFile != tc.want.logFile ||
 			got.debug != tc.want.debug || got.flags != tc.want.flags {
 			t.Errorf("%q: %+v, %v; want %+v", tc.lists, got, err, tc.want)
+		}
+	}
+}
+
+// TestOurMount: what somebody has mounted on the directory of a mount is told from that.
+func TestOurMount(t *testing.T) {
+	dir := t.TempDir()
+	st, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := st.Sys().(*syscall.Stat_t).Dev
+	for _, c := range []struct {
+		m    fuseMount
+		want bool
+	}{
+		{fuseMount{dir: dir, dev: dev}, true},
+		{fuseMount{dir: dir, dev: dev + 1}, false},
+		{fuseMount{dir: dir}, true}, // it could not be asked at first
+		{fuseMount{dir: dir + "/none", dev: dev}, true},
+	} {
+		if got := c.m.ours(); got != c.want {
+			t.Errorf("%+v: %v", c.m, got)
 		}
 	}
 }
