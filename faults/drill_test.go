@@ -103,10 +103,10 @@ var drills = []drill{
 			if len(failed) > 0 {
 				s.t.Errorf("failed though there is another copy: %q", failed)
 			}
-			s.wantSaid("medium error")
-			// With the clients at rest, what has been found is replaced. What they found may be of files that are gone.
+			// With the clients at rest, what has been found is replaced. What they found, if anything, may be of files that are gone.
 			s.halt()
-			_ = s.job(backend.JobVerify, s.victim) // there are bad ones
+			_ = s.job(backend.JobVerify, "volume="+s.victim) // there are bad ones
+			s.wantSaid("medium error")
 			bad := func() bool {
 				return slices.ContainsFunc(s.fs.Volumes(), func(v backend.VolumeInfo) bool { return v.BadCopies > 0 })
 			}

@@ -36,6 +36,7 @@ type part struct {
 	more bool // the file goes on in the next batch
 	// changed: the file is not as planned any more.
 	changed bool
+	absent  bool // of a copy: something was not in the cache
 	err     error
 }
 

@@ -88,7 +88,12 @@ func (m *Mover) clearCopyInbox() {
 		case len(lacks) == 0:
 			it.finish(nil)
 		default:
-			it.not = it.cannotTake(lacks)
+			there := it.inCache(lacks)
+			if len(there) == 0 {
+				it.finish(errors.WithMessagef(ErrNotResident, "mover: copy file %d: sliver %d", it.file, lacks[0].No))
+				break
+			}
+			it.not = it.cannotTake(there)
 			wait = append(wait, it)
 		}
 	}
@@ -109,6 +114,11 @@ func (m *Mover) clearCopyInbox() {
 			it.finish(errClosed)
 		}
 	}
+}
+
+// inCache returns what was not found to be absent.
+func (it *archiveItem) inCache(lacks []Lack) []Lack {
+	return slices.DeleteFunc(slices.Clone(lacks), func(l Lack) bool { return it.absent[l.No] })
 }
 
 // cannotTake returns the volumes that can take no copy of what lacks one: those that have all of
@@ -139,7 +149,7 @@ func (d *drive) copyFile(b *batch, next planned) error {
 		it.finish(nil) // it is gone
 		return nil
 	}
-	lacks := slices.DeleteFunc(next.lacks, func(l Lack) bool { return slices.Contains(l.On, d.vol.rec().No) })
+	lacks := slices.DeleteFunc(it.inCache(next.lacks), func(l Lack) bool { return slices.Contains(l.On, d.vol.rec().No) })
 	if len(lacks) == 0 {
 		m.lookAgainAt(it) // the volumes were others when the clerk looked
 		return nil
@@ -176,7 +186,10 @@ func (d *drive) copySliver(b *batch, p *part, l Lack) error {
 		return nil // it will be archived again
 	case stderrors.Is(err, cache.ErrAbsent):
 		d.freeBuffer(buf)
-		p.item.absent = errors.WithMessagef(ErrNotResident, "mover: copy file %d: sliver %d", k.File, k.No)
+		if p.item.absent == nil {
+			p.item.absent = map[sliver.No]bool{}
+		}
+		p.item.absent[k.No], p.absent = true, true
 		return nil
 	case err != nil:
 		d.freeBuffer(buf)
@@ -186,16 +199,14 @@ func (d *drive) copySliver(b *batch, p *part, l Lack) error {
 	return d.appendSliver(b, p, buf, Done{No: l.No, Version: l.Version, Sum: sum, Len: n})
 }
 
-// copied ends a file of which all that the mounted volume could take was copied: it may need
-// another volume.
+// copied ends a file of which all that the mounted volume could take was copied: what is left may need
+// another volume, as the slivers of a file need not lie on the same ones.
 func (d *drive) copied(p *part) {
 	it := p.item
 	switch {
 	case p.err != nil:
 		it.finish(p.err)
-	case it.absent != nil:
-		it.finish(it.absent)
-	case len(p.done) == 0:
+	case len(p.done) == 0 && !p.absent:
 		it.finish(nil) // all was written meanwhile
 	default:
 		d.m.lookAgainAt(it)

@@ -184,6 +184,40 @@ func TestCopyErrors(t *testing.T) {
 	}
 }
 
+// TestCopyOfWhatIsResident: slivers that are in the cache are copied, whatever those of the same file that are not could
+// go to: here the mounted volume could take only one of these.
+func TestCopyOfWhatIsResident(t *testing.T) {
+	r := newRig(t, setup{cfg: Config{ReadAhead: -1}})
+	f := r.fill(1, 2*mib)[0]
+	// only keeps one sliver in the cache.
+	only := func(no sliver.No) {
+		r.evict(f)
+		if _, err := r.read(keyOf(f, no), mib); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.archive(f)
+	first := r.copies(keyOf(f, 0))[0]
+	only(0)
+	if err := r.copyErr(CopyOptions{Copies: 2}, f); !stderrors.Is(err, ErrNotResident) {
+		t.Fatal(err)
+	}
+	second := r.copies(keyOf(f, 0))[1]
+	only(1)
+	if err := r.copyErr(CopyOptions{Copies: 2, Not: []catalog.VolumeNo{second}}, f); !stderrors.Is(err, ErrNotResident) {
+		t.Fatal(err)
+	}
+	if a, b := r.copies(keyOf(f, 0)), r.copies(keyOf(f, 1)); len(a) != 2 || len(b) != 2 || a[1] == b[1] {
+		t.Fatalf("the slivers are on volumes %v and %v", a, b)
+	}
+	if err := r.copyErr(CopyOptions{Copies: 2, Not: []catalog.VolumeNo{first}}, f); !stderrors.Is(err, ErrNotResident) {
+		t.Fatal(err)
+	}
+	if a, b := r.copies(keyOf(f, 0)), r.copies(keyOf(f, 1)); len(a) != 2 || len(b) != 3 {
+		t.Errorf("the slivers are on volumes %v and %v", a, b)
+	}
+}
+
 // TestCopyOfDirty: what is written is not copied, and what lies beside it is.
 func TestCopyOfDirty(t *testing.T) {
 	r := newRig(t, setup{})

@@ -30,7 +30,7 @@ type archiveItem struct {
 	// copy is for a further copy of what is archived, see copy.go.
 	copy   *CopyOptions
 	not    []catalog.VolumeNo // volumes that cannot take it, sorted
-	absent error              // something of it is not in the cache
+	absent map[sliver.No]bool // was not in the cache, and is not tried again
 }
 
 // Archive queues files: their dirty slivers and new attributes go to tape, to a volume
