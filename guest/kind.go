@@ -102,7 +102,11 @@ func userModeCommand(k *KernelImage, o Options, dir string) *exec.Cmd {
 	cmd := exec.Command(busybox, "taskset", oneProcessor(), busybox, "sh", "-c", `"$@"; exit $?`, "sh", k.Image, fmt.Sprintf("mem=%dM", memoryMiB(o)), "initrd=/proc/self/fd/3",
 		"con=null", "con0=null,fd:1", "ssl=null",
 		fmt.Sprintf("vec0:transport=fd,fd=4,vec=0,mtu=%d", cardMTU),
-		"uml_dir="+dir, "loglevel=4", "panic=-1")
+		"uml_dir="+dir, "loglevel=4", "panic=-1",
+		// A periodic tick: a kernel in user mode drops an alarm that comes while it handles one (unblock_signals in
+		// arch/um/os-Linux/signal.c). If that was a one-shot timer's there is no other, and the guest sleeps for ever, as one did
+		// under load.
+		"nohz=off", "highres=off")
 	cmd.Env = append(os.Environ(), "TMPDIR="+userModeMemory)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	return cmd

@@ -77,6 +77,9 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
+	if out := m.Must(t, "cat /proc/timer_list"); !strings.Contains(out, "tick_handle_periodic") { // see userModeCommand
+		t.Errorf("the kernel's tick is not periodic:\n%s", out)
+	}
 	_, err = m.Sh(t.Context(), "echo c >/proc/sysrq-trigger; sleep 1000")
 	if err == nil || !strings.Contains(err.Error(), "has ended") || !strings.Contains(err.Error(), "Kernel panic") {
 		t.Errorf("got %v", err)
