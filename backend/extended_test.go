@@ -261,6 +261,7 @@ func TestPunchEdgeWaits(t *testing.T) {
 // and the sliver stays a hole.
 func TestPunchOfArchiving(t *testing.T) {
 	w := newWorld(t, oneDrive)
+	w.premigrated("first", []byte("so that the volume is mounted"))
 	want := pattern(1, 3*mib)
 	w.put("f", want)
 	g := w.hold(at(scsi.OpWrite6, false))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -39,7 +38,7 @@ func newWorld(t testing.TB, change ...func(*Options, *virtual.Config)) *world {
 		log.SetLevel(logrus.DebugLevel)
 	}
 	dir := t.TempDir()
-	w := &world{t: t, opts: Options{Dir: dir, Log: logrus.NewEntry(log), CacheBytes: 64 << 20, ArchiveIdle: -1, SyncInterval: time.Hour}}
+	w := &world{t: t, opts: Options{Dir: dir, Log: logrus.NewEntry(log), CacheBytes: 64 << 20, ArchiveIdle: -1, SyncInterval: time.Hour, Look: time.Hour}}
 	w.opts.Mover.Log = w.opts.Log
 	cfg := virtual.Config{Dir: dir + "/library", Drives: 2, Slots: 8, Cartridge: "LTO-9", Capacity: 1 << 30, Log: w.opts.Log}
 	for _, c := range change {
@@ -412,9 +411,7 @@ func TestArchivesByItself(t *testing.T) {
 			want := pattern(7, 10<<20)
 			w.put("f", want)
 			w.fs.archivePending(t.Context(), false) // as the syncer's timer does
-			for w.state("f") != "premigrated" {
-				runtime.Gosched()
-			}
+			eventually(t, "it is on tape", func() bool { return w.state("f") == "premigrated" })
 			w.job(JobEvict, "/f")
 			if !bytes.Equal(w.content("f"), want) {
 				t.Error("differs")

@@ -114,7 +114,8 @@ func TestGate(t *testing.T) {
 	for _, n := range g.asked {
 		sum += n
 	}
-	if sum < int64(len(old)) || sum > int64(2*len(old)) {
+	// One who waits for what is on its way is asked for that alone, though more may be read ahead for him.
+	if sum < int64(len(old))-2*mib || sum > int64(2*len(old)) {
 		t.Errorf("%d bytes were read, the gate was asked for %d", len(old), g.asked)
 	}
 }

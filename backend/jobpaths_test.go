@@ -486,14 +486,20 @@ func TestEstimates(t *testing.T) {
 	if at := eta(); at.Before(begin) || at.After(time.Now().Add(time.Hour)) {
 		t.Errorf("the job is to be done %v from now", time.Until(at))
 	}
+	node := w.node(paths[11])
+	defer node.Release()
+	var said []byte
+	eventually(t, "the last file has an estimate", func() bool {
+		var err error
+		said, err = node.Xattr(rootCred, "user.sliod.eta")
+		return err == nil
+	})
 	if q := w.fs.Queue(); len(q.Recalls) != 1 || q.Recalls[0].ETA.IsZero() || q.Jobs[len(q.Jobs)-1].ETA.IsZero() {
 		t.Errorf("%+v", q)
 	}
-	if at, err := time.Parse(time.RFC3339, w.xattrOf(paths[11], "user.sliod.eta")); err != nil || at.Before(begin.Truncate(time.Second)) {
+	if at, err := time.Parse(time.RFC3339, string(said)); err != nil || at.Before(begin.Truncate(time.Second)) {
 		t.Errorf("the file is to be there at %v, %v", at, err)
 	}
-	node := w.node(paths[11])
-	defer node.Release()
 	if err := node.SetXattr(rootCred, "user.sliod.eta", []byte("now"), 0); err != linux.EPERM {
 		t.Errorf("an estimate can be set: %v", err)
 	}

@@ -18,7 +18,7 @@ func TestPriorityChanges(t *testing.T) {
 	j := w.list(JobRecall, JobOptions{Priority: PriorityLow}, paths...)
 	g.wait()
 	_, _, last := w.placeOf("f011", 0)
-	eventually(t, "all wait", func() bool { return w.fs.Status().Parked >= 10 })
+	eventually(t, "all wait", func() bool { return w.fs.Status().Parked == 12 }) // of 14, two are there
 	if c := w.classOf(last); c != vfs.Background {
 		t.Fatalf("class %v", c)
 	}
@@ -40,8 +40,9 @@ func TestPriorityChanges(t *testing.T) {
 	if s, _ := w.fs.Job(j.ID); s.Priority != PriorityNormal {
 		t.Errorf("%+v", s)
 	}
-	closed := make(chan struct{})
+	closed, closing := make(chan struct{}), w.fs.jobs.ctx
 	go func() { defer close(closed); w.close() }()
+	soon(t, closing.Done(), "the archive does not begin to close")
 	g.release()
 	soon(t, closed, "the archive does not close")
 	w.open()

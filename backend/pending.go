@@ -220,6 +220,9 @@ func (fs *FS) archivePending(ctx context.Context, short bool) {
 		}
 		fs.pending.unqueue(id, has[id])
 		fs.archiveFailed(id, err)
+		if err == nil && fs.cache.Stats().WaitingForSpace > 0 {
+			signal(fs.pressed) // what was written since was passed over as long as the mover had the file
+		}
 	})
 }
 

@@ -2,7 +2,9 @@ package backend
 
 import (
 	"bytes"
+	"sync"
 	"testing"
+	"time"
 
 	"sliod/backend/sliver"
 	"sliod/tape/virtual"
@@ -63,4 +65,60 @@ func TestWrittenWhileArchived(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestArchivedTwiceAtOnce: whoever has a file archived that is being archived just now is not told that it is on tape before
+// it is.
+func TestArchivedTwiceAtOnce(t *testing.T) {
+	w := newWorld(t, oneDrive)
+	w.premigrated("f", pattern(1, 3*mib))
+	want := pattern(2, 3*mib)
+	f, done := w.openFile("f")
+	w.write(f, 0, want) // and not synced: of its attributes nothing has to go to tape
+	done()
+	writes, flushes := make(chan struct{}), make(chan struct{}) // each time the drive stands there, and goes on
+	stop := func(c chan struct{}, once *sync.Once) {
+		once.Do(func() {
+			c <- struct{}{}
+			<-c
+		})
+	}
+	var write, flush sync.Once
+	w.lib.Hook(func(e virtual.Event) {
+		switch {
+		case at(opWrite6, false)(e):
+			stop(writes, &write)
+		case at(opFilemarks6, false)(e):
+			stop(flushes, &flush)
+		}
+	})
+	begin := func() *job {
+		id, err := w.fs.StartJob(JobArchive, []string{"/f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.fs.jobs.find(id)
+	}
+	jobs := []*job{begin()}
+	soon(t, writes, "nothing is written")
+	jobs = append(jobs, begin())
+	eventually(t, "the second one waits", func() bool { return w.fs.mover.Status().Archive > 0 })
+	writes <- struct{}{}
+	soon(t, flushes, "nothing is flushed")
+	select {
+	case <-jobs[0].finished:
+		t.Error("the first job is done before the flush")
+	case <-jobs[1].finished:
+		t.Error("the second job is done before the flush")
+	case <-time.After(100 * time.Millisecond): // that something does not happen
+	}
+	flushes <- struct{}{}
+	for _, j := range jobs {
+		soon(t, j.finished, "a job does not end")
+		if s := j.status(); s.State != "done" {
+			t.Errorf("%+v", s)
+		}
+	}
+	w.job(JobEvict, "/f")
+	w.wantContent("f", want)
 }

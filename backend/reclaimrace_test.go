@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -102,9 +101,7 @@ func TestReclaimWaitsForItsTurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for len(w.fs.reclaims.wanted) == 0 {
-		runtime.Gosched()
-	}
+	eventually(t, "the job waits for its turn", func() bool { return len(w.fs.reclaims.wanted) > 0 })
 	for i := range 2 {
 		w.remove(fmt.Sprint("f", i))
 	}
@@ -226,7 +223,7 @@ func TestRepairRests(t *testing.T) {
 	w.ends(JobVerify)
 	now := time.Now()
 	r := repairer{fs: w.fs}
-	reads := func() int64 { return w.fs.Status().FaultsDone }
+	reads := func() int64 { return w.fs.cache.Stats().Faults } // when they begin
 	for i, again := range []bool{true, false, false, true} {
 		w.job(JobEvict, "/")
 		before := reads()

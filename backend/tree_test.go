@@ -3,7 +3,6 @@ package backend
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -331,7 +330,5 @@ func TestRemovalIsPending(t *testing.T) {
 	}
 	w.fs.rules.Default.Idle = 0
 	w.fs.archivePending(t.Context(), false)
-	for w.fs.pending.has(id) {
-		runtime.Gosched()
-	}
+	eventually(t, "it is on tape", func() bool { return !w.fs.pending.has(id) })
 }

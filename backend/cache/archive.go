@@ -11,8 +11,8 @@ const archiveTries = 4
 
 // BeginArchive copies a dirty sliver's valid bytes into buf, which has at least
 // sliver.Size bytes, and makes it Archiving. The n bytes are one content, that of
-// version v. ErrNotDirty: there is nothing to archive. ErrBusy: it is being archived,
-// or written too fast; try again later.
+// version v. ErrNotDirty: there is nothing to archive. ErrBusy: it is being archived by another.
+// ErrChanged: it is written too fast; it stays dirty.
 func (c *Cache) BeginArchive(k sliver.Key, buf []byte) (n int, v sliver.Version, err error) {
 	for range archiveTries {
 		c.mu.Lock()
@@ -60,7 +60,7 @@ func (c *Cache) BeginArchive(k sliver.Key, buf []byte) (n int, v sliver.Version,
 			return n, v, nil
 		}
 	}
-	return 0, 0, ErrBusy
+	return 0, 0, ErrChanged
 }
 
 // ArchiveIs says whether k is still being archived with version v, that is, has

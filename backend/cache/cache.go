@@ -79,7 +79,7 @@ var (
 	ErrStale    = stderrors.New("cache: the fault is over")
 	ErrFull     = stderrors.New("cache: no free slot")
 	ErrShort    = stderrors.New("cache: fewer bytes were delivered than the sliver has")
-	ErrBusy     = stderrors.New("cache: the sliver is in use")
+	ErrBusy     = stderrors.New("cache: the sliver is being archived")
 	ErrNotDirty = stderrors.New("cache: the sliver is not dirty")
 	ErrNotClean = stderrors.New("cache: the sliver is not clean")
 	ErrClosed   = stderrors.New("cache: closed")

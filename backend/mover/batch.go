@@ -37,6 +37,7 @@ type part struct {
 	// changed: the file is not as planned any more.
 	changed bool
 	absent  bool // of a copy: something was not in the cache
+	busy    bool // another part archives something of the file
 	err     error
 }
 
@@ -154,6 +155,7 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 	d.setState(driveWriting, fmt.Sprintf("archive of file %d", it.file))
 	b.parts = append(b.parts, part{item: it, plan: plan})
 	p := &b.parts[len(b.parts)-1]
+	m.beginPart(it.file)
 	for len(it.rest) > 0 && !d.batchFull(b) && !m.ending() {
 		if err := d.archiveSliver(b, p, it.rest[0]); err != nil {
 			return err
@@ -162,7 +164,13 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 	}
 	p.more = len(it.rest) > 0
 	if len(p.done) == 0 && !p.more {
+		busy := p.busy
 		b.parts = b.parts[:len(b.parts)-1]
+		m.endPart(it.file)
+		if busy {
+			m.follow(it)
+			return nil
+		}
 		d.attributesOnly(it, plan)
 	}
 	return nil
@@ -175,9 +183,13 @@ func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
 	buf := d.archiveBuffer()
 	n, version, err := m.cache.BeginArchive(k, buf)
 	switch {
-	case stderrors.Is(err, cache.ErrNotDirty), stderrors.Is(err, cache.ErrBusy):
+	case stderrors.Is(err, cache.ErrNotDirty), stderrors.Is(err, cache.ErrChanged):
 		d.freeBuffer(buf)
 		return nil // gone, archived by another, or being written: then it stays dirty
+	case stderrors.Is(err, cache.ErrBusy):
+		d.freeBuffer(buf)
+		p.busy = true
+		return nil
 	case err != nil:
 		d.freeBuffer(buf)
 		p.err = errors.WithMessagef(err, "mover: archive sliver %v: read it from the cache", k)
@@ -311,6 +323,7 @@ func (m *Mover) record(p *part) error {
 func (d *drive) finishParts(b *batch) {
 	m := d.m
 	d.endHashing()
+	m.endParts(b)
 	var rest []*archiveItem
 	for i := range b.parts {
 		p := &b.parts[i]
@@ -324,6 +337,8 @@ func (d *drive) finishParts(b *batch) {
 			d.copied(p)
 		case p.err != nil:
 			p.item.finish(p.err)
+		case p.busy:
+			m.follow(p.item)
 		default:
 			p.item.finish(nil)
 		}
@@ -364,6 +379,7 @@ func (d *drive) abandon(b *batch, err error) {
 		d.m.endArchive(&b.parts[i])
 		items = append(items, b.parts[i].item)
 	}
+	d.m.endParts(b)
 	d.m.retry(items, err)
 }
 
@@ -387,6 +403,7 @@ func (d *drive) writeFailed(b *batch, op string, err error) {
 			m.endArchive(&b.parts[i])
 			b.parts[i].item.finish(errClosed)
 		}
+		m.endParts(b)
 		return
 	}
 	err = m.note(op, v, d, "", err)

@@ -1,6 +1,7 @@
 package mover
 
 import (
+	"slices"
 	"time"
 
 	"sliod/backend/catalog"
@@ -341,8 +342,8 @@ func (m *Mover) stuckLocked() map[*lane]error {
 	switch {
 	case goesOn:
 		m.noTape = false
-	case full:
-		m.noTape = true
+	case full && !slices.ContainsFunc(m.drives, func(d *drive) bool { return d.archiving }):
+		m.noTape = true // a batch under way would make room in the cache
 	}
 	return stuck
 }

@@ -71,8 +71,10 @@ type Mover struct {
 	lines     map[string]*line
 	queued    int
 	copyInbox []*archiveItem
-	waiting   map[sliver.FileID]*archiveItem // those in lines that are to be archived, not copied
-	useN      int                            // uses that wait, of all volumes
+	waiting   map[sliver.FileID]*archiveItem   // those in lines that are to be archived, not copied
+	inBatch   map[sliver.FileID]int            // batches that archive content of a file just now
+	behind    map[sliver.FileID][]*archiveItem // those that wait for these
+	useN      int                              // uses that wait, of all volumes
 	noTape    bool
 	nothing   bool // see NothingComes
 	errs      []TapeError
@@ -93,6 +95,8 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 		mails:     make(map[uint16]bool),
 		recalls:   make(map[sliver.Key]*recall),
 		waiting:   make(map[sliver.FileID]*archiveItem),
+		inBatch:   make(map[sliver.FileID]int),
+		behind:    make(map[sliver.FileID][]*archiveItem),
 		lines:     make(map[string]*line),
 	}
 	m.est.learned.told(lib.Speed)

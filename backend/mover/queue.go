@@ -97,6 +97,50 @@ func (m *Mover) putBack(items []*archiveItem) {
 	m.wakeLocked()
 }
 
+// beginPart notes that a batch archives content of a file, until endPart.
+func (m *Mover) beginPart(f sliver.FileID) {
+	m.mu.Lock()
+	m.inBatch[f]++
+	m.mu.Unlock()
+}
+
+// endPart puts those back that wait for it.
+func (m *Mover) endPart(f sliver.FileID) {
+	m.mu.Lock()
+	var behind []*archiveItem
+	if m.inBatch[f]--; m.inBatch[f] == 0 {
+		delete(m.inBatch, f)
+		behind = m.behind[f]
+		delete(m.behind, f)
+	}
+	m.mu.Unlock()
+	m.putBack(behind)
+}
+
+// endParts is endPart for what a batch has archived, whether that has succeeded or not.
+func (m *Mover) endParts(b *batch) {
+	for i := range b.parts {
+		if it := b.parts[i].item; it.copy == nil {
+			m.endPart(it.file)
+		}
+	}
+}
+
+// follow puts a file back of which another item archives something, when that has ended: whoever asked for it is not told
+// that it is on tape before it is.
+func (m *Mover) follow(it *archiveItem) {
+	it.begun, it.rest = false, nil
+	m.mu.Lock()
+	wait := m.inBatch[it.file] > 0
+	if wait {
+		m.behind[it.file] = append(m.behind[it.file], it)
+	}
+	m.mu.Unlock()
+	if !wait {
+		m.putBack([]*archiveItem{it})
+	}
+}
+
 // retry puts files back after err, but for those that have failed too often:
 // their callers are told.
 func (m *Mover) retry(items []*archiveItem, err error) {
