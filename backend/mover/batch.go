@@ -37,7 +37,6 @@ type part struct {
 	// changed: the file is not as planned any more.
 	changed bool
 	absent  bool // of a copy: something was not in the cache
-	busy    bool // another part archives something of the file
 	err     error
 }
 
@@ -164,10 +163,9 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 	}
 	p.more = len(it.rest) > 0
 	if len(p.done) == 0 && !p.more {
-		busy := p.busy
 		b.parts = b.parts[:len(b.parts)-1]
 		m.endPart(it.file)
-		if busy {
+		if it.busy {
 			m.follow(it)
 			return nil
 		}
@@ -188,7 +186,7 @@ func (d *drive) archiveSliver(b *batch, p *part, no sliver.No) error {
 		return nil // gone, archived by another, or being written: then it stays dirty
 	case stderrors.Is(err, cache.ErrBusy):
 		d.freeBuffer(buf)
-		p.busy = true
+		p.item.busy = true
 		return nil
 	case err != nil:
 		d.freeBuffer(buf)
@@ -337,7 +335,7 @@ func (d *drive) finishParts(b *batch) {
 			d.copied(p)
 		case p.err != nil:
 			p.item.finish(p.err)
-		case p.busy:
+		case p.item.busy:
 			m.follow(p.item)
 		default:
 			p.item.finish(nil)

@@ -26,6 +26,7 @@ type archiveItem struct {
 	begun bool
 	rest  []sliver.No
 	hash  *fileHash // of what was archived of it since, nil: not known
+	busy  bool      // another item archives something of it just now: this one is not over before that is
 
 	// copy is for a further copy of what is archived, see copy.go.
 	copy   *CopyOptions
@@ -129,7 +130,7 @@ func (m *Mover) endParts(b *batch) {
 // follow puts a file back of which another item archives something, when that has ended: whoever asked for it is not told
 // that it is on tape before it is.
 func (m *Mover) follow(it *archiveItem) {
-	it.begun, it.rest = false, nil
+	it.begun, it.rest, it.busy = false, nil, false
 	m.mu.Lock()
 	wait := m.inBatch[it.file] > 0
 	if wait {
@@ -148,7 +149,7 @@ func (m *Mover) retry(items []*archiveItem, err error) {
 	for _, it := range items {
 		it.attempts++
 		it.lastErr = err
-		it.begun, it.rest = false, nil
+		it.begun, it.rest, it.busy = false, nil, false
 		if it.attempts >= maxArchiveAttempts {
 			it.finish(err)
 			continue
