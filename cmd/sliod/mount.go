@@ -220,8 +220,27 @@ func (m *fuseMount) serve(ctx context.Context) error {
 // the kernel alone, as the server may not answer.
 func (m *fuseMount) ours() bool {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, m.dir, unix.AT_STATX_DONT_SYNC, 0, &st)
-	return err != nil || m.dev == 0 || unix.Mkdev(st.Dev_major, st.Dev_minor) == m.dev
+	if err := unix.Statx(unix.AT_FDCWD, m.dir, unix.AT_STATX_DONT_SYNC, 0, &st); err != nil || m.dev == 0 {
+		return true
+	}
+	return unix.Mkdev(st.Dev_major, st.Dev_minor) == m.dev && isFUSE(m.dev)
+}
+
+// isFUSE says whether a device number is that of a mounted FUSE file system: the number of one that is gone is the next
+// one's, whatever that is.
+func isFUSE(dev uint64) bool {
+	list, err := os.ReadFile("/proc/self/mountinfo") // proc_pid_mountinfo(5)
+	if err != nil {
+		return true // nobody knows
+	}
+	number := fmt.Sprintf(" %d:%d ", unix.Major(dev), unix.Minor(dev))
+	for line := range strings.Lines(string(list)) {
+		before, after, _ := strings.Cut(line, " - ")
+		if strings.Contains(before, number) && strings.HasPrefix(after, "fuse") {
+			return true
+		}
+	}
+	return false
 }
 
 // unmount takes the mount away. If it is in use, it is taken out of the tree at once,
