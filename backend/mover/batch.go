@@ -369,16 +369,21 @@ func (m *Mover) endArchive(p *part) {
 	}
 }
 
+// giveUp says that nothing of the batch is archived, and returns its files.
+func (m *Mover) giveUp(b *batch) []*archiveItem {
+	items := make([]*archiveItem, 0, len(b.parts))
+	for i := range b.parts {
+		m.endArchive(&b.parts[i])
+		items = append(items, b.parts[i].item)
+	}
+	m.endParts(b)
+	return items
+}
+
 // abandon gives the batch up: nothing of it is archived, and its files are tried
 // again.
 func (d *drive) abandon(b *batch, err error) {
-	items := make([]*archiveItem, 0, len(b.parts))
-	for i := range b.parts {
-		d.m.endArchive(&b.parts[i])
-		items = append(items, b.parts[i].item)
-	}
-	d.m.endParts(b)
-	d.m.retry(items, err)
+	d.m.retry(d.m.giveUp(b), err)
 }
 
 // volumeFull commits what fits and leaves the volume for another. The last part
@@ -397,11 +402,9 @@ func (d *drive) volumeFull(b *batch) {
 func (d *drive) writeFailed(b *batch, op string, err error) {
 	m, v := d.m, d.vol
 	if m.ctx.Err() != nil {
-		for i := range b.parts {
-			m.endArchive(&b.parts[i])
-			b.parts[i].item.finish(errClosed)
+		for _, it := range m.giveUp(b) {
+			it.finish(errClosed)
 		}
-		m.endParts(b)
 		return
 	}
 	err = m.note(op, v, d, "", err)
