@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
@@ -95,11 +96,12 @@ const (
 
 // Cache is the page cache. Its methods are safe for concurrent use.
 type Cache struct {
-	log   *logrus.Entry
-	st    *store
-	ev    Events
-	count atomic.Uint64 // the low 40 bits of the last Version or Seq
-	bufs  sync.Pool     // of *[sliver.Size]byte
+	log    *logrus.Entry
+	st     *store
+	ev     Events
+	count  atomic.Uint64 // the low 40 bits of the last Version or Seq
+	bufs   sync.Pool     // of *[sliver.Size]byte
+	opened time.Time
 
 	// recMu orders the writes of the records of one chunk (striped by chunk).
 	// It is taken before mu.
@@ -131,6 +133,8 @@ type Cache struct {
 	partial   [classWhole][]*chunk // cut chunks with a free slot
 	cut       map[*chunk]struct{}  // all cut chunks
 	policy    policy               // the clean slivers, in order of eviction
+	dueEnd    time.Duration        // of all entries, the last one
+	dueTimer  *time.Timer          // of awaitDue, nil: nobody waits for that
 	draining  bool                 // between high and low water
 	high, low int64                // bytes
 	pins      pins
@@ -179,7 +183,7 @@ func Open(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{
-		log: cfg.Log, st: st, ev: cfg.Events, ready: st.fresh,
+		log: cfg.Log, st: st, ev: cfg.Events, ready: st.fresh, opened: time.Now(),
 		files: make(map[sliver.FileID]*file), dirty: make(map[sliver.FileID]struct{}),
 		parked: make(map[*vfs.Waiter]*place), wanted: make(map[sliver.Key]int),
 		chunks: make([]chunk, n), cut: make(map[*chunk]struct{}),
@@ -231,6 +235,9 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.closed = true
+	if c.dueTimer != nil {
+		c.dueTimer.Stop()
+	}
 	ready := c.ready
 	pinned := 0
 	for i := range c.chunks {

@@ -56,8 +56,8 @@
 // those that were read more than once in it, and a ghost list of keys that small let
 // go and that enter main when they return. One pass over a large file flows through
 // small and leaves main alone, and a hit costs one counter and no list move. Two
-// changes: a sliver that was delivered to waiters is passed over once, so that they
-// find it; and small slots are evicted by whole chunks when a larger slot is wanted.
+// changes: a sliver that was delivered to waiters is passed over until they have read
+// it, or for five seconds; and small slots are evicted by whole chunks when a larger slot is wanted.
 // Only Clean, unpinned slivers are in the queues; the work of a search is bounded.
 // Heads (head.go) are in a queue of their own.
 //

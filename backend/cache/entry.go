@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"sliod/backend/sliver"
 	"sliod/backend/vfs"
@@ -59,8 +60,9 @@ type entry struct {
 	queue      *queue
 	prev, next *entry
 	freq       uint8
-	held       bool // by a pin, so not in a queue
-	grace      bool // delivered to waiters that have not read yet
+	held       bool          // by a pin, so not in a queue
+	due        int           // waiters that were woken to read it and have not yet
+	dueEnd     time.Duration // they have until then, since Cache.opened
 }
 
 // file is what the cache knows of one file.
@@ -123,7 +125,7 @@ func (c *Cache) move(e *entry, to sliver.State) {
 	c.tally(e, -1)
 	c.unhold(e)
 	c.dequeue(e)
-	e.state = to
+	e.state, e.due = to, 0
 	c.tally(e, +1)
 	c.enqueue(e)
 	if e.file.dirty > 0 {

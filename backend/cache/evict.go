@@ -2,6 +2,7 @@ package cache
 
 import (
 	"slices"
+	"time"
 
 	"sliod/backend/sliver"
 )
@@ -109,8 +110,6 @@ func (q *policy) next() *entry {
 	}
 	l.remove(e)
 	switch {
-	case e.grace:
-		e.grace = false
 	case l == &q.small && e.freq > 1:
 		e.freq = 0
 		q.main.push(e)
@@ -126,7 +125,40 @@ func (q *policy) next() *entry {
 }
 
 // evictable says whether e may go and its place is free then.
-func evictable(e *entry) bool { return e.state == sliver.Clean && e.slot.refs.Load() == 1 }
+func evictable(e *entry) bool {
+	return e.state == sliver.Clean && e.slot.refs.Load() == 1 && (e.due == 0 || e.slot.c.age() >= e.dueEnd)
+}
+
+// dueTime is how long a sliver that came from tape stays for those who waited for it. Without that, readers
+// who share the last slot would take it from each other between the wake and the read, and none of them get on.
+const dueTime = 5 * time.Second
+
+func (c *Cache) age() time.Duration { return time.Since(c.opened) }
+
+// keepFor keeps e for one more waiter, who is woken now and will read it. One that does not come only
+// costs dueTime. mu is held.
+func (c *Cache) keepFor(e *entry) {
+	if e.state == sliver.Clean {
+		e.due++
+		e.dueEnd = c.age() + dueTime
+		c.dueEnd = e.dueEnd
+	}
+}
+
+// awaitDue is for one who finds no slot: it has slots looked for again when those that are kept for readers need not be kept
+// any more. mu is held.
+func (c *Cache) awaitDue() {
+	left := c.dueEnd - c.age()
+	if c.dueTimer != nil || left <= 0 {
+		return
+	}
+	c.dueTimer = time.AfterFunc(left, func() {
+		c.mu.Lock()
+		c.dueTimer = nil
+		c.mu.Unlock()
+		c.run(&post{kick: true})
+	})
+}
 
 // chunkEvictable says whether all that a cut chunk holds may be evicted; heads says
 // whether they may.
@@ -139,7 +171,7 @@ func (ch *chunk) chunkEvictable(heads bool) bool {
 		return false
 	}
 	for _, s := range ch.slots {
-		if s != nil && s.refs.Load() != 1 {
+		if s != nil && !evictable(s.e) {
 			return false
 		}
 	}

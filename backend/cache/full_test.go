@@ -2,6 +2,8 @@ package cache
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -48,4 +50,75 @@ func TestNoSpaceBesideDirtyNeighbours(t *testing.T) {
 	if g := rd.got(t); g.err != nil {
 		t.Fatal(g)
 	}
+}
+
+// lastSlot is a cache in which all but one slot are dirty, and the answers of two who read slivers that are on tape.
+// freed counts how often the mover was told of space.
+func lastSlot(t *testing.T) (c *Cache, r *rec, keys [2]sliver.Key, readers [2]*answer, seqs [2]uint64, freed *int) {
+	c, r = open(t)
+	freed = new(int)
+	c.OnSpaceFreed(func() { *freed++ })
+	for i := range 15 {
+		if _, err := c.Write(sliver.Key{File: 7, No: sliver.No(i)}, hole, 0, pattern(3, sliver.Size), &newAnswer().Waiter); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range keys {
+		keys[i] = sliver.Key{File: sliver.FileID(20 + i)}
+		readers[i] = parkRead(t, c, keys[i], absent(sliver.Size))
+		seqs[i] = r.lastFault()
+	}
+	if err := c.Reserve(keys[0], seqs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
+		t.Fatal(err)
+	}
+	deliver(t, c, keys[0], seqs[0], pattern(1, sliver.Size))
+	if g := readers[0].got(t); g.err != nil {
+		t.Fatal(g)
+	}
+	return
+}
+
+// Readers who share the last slot do not take it from each other before they have read: none of them would get on.
+func TestLastSlotIsRead(t *testing.T) {
+	c, _, keys, readers, seqs, freed := lastSlot(t)
+	// The mover is told that a slot may be free, and is faster than the reader.
+	if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
+		t.Fatalf("the slot of a sliver that is about to be read: %v, want ErrFull", err)
+	}
+	told := *freed
+	d, err := c.Read(keys[0], absent(sliver.Size), 0, 10, &readers[0].Waiter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Release()
+	if *freed == told {
+		t.Fatal("nobody is told that the slot can be had")
+	}
+	deliver(t, c, keys[1], seqs[1], pattern(2, sliver.Size))
+	if g := readers[1].got(t); g.err != nil {
+		t.Fatal(g)
+	}
+}
+
+// A reader who does not come keeps the slot for a short time only, and who waits for it is told.
+func TestLastSlotIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, keys, _, seqs, freed := lastSlot(t)
+		if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
+			t.Fatal(err)
+		}
+		told := *freed
+		time.Sleep(dueTime)
+		synctest.Wait()
+		if *freed == told {
+			t.Fatal("nobody is told that the slot can be had")
+		}
+		if err := c.Reserve(keys[1], seqs[1]); err != nil {
+			t.Fatal(err)
+		}
+		c.Fail(keys[1], seqs[1], ErrNoSpace)
+	})
 }

@@ -31,6 +31,7 @@ func fillClean(t *testing.T, c *Cache, r *rec, f sliver.FileID, n int) {
 		if x := a.got(t); x.err != nil {
 			t.Fatal(x.err)
 		}
+		mustRead(t, c, k, 0, 1)
 	}
 }
 

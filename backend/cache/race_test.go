@@ -531,6 +531,7 @@ func TestCancelAtEachPoint(t *testing.T) {
 	if c.Cancel(&x.Waiter) {
 		t.Fatal("cancelled after the wake")
 	}
+	mustRead(t, c, sliver.Key{File: 6}, 0, 10)
 	// Waiting for space.
 	for i := range 16 {
 		w := newAnswer()

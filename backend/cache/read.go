@@ -45,7 +45,7 @@ func (c *Cache) Read(k sliver.Key, b Behind, off, n int, w *vfs.Waiter) (vfs.Dat
 			s.refs.Add(1)
 			d = vfs.Data{Bytes: s.bytes(off, off+m), Zeros: n - m, Pin: s}
 		}
-		e.grace = false
+		e.due -= min(e.due, 1)
 		if e.freq < maxFreq {
 			e.freq++
 		}

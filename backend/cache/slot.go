@@ -210,6 +210,7 @@ func (c *Cache) alloc(p *post, n int) *slot {
 	if s == nil {
 		c.stats.AllocFailed++
 		p.pressure = true
+		c.awaitDue()
 		return nil
 	}
 	c.drain(p)

@@ -307,12 +307,13 @@ func (c *Cache) answer(p *post, e *entry, b Behind) {
 			pl := c.parked[w]
 			pl.e, pl.b = nil, b
 			c.setRetrying(pl)
+			c.keepFor(e)
 			p.acts = append(p.acts, action{kind: actRetry, w: w})
 			continue
 		case kindStaged:
 			c.merged(p, e.key, w.Off+w.N, w, w.N)
 		default:
-			e.grace = true
+			c.keepFor(e)
 			p.wake(w, 0, nil)
 		}
 		delete(c.parked, w)
