@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,10 +55,10 @@ func TestNoSpaceBesideDirtyNeighbours(t *testing.T) {
 
 // lastSlot is a cache in which all but one slot are dirty, and the answers of two who read slivers that are on tape.
 // freed counts how often the mover was told of space.
-func lastSlot(t *testing.T) (c *Cache, r *rec, keys [2]sliver.Key, readers [2]*answer, seqs [2]uint64, freed *int) {
+func lastSlot(t *testing.T) (c *Cache, r *rec, keys [2]sliver.Key, readers [2]*answer, seqs [2]uint64, freed *atomic.Int32) {
 	c, r = open(t)
-	freed = new(int)
-	c.OnSpaceFreed(func() { *freed++ })
+	freed = new(atomic.Int32)
+	c.OnSpaceFreed(func() { freed.Add(1) })
 	for i := range 15 {
 		if _, err := c.Write(sliver.Key{File: 7, No: sliver.No(i)}, hole, 0, pattern(3, sliver.Size), &newAnswer().Waiter); err != nil {
 			t.Fatal(err)
@@ -88,13 +89,13 @@ func TestLastSlotIsRead(t *testing.T) {
 	if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
 		t.Fatalf("the slot of a sliver that is about to be read: %v, want ErrFull", err)
 	}
-	told := *freed
+	told := freed.Load()
 	d, err := c.Read(keys[0], absent(sliver.Size), 0, 10, &readers[0].Waiter)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.Release()
-	if *freed == told {
+	if freed.Load() == told {
 		t.Fatal("nobody is told that the slot can be had")
 	}
 	deliver(t, c, keys[1], seqs[1], pattern(2, sliver.Size))
@@ -110,10 +111,10 @@ func TestLastSlotIsGivenUp(t *testing.T) {
 		if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
 			t.Fatal(err)
 		}
-		told := *freed
+		told := freed.Load()
 		time.Sleep(dueTime)
 		synctest.Wait()
-		if *freed == told {
+		if freed.Load() == told {
 			t.Fatal("nobody is told that the slot can be had")
 		}
 		if err := c.Reserve(keys[1], seqs[1]); err != nil {
