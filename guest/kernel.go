@@ -53,7 +53,7 @@ type KernelImage struct {
 
 // Kernels returns the cached kernels, of emulated machines and of user mode, or downloads
 // Debian's with apt-get and caches them (about 110 MB to fetch, 25 MB kept). It needs apt
-// package lists then, and no root. Two processes may call it at once.
+// package lists then, and root only where those are too old. Two processes may call it at once.
 func Kernels(ctx context.Context) ([]*KernelImage, error) {
 	var all []*KernelImage
 	for _, s := range []source{machineKernel, userKernel} {
@@ -143,20 +143,19 @@ func userKernelPackage(context.Context) (string, error) { return "user-mode-linu
 
 // fetch downloads the package and keeps what a guest needs.
 func (s source) fetch(ctx context.Context, dir string) error {
-	name, err := s.find(ctx)
-	if err != nil {
-		return err
-	}
 	tmp, err := os.MkdirTemp(dir, "new-")
 	if err != nil {
 		return errors.Wrap(err, "guest: make a directory for the download")
 	}
 	defer os.RemoveAll(tmp)
-	// The sandbox user cannot write into a private directory, and apt warns.
-	download := exec.CommandContext(ctx, "apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name)
-	download.Dir = tmp
-	if out, err := download.CombinedOutput(); err != nil {
-		return errors.Wrapf(err, "guest: download %s: %s", name, bytes.TrimSpace(out))
+	if err := s.download(ctx, tmp); err != nil {
+		// Old lists name package versions that are gone.
+		if update := updateLists(ctx); update != nil {
+			return errors.WithMessagef(err, "guest: the package lists may be old, and could not be read anew (%v): run `apt-get update` as root", update)
+		}
+		if err := s.download(ctx, tmp); err != nil {
+			return err
+		}
 	}
 	root := filepath.Join(tmp, "root")
 	deb, err := only(filepath.Join(tmp, "*.deb"))
@@ -187,6 +186,29 @@ func (s source) fetch(ctx context.Context, dir string) error {
 	}
 	version := strings.TrimSuffix(filepath.Base(filepath.Dir(kernel)), s.suffix) + s.suffix
 	return errors.Wrap(os.Rename(keep, filepath.Join(dir, version)), "guest: put the kernel into the cache")
+}
+
+// download gets the package that apt knows now.
+func (s source) download(ctx context.Context, dir string) error {
+	name, err := s.find(ctx)
+	if err != nil {
+		return err
+	}
+	// The sandbox user cannot write into a private directory, and apt warns.
+	cmd := exec.CommandContext(ctx, "apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	return errors.Wrapf(err, "guest: download %s: %s", name, bytes.TrimSpace(out))
+}
+
+// updateLists has apt read its package lists anew, which needs root, or sudo that asks nothing.
+func updateLists(ctx context.Context) error {
+	args := []string{"apt-get", "update", "-qq"}
+	if os.Getuid() != 0 {
+		args = append([]string{"sudo", "-n"}, args...)
+	}
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+	return errors.Wrapf(err, "guest: %s: %s", strings.Join(args, " "), bytes.TrimSpace(out))
 }
 
 // only is the one file that matches one of the patterns.
