@@ -1,7 +1,6 @@
 package mover
 
 import (
-	"slices"
 	"time"
 
 	"sliod/backend/catalog"
@@ -342,8 +341,8 @@ func (m *Mover) stuckLocked() map[*lane]error {
 	switch {
 	case goesOn:
 		m.noTape = false
-	case full && !slices.ContainsFunc(m.drives, func(d *drive) bool { return d.archiving }):
-		m.noTape = true // a batch under way would make room in the cache
+	case full && len(m.inBatch) == 0: // a batch under way makes room in the cache
+		m.noTape = true
 	}
 	return stuck
 }

@@ -67,6 +67,52 @@ func TestNoTapeSpace(t *testing.T) {
 	}
 }
 
+// TestNoTapeSpaceAfterTheBatch: while the batch that has filled the last volume is on its way, nobody is told that
+// there is no space: it is about to make room in the cache.
+func TestNoTapeSpaceAfterTheBatch(t *testing.T) {
+	r := newRig(t, setup{drives: 2, capacity: 24 * mib, slots: 1, cache: 64 * mib})
+	files := r.fill(20, 2*mib)
+	stands, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r.lib.Hook(func(e virtual.Event) {
+		if e.Opcode == opFilemarks && !e.After && r.volumeOf("A00001L9").rec().State == catalog.VolFull {
+			once.Do(func() {
+				close(stands)
+				<-goOn
+			})
+		}
+	})
+	ended := make(chan error, len(files))
+	r.m.Archive(r.to, files, func(_ sliver.FileID, err error) { ended <- err })
+	select {
+	case <-stands:
+	case <-time.After(patience):
+		t.Fatal("the volume does not become full")
+	}
+	if err := r.archiveErr(files[len(files)-1]); !stderrors.Is(err, errTapeSpace) {
+		t.Errorf("archive: %v", err)
+	}
+	if r.m.Status().NoTapeSpace {
+		t.Error("no tape space while a batch is on its way")
+	}
+	close(goOn)
+	kept := 0
+	for range files {
+		if err := <-ended; err == nil {
+			kept++
+		} else if !stderrors.Is(err, errTapeSpace) {
+			t.Error(err)
+		}
+	}
+	if kept == 0 {
+		t.Error("nothing is on tape")
+	}
+	r.eventually("no tape space", func(s Status) bool { return s.NoTapeSpace })
+	for _, f := range files {
+		r.check(f)
+	}
+}
+
 // TestWriteFails fails the n-th write and the n-th flush in each way, and looks
 // that nothing is lost: what was in doubt is archived again.
 func TestWriteFails(t *testing.T) {
