@@ -84,12 +84,12 @@ type Time struct {
 // Flags of an Inode.
 const (
 	FlagMetaDirty uint32 = 1 << iota // attributes are newer than on tape
-	_                                // was never used in a release
-	FlagOrphan                       // no names are left; it was open when last seen
-	FlagImported                     // it came with a volume that others wrote, and is in no index of ours unless FlagOnTape
-	FlagOnTape                       // the index of a volume may have an entry of it
-	FlagNoBmaps                      // no bmap of it has ever been stored
-	FlagNoXattrs                     // no extended attribute of it has ever been stored
+	_                                // two that no release has used
+	_
+	FlagImported // it came with a volume that others wrote, and is in no index of ours unless FlagOnTape
+	FlagOnTape   // the index of a volume may have an entry of it
+	FlagNoBmaps  // no bmap of it has ever been stored
+	FlagNoXattrs // no extended attribute of it has ever been stored
 )
 
 // Inode is a file's attributes.
