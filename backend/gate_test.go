@@ -42,6 +42,7 @@ func TestGate(t *testing.T) {
 	w := newWorld(t, func(o *Options, c *virtual.Config) { c.Drives = 1; o.Mover.ReadAhead = 2 })
 	old := pattern(1, 5*mib+1000)
 	w.archived("f", old)
+	w.archived("other", pattern(4, 1000))
 	w.job(JobEvict, "/")
 	g := &askGate{err: linux.EAGAIN}
 	cred := &vfs.Cred{Recalls: g}
@@ -99,6 +100,24 @@ func TestGate(t *testing.T) {
 	if n := w.fs.Status().FaultsDone - done0; n != 2 {
 		t.Errorf("%d slivers came from tape, want those two that were read", n)
 	}
+
+	// Two wait for what the drive has not begun to read: the first one has asked for what follows.
+	stand = w.hold(at(scsi.OpRead6, false))
+	other, done := w.openFile("/other")
+	defer done()
+	first = w.readReq(other, 0, 1000)
+	stand.wait()
+	g.err = nil
+	second = w.readReq(f, 3*mib, 100)
+	g.wants(t, 2*mib)
+	third = w.readReq(f, 3*mib+100, 100)
+	g.wants(t)
+	g.err = linux.EAGAIN
+	stand.release()
+	first.wantRead(pattern(4, 1000))
+	second.wantRead(old[3*mib : 3*mib+100])
+	third.wantRead(old[3*mib+100 : 3*mib+200])
+	w.quiet()
 
 	// On purpose: the command and the attribute.
 	if err := n.SetXattr(cred, "user.sliod.recall", []byte("1"), 0); err != nil {

@@ -120,7 +120,7 @@ func (f *fileRecall) want(ino *inode, n sliver.No) bool {
 		return false
 	}
 	w := &sliverRecall{file: f, key: k, bytes: int64(b.Len)}
-	w.Waiter.Waker = w
+	w.Waiter.Waker, w.NoRead = w, true
 	f.mu.Lock()
 	f.left++
 	f.mu.Unlock()

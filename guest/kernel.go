@@ -154,7 +154,7 @@ func (s source) fetch(ctx context.Context, dir string) error {
 			return errors.WithMessagef(err, "guest: the package lists may be old, and could not be read anew (%v): run `apt-get update` as root", update)
 		}
 		if err := s.download(ctx, tmp); err != nil {
-			return err
+			return errors.WithMessage(err, "guest: with new package lists")
 		}
 	}
 	root := filepath.Join(tmp, "root")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -21,6 +22,9 @@ esac
 		sudo = `shift; exec "$@"
 `
 	)
+	if runtime.GOARCH != "amd64" {
+		t.Skip("guests need an amd64 host")
+	}
 	s := source{userSuffix, userKernelPackage, "usr/bin/linux.uml", nil}
 	for _, c := range []struct{ name, update, want string }{
 		{name: "they can be read"},

@@ -133,7 +133,7 @@ type Cache struct {
 	partial   [classWhole][]*chunk // cut chunks with a free slot
 	cut       map[*chunk]struct{}  // all cut chunks
 	policy    policy               // the clean slivers, in order of eviction
-	dueEnd    time.Duration        // of all entries, the last one
+	dueEnd    time.Duration        // the latest of all entries
 	dueTimer  *time.Timer          // of awaitDue, nil: nobody waits for that
 	draining  bool                 // between high and low water
 	high, low int64                // bytes

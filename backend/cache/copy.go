@@ -36,6 +36,7 @@ func (c *Cache) CopyClean(k sliver.Key, v sliver.Version, buf []byte) (n int, su
 	s := e.slot
 	n, sum = e.len, e.sum
 	s.refs.Add(1)
+	e.read()
 	c.mu.Unlock()
 	if len(buf) < n {
 		err = errors.Errorf("cache: the buffer of %d bytes is too small for the %d bytes of sliver %v", len(buf), n, k)

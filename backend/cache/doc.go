@@ -39,7 +39,8 @@
 //
 // Slots' reference counts are atomic: they grow under mu only, and shrink anywhere.
 // Effects on others (Events but for Merged, wakes, record writes) are collected in
-// a post under mu and done after it is released. The package starts no goroutine.
+// a post under mu and done after it is released. The package starts no goroutine
+// but that of a timer (awaitDue).
 //
 // # Parked requests
 //
@@ -56,10 +57,10 @@
 // those that were read more than once in it, and a ghost list of keys that small let
 // go and that enter main when they return. One pass over a large file flows through
 // small and leaves main alone, and a hit costs one counter and no list move. Two
-// changes: a sliver that was delivered to waiters is passed over until they have read
-// it, or for five seconds; and small slots are evicted by whole chunks when a larger slot is wanted.
-// Only Clean, unpinned slivers are in the queues; the work of a search is bounded.
-// Heads (head.go) are in a queue of their own.
+// changes: a sliver that was delivered to waiters is passed over until it was read as
+// often, or for five seconds; and small slots are evicted by whole chunks when a
+// larger slot is wanted. Only Clean, unpinned slivers are in the queues; the work of a
+// search is bounded. Heads (head.go) are in a queue of their own.
 //
 // # What survives a crash
 //

@@ -61,8 +61,8 @@ type entry struct {
 	prev, next *entry
 	freq       uint8
 	held       bool          // by a pin, so not in a queue
-	due        int           // waiters that were woken to read it and have not yet
-	dueEnd     time.Duration // they have until then, since Cache.opened
+	due        int           // reads that are awaited of waiters who were woken
+	dueEnd     time.Duration // until then, since Cache.opened
 }
 
 // file is what the cache knows of one file.

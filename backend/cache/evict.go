@@ -135,7 +135,7 @@ const dueTime = 5 * time.Second
 
 func (c *Cache) age() time.Duration { return time.Since(c.opened) }
 
-// keepFor keeps e for one more waiter, who is woken now and will read it. One that does not come only
+// keepFor keeps e for one more read, by a waiter who is woken now. One that does not come only
 // costs dueTime. mu is held.
 func (c *Cache) keepFor(e *entry) {
 	if e.state == sliver.Clean {
@@ -143,6 +143,13 @@ func (c *Cache) keepFor(e *entry) {
 		e.dueEnd = c.age() + dueTime
 		c.dueEnd = e.dueEnd
 	}
+}
+
+// read notes a read, and says whether it was awaited. mu is held.
+func (e *entry) read() (wasDue bool) {
+	wasDue = e.due > 0
+	e.due -= min(e.due, 1)
+	return wasDue
 }
 
 // awaitDue is for one who finds no slot: it has slots looked for again when those that are kept for readers need not be kept

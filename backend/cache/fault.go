@@ -67,11 +67,22 @@ func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int, 
 func (c *Cache) ReadAhead(k sliver.Key, seq uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.fault(k, seq); e != nil {
-		for w := e.waiters.Front(); w != nil; w = w.Next() {
-			if !w.NoAhead {
-				return true
-			}
+	e := c.fault(k, seq)
+	return e != nil && e.readsAhead()
+}
+
+// ReadsAhead is ReadAhead for the fault of k that runs, if one does.
+func (c *Cache) ReadsAhead(k sliver.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.lookup(k)
+	return e != nil && e.state == sliver.Faulting && e.readsAhead()
+}
+
+func (e *entry) readsAhead() bool {
+	for w := e.waiters.Front(); w != nil; w = w.Next() {
+		if !w.NoAhead {
+			return true
 		}
 	}
 	return false

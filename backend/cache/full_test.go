@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"sliod/backend/sliver"
+	"sliod/backend/vfs"
 )
 
 // A clean sliver of a few bytes is no room for a whole one if dirty ones share its chunk: with
@@ -50,6 +51,23 @@ func TestNoSpaceBesideDirtyNeighbours(t *testing.T) {
 	deliver(t, c, k, r.lastFault(), pattern(1, 100))
 	if g := rd.got(t); g.err != nil {
 		t.Fatal(g)
+	}
+}
+
+// Who only has a sliver brought keeps no slot.
+func TestLastSlotOfNobody(t *testing.T) {
+	c, r := open(t)
+	for i := range 16 {
+		k := sliver.Key{File: 20, No: sliver.No(i)}
+		a := newAnswer()
+		a.NoRead = true
+		if _, err := c.Read(k, absent(sliver.Size), 0, 1, &a.Waiter); err != vfs.ErrParked {
+			t.Fatal(err)
+		}
+		deliver(t, c, k, r.lastFault(), pattern(1, sliver.Size))
+	}
+	if n, err := c.Write(sliver.Key{File: 7}, hole, 0, pattern(3, sliver.Size), &newAnswer().Waiter); n != sliver.Size || err != nil {
+		t.Fatal("a write beside them: ", n, err)
 	}
 }
 

@@ -45,12 +45,15 @@ func (c *Cache) Read(k sliver.Key, b Behind, off, n int, w *vfs.Waiter) (vfs.Dat
 			s.refs.Add(1)
 			d = vfs.Data{Bytes: s.bytes(off, off+m), Zeros: n - m, Pin: s}
 		}
-		e.due -= min(e.due, 1)
+		wasDue := e.read()
 		if e.freq < maxFreq {
 			e.freq++
 		}
 		c.stats.Hits++
 		c.mu.Unlock()
+		if wasDue && d.Pin == nil { // else Unpin says so
+			c.run(&post{kick: true})
+		}
 		return d, nil
 	}
 }

@@ -313,7 +313,9 @@ func (c *Cache) answer(p *post, e *entry, b Behind) {
 		case kindStaged:
 			c.merged(p, e.key, w.Off+w.N, w, w.N)
 		default:
-			c.keepFor(e)
+			if !w.NoRead {
+				c.keepFor(e)
+			}
 			p.wake(w, 0, nil)
 		}
 		delete(c.parked, w)

@@ -56,7 +56,9 @@ func (d *drive) archiveBatch() {
 		}
 		p := next[0]
 		next = next[1:]
-		if err := d.archiveFile(b, p); err != nil {
+		err := d.archiveFile(b, p)
+		m.begun(p)
+		if err != nil {
 			m.putBackPlanned(next)
 			if stderrors.Is(err, ltfs.ErrVolumeFull) {
 				d.volumeFull(b)
@@ -124,6 +126,7 @@ func (m *Mover) putBackPlanned(list []planned) {
 	for _, p := range list {
 		items = append(items, p.item)
 	}
+	m.begun(list...)
 	m.putBack(items)
 }
 

@@ -341,7 +341,7 @@ func (m *Mover) stuckLocked() map[*lane]error {
 	switch {
 	case goesOn:
 		m.noTape = false
-	case full && len(m.inBatch) == 0: // a batch under way makes room in the cache
+	case full && m.planning+len(m.inBatch) == 0: // a batch under way makes room in the cache
 		m.noTape = true
 	}
 	return stuck

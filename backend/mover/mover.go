@@ -72,6 +72,7 @@ type Mover struct {
 	queued    int
 	copyInbox []*archiveItem
 	waiting   map[sliver.FileID]*archiveItem   // those in lines that are to be archived, not copied
+	planning  int                              // taken out of lines to be archived, and in no batch yet
 	inBatch   map[sliver.FileID]int            // batches that archive content of a file just now
 	behind    map[sliver.FileID][]*archiveItem // those that wait for these
 	useN      int                              // uses that wait, of all volumes

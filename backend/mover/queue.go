@@ -78,7 +78,21 @@ func (m *Mover) takeArchive(v *volume) *archiveItem {
 	if it != nil && m.waiting[it.file] == it {
 		delete(m.waiting, it.file)
 	}
+	if it != nil && it.copy == nil {
+		m.planning++
+	}
 	return it
+}
+
+// begun ends the planning of files: they are in a batch, back in the queue, or done.
+func (m *Mover) begun(list ...planned) {
+	m.mu.Lock()
+	for i := range list {
+		if list[i].item.copy == nil {
+			m.planning--
+		}
+	}
+	m.mu.Unlock()
 }
 
 // putBack puts files that were taken back to the front of the queue, in their

@@ -5,7 +5,7 @@ package vfs
 type Gate interface {
 	// Recall is asked before a fault begins for the sake of a request: for how many bytes
 	// of which file, read-ahead among them. An error refuses the request, which then changes
-	// nothing. A request for what is on its way already is asked for as well, as read-ahead
-	// goes on with it; an error ends the read-ahead then, and not the request. It must not block.
+	// nothing. A request for what is on its way already is asked for what is read ahead
+	// for its sake alone; an error ends the read-ahead then, and not the request. It must not block.
 	Recall(file uint64, bytes int64) error
 }

@@ -81,6 +81,8 @@ type Waiter struct {
 	Gate Gate
 	// NoAhead: nothing is to be read ahead for this request.
 	NoAhead bool
+	// NoRead: whoever waits does not read when he is woken, so that nothing need be kept for him.
+	NoRead bool
 
 	list       *WaitList
 	prev, next *Waiter
