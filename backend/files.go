@@ -9,6 +9,7 @@ import (
 	"github.com/hugelgupf/p9/linux"
 	"github.com/pkg/errors"
 
+	"sliod/backend/cache"
 	"sliod/backend/catalog"
 	"sliod/backend/mover"
 	"sliod/backend/sliver"
@@ -68,17 +69,23 @@ func (f files) Next(k sliver.Key, limit int, class vfs.Class) []mover.Want {
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
 	var wants []mover.Want
-	for end := sliver.Count(ino.size()); limit > 0 && k.No+1 < end; limit-- {
-		k.No++
-		b, err := ino.behindLocked(k)
-		if err != nil || b.State != sliver.Absent {
-			continue
-		}
+	ino.followingLocked(k, limit, func(k sliver.Key, b cache.Behind) {
 		if seq, started := fs.cache.Want(k, b, class); started {
 			wants = append(wants, mover.Want{Key: k, Seq: seq})
 		}
-	}
+	})
 	return wants
+}
+
+// followingLocked calls fn for those of the next limit slivers after k that are on tape, with what stands behind them.
+// ino.mu must be held.
+func (ino *inode) followingLocked(k sliver.Key, limit int, fn func(sliver.Key, cache.Behind)) {
+	for end := sliver.Count(ino.size()); limit > 0 && k.No+1 < end; limit-- {
+		k.No++
+		if b, err := ino.behindLocked(k); err == nil && b.State == sliver.Absent {
+			fn(k, b)
+		}
+	}
 }
 
 // Plan implements mover.Files. What is planned need not be on disk: when it is on

@@ -26,7 +26,7 @@ func (ino *inode) mayFaultLocked(k sliver.Key, b cache.Behind, w *vfs.Waiter) er
 	switch ino.fs.cache.State(k, b) {
 	case sliver.Absent:
 	case sliver.Faulting:
-		if w.NoAhead = ino.fs.cache.ReadsAhead(k); w.NoAhead {
+		if w.NoAhead = ino.fs.cache.ReadAhead(k); w.NoAhead {
 			return nil
 		}
 		if ahead := ino.aheadLocked(k); ahead > 0 {
@@ -41,15 +41,10 @@ func (ino *inode) mayFaultLocked(k sliver.Key, b cache.Behind, w *vfs.Waiter) er
 
 // aheadLocked returns the bytes that files.Next would begin to read after k while the cache has room. ino.mu must be held.
 func (ino *inode) aheadLocked(k sliver.Key) (bytes int64) {
-	end := sliver.Count(ino.size())
-	for range ino.fs.opts.Mover.ReadAhead {
-		if k.No++; k.No >= end {
-			break
-		}
-		b, err := ino.behindLocked(k)
-		if err == nil && b.State == sliver.Absent && ino.fs.cache.State(k, b) == sliver.Absent {
+	ino.followingLocked(k, ino.fs.opts.Mover.ReadAhead, func(k sliver.Key, b cache.Behind) {
+		if ino.fs.cache.State(k, b) == sliver.Absent {
 			bytes += int64(b.Len)
 		}
-	}
+	})
 	return bytes
 }

@@ -62,27 +62,16 @@ func (c *Cache) FaultWanted(k sliver.Key, seq uint64) (alive bool, waiters int, 
 	return true, e.waiters.Len() + e.copying, e.best()
 }
 
-// ReadAhead says whether one of those who wait for fault seq would have what follows
-// read ahead.
-func (c *Cache) ReadAhead(k sliver.Key, seq uint64) bool {
+// ReadAhead says whether one of those who wait for the fault of k, if one runs, would have
+// what follows read ahead.
+func (c *Cache) ReadAhead(k sliver.Key) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.fault(k, seq)
-	return e != nil && e.readsAhead()
-}
-
-// ReadsAhead is ReadAhead for the fault of k that runs, if one does.
-func (c *Cache) ReadsAhead(k sliver.Key) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.lookup(k)
-	return e != nil && e.state == sliver.Faulting && e.readsAhead()
-}
-
-func (e *entry) readsAhead() bool {
-	for w := e.waiters.Front(); w != nil; w = w.Next() {
-		if !w.NoAhead {
-			return true
+	if e := c.lookup(k); e != nil && e.state == sliver.Faulting {
+		for w := e.waiters.Front(); w != nil; w = w.Next() {
+			if !w.NoAhead {
+				return true
+			}
 		}
 	}
 	return false

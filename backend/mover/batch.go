@@ -57,7 +57,7 @@ func (d *drive) archiveBatch() {
 		p := next[0]
 		next = next[1:]
 		err := d.archiveFile(b, p)
-		m.begun(p)
+		m.endPlanning(p)
 		if err != nil {
 			m.putBackPlanned(next)
 			if stderrors.Is(err, ltfs.ErrVolumeFull) {
@@ -126,7 +126,7 @@ func (m *Mover) putBackPlanned(list []planned) {
 	for _, p := range list {
 		items = append(items, p.item)
 	}
-	m.begun(list...)
+	m.endPlanning(list...)
 	m.putBack(items)
 }
 

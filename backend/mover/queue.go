@@ -84,8 +84,8 @@ func (m *Mover) takeArchive(v *volume) *archiveItem {
 	return it
 }
 
-// begun ends the planning of files: they are in a batch, back in the queue, or done.
-func (m *Mover) begun(list ...planned) {
+// endPlanning ends what takeArchive has begun: the files are in a batch, back in the queue, or done.
+func (m *Mover) endPlanning(list ...planned) {
 	m.mu.Lock()
 	for i := range list {
 		if list[i].item.copy == nil {
@@ -144,7 +144,7 @@ func (m *Mover) endParts(b *batch) {
 // follow puts a file back of which another item archives something, when that has ended: whoever asked for it is not told
 // that it is on tape before it is.
 func (m *Mover) follow(it *archiveItem) {
-	it.begun, it.rest, it.busy = false, nil, false
+	it.anew()
 	m.mu.Lock()
 	wait := m.inBatch[it.file] > 0
 	if wait {
@@ -163,7 +163,7 @@ func (m *Mover) retry(items []*archiveItem, err error) {
 	for _, it := range items {
 		it.attempts++
 		it.lastErr = err
-		it.begun, it.rest, it.busy = false, nil, false
+		it.anew()
 		if it.attempts >= maxArchiveAttempts {
 			it.finish(err)
 			continue
@@ -210,6 +210,9 @@ func (m *Mover) failStuck() {
 		f.it.finish(f.err)
 	}
 }
+
+// anew has the file be planned from its beginning.
+func (it *archiveItem) anew() { it.begun, it.rest, it.busy = false, nil, false }
 
 func (it *archiveItem) finish(err error) {
 	for _, done := range it.dones {

@@ -36,7 +36,7 @@ func (d *drive) read(j job) {
 	m.mu.Lock()
 	m.retryAsideLocked(asideStep)
 	m.mu.Unlock()
-	if waiters > 0 && m.cfg.ReadAhead > 0 && m.cache.ReadAhead(j.key, j.seq) {
+	if waiters > 0 && m.cfg.ReadAhead > 0 && m.cache.ReadAhead(j.key) {
 		for _, w := range m.files.Next(j.key, m.cfg.ReadAhead, class) {
 			m.Recall(w.Key, w.Seq)
 			m.locateNow(w.Key)
