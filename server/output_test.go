@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"net"
 	"os"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
@@ -94,4 +96,52 @@ func TestNoSpaceIsAnswered(t *testing.T) {
 	c.sync()
 	f.deliver(linux.ENOSPC)
 	c.wantErr(20, linux.ENOSPC)
+}
+
+// lateConn stands for one whose writer gets no processor for longer than closeGrace: the first
+// deadline of writes is over at once.
+type lateConn struct {
+	net.Conn
+	first sync.Once
+	asked chan struct{}
+}
+
+func (c *lateConn) SetWriteDeadline(t time.Time) error {
+	c.first.Do(func() {
+		t = time.Unix(1, 0)
+		close(c.asked)
+	})
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// TestGraceIsTheClients: a connection that ends has the time to send its last answers, although
+// the goroutine that sends them comes late.
+func TestGraceIsTheClients(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
+		c.Identify = func(net.Conn) (Peer, error) { return Peer{UID: uint32(os.Getuid())}, nil }
+	})
+	f := e.fs.add("f", []byte("data"))
+	a, b := socketpair(t)
+	t.Cleanup(func() { _ = a.Close() })
+	late := &lateConn{Conn: b, asked: make(chan struct{})}
+	e.s.ServeConn(late)
+	c := &client{t: t, nc: a}
+	c.version(1 << 20)
+	c.ok(1, attach(0, ""))
+	c.open(1, "f", p9.ReadWrite)
+	f.setAbsent(true)
+	c.send(20, readReq(4))
+	c.sync()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	f.setAbsent(false)
+	e.fs.with(func() { e.fs.onRead = func() { close(entered); <-leave } })
+	wake(f.take(), nil)
+	<-entered // the writer reads for tag 20
+	c.send(30, &wire.MsgTgetattr{Fid: 1})
+	if err := a.(*net.UnixConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	<-late.asked
+	close(leave)
+	c.want(30, wire.Rgetattr)
 }
