@@ -322,14 +322,18 @@ func (fs *FS) readableVolumes() map[string]bool {
 
 // reclaimDue empties the volume that needs it most, if there is one.
 func (fs *FS) reclaimDue(ctx context.Context, now time.Time, tried map[catalog.VolumeNo]time.Time) {
+	if !fs.reclaims.try() {
+		return
+	}
+	defer fs.reclaims.give()
+	// Nobody empties a volume from here on, after which it could be formatted and written to.
 	v, why, err := fs.wantsReclaim(now, tried)
 	if err != nil {
 		fs.log.WithError(err).Warn("which volume is to be emptied could not be found out")
 	}
-	if v == nil || err != nil || !fs.reclaims.try() {
+	if v == nil || err != nil {
 		return
 	}
-	defer fs.reclaims.give()
 	log := fs.log.WithField("volume", v.Barcode)
 	log.Infof("the volume is emptied: %s", why)
 	var slivers, bytes int64

@@ -99,7 +99,8 @@ func TestRuns(t *testing.T) {
 	b0, t0 := trickle(t, 0)
 	b1, t1 := trickle(t, 12<<20)
 	t.Logf("as it comes: %d batches, %v of the library; in runs of 12 MiB: %d batches, %v", b0, t0.Round(time.Second/10), b1, t1.Round(time.Second/10))
-	if b1*2 > b0 || t1 > t0 {
+	// How many files are in the first run, and which batches the rest is in, is by chance.
+	if b1 >= b0 || t1 >= t0 {
 		t.Errorf("runs cost no less")
 	}
 }

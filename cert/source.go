@@ -48,11 +48,11 @@ const ALPN = "9p2000.L"
 // that CA has signed. It fails if the files cannot be used.
 func NewServer(files Files, log *logrus.Entry) (*Source, error) {
 	s := &Source{files: files, log: log}
+	s.last = s.stamps() // before they are read: what is put in their place meanwhile is read again
 	c, err := s.read()
 	if err != nil {
 		return nil, err
 	}
-	s.last = s.stamps()
 	s.config = c
 	return s, nil
 }

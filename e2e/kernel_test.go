@@ -254,7 +254,7 @@ func (k *kernelTest) interrupt(t *testing.T, mounts []string) {
 		t.Run(options, func(t *testing.T) {
 			k.mount(t, s, options)
 			for _, file := range []string{"one", "two", "one"} {
-				out := k.m.Must(t, "ninetest interrupt -max 10s /mnt/"+file+"/file")
+				out := k.m.Must(t, "ninetest interrupt -max 60s /mnt/"+file+"/file")
 				ms := regexp.MustCompile(`ended after (\d+) ms`).FindStringSubmatch(out)
 				if ms == nil {
 					t.Fatalf("ninetest interrupt said %q", out)

@@ -107,7 +107,11 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	}
 	boot, cancel := context.WithTimeout(ctx, bootTime)
 	defer cancel()
-	if _, err := m.wait(boot); err != nil {
+	_, err = m.wait(boot)
+	if err == nil {
+		err = ctx.Err() // both may have come
+	}
+	if err != nil {
 		err = errors.WithMessage(err, "guest: boot")
 		m.Close()
 		return nil, err

@@ -3,6 +3,7 @@ package guest_test
 import (
 	"bytes"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,13 +23,15 @@ func startDiod(t *testing.T, dir string) (port int) {
 	if err != nil {
 		guest.SkipOrFail(t, "no diod: install the package diod")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := guest.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	port = l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port = int(at.Port())
 	cmd := exec.Command(path, "-f", "-n", "-c", "/dev/null", "-L", "stderr", "-l", addr, "-e", dir)
 	diod, err := child.Start(cmd)
 	if err != nil {

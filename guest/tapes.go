@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -72,7 +73,7 @@ func StartTapes(ctx context.Context, dir string, o TapesOptions) (*Tapes, error)
 			*d.p = d.byitself
 		}
 	}
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -206,12 +207,17 @@ func Library(t testing.TB, o TapesOptions) *Tapes {
 	return tapes
 }
 
-// freeAddr finds a loopback address that nobody listens on.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", errors.Wrap(err, "guest: find a free port")
+// FreeAddr finds a loopback address that nobody listens on, for a server that cannot choose one
+// itself. The port is below those that the kernel gives to whoever asks for any (32768 and more,
+// if nobody has changed ip_local_port_range): so hardly anybody takes it before the server does.
+func FreeAddr() (string, error) {
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))); err == nil {
+			defer l.Close()
+			return l.Addr().String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.Wrap(err, "guest: find a free port")
 }

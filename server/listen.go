@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/pkg/errors"
 
@@ -135,14 +134,16 @@ func removeStale(path string) error {
 		return errors.Errorf("listen on unix:%s: there is a file of another kind (%v); it is left alone, choose another path or remove it",
 			path, fi.Mode().Type())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	c, err := netaddr.DialUnix(ctx, path)
-	if err == nil {
+	c, err := netaddr.DialUnix(context.Background(), path) // which never waits
+	switch {
+	case err == nil:
 		_ = c.Close()
-	}
-	if !stderrors.Is(err, syscall.ECONNREFUSED) {
+		fallthrough
+	case stderrors.Is(err, syscall.EAGAIN): // many others wait
 		return errors.Errorf("listen on unix:%s: another server listens there; stop it or choose another path", path)
+	case stderrors.Is(err, syscall.ECONNREFUSED):
+		return errors.Wrapf(os.Remove(path), "listen on unix:%s: remove the socket of a server that is gone", path)
+	default:
+		return errors.Wrapf(err, "listen on unix:%s: ask whether another server listens there", path)
 	}
-	return errors.Wrapf(os.Remove(path), "listen on unix:%s: remove the socket of a server that is gone", path)
 }

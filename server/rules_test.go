@@ -60,6 +60,7 @@ func TestWriteIsNeverAnsweredWithZero(t *testing.T) {
 	c.open(1, "f", p9.ReadWrite)
 	c.sendWrite(1, 1, 0, []byte("x"))
 	c.wantErr(1, linux.EIO)
+	c.sync() // it is logged after the answer
 	if !strings.Contains(e.log.String(), "write of 1 bytes completed with 0") {
 		t.Errorf("not logged: %s", e.log)
 	}

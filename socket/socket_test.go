@@ -204,7 +204,8 @@ func TestDeadlines(t *testing.T) {
 			waits := make(chan error)
 			go func() { waits <- w.wait() }()
 			w.deadline(time.Unix(1, 0))
-			if err := <-waits; !stderrors.Is(err, os.ErrDeadlineExceeded) {
+			// On TCP there may have been room once more, until both ends have their buffers.
+			if err := <-waits; err != nil && !stderrors.Is(err, os.ErrDeadlineExceeded) {
 				t.Error(err)
 			}
 			if err := w.wait(); !stderrors.Is(err, os.ErrDeadlineExceeded) {

@@ -102,24 +102,26 @@ func lastSlot(t *testing.T) (c *Cache, r *rec, keys [2]sliver.Key, readers [2]*a
 
 // Readers who share the last slot do not take it from each other before they have read: none of them would get on.
 func TestLastSlotIsRead(t *testing.T) {
-	c, _, keys, readers, seqs, freed := lastSlot(t)
-	// The mover is told that a slot may be free, and is faster than the reader.
-	if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
-		t.Fatalf("the slot of a sliver that is about to be read: %v, want ErrFull", err)
-	}
-	told := freed.Load()
-	d, err := c.Read(keys[0], absent(sliver.Size), 0, 10, &readers[0].Waiter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.Release()
-	if freed.Load() == told {
-		t.Fatal("nobody is told that the slot can be had")
-	}
-	deliver(t, c, keys[1], seqs[1], pattern(2, sliver.Size))
-	if g := readers[1].got(t); g.err != nil {
-		t.Fatal(g)
-	}
+	synctest.Test(t, func(t *testing.T) { // a slow machine is no reader who does not come
+		c, _, keys, readers, seqs, freed := lastSlot(t)
+		// The mover is told that a slot may be free, and is faster than the reader.
+		if err := c.Reserve(keys[1], seqs[1]); err != ErrFull {
+			t.Fatalf("the slot of a sliver that is about to be read: %v, want ErrFull", err)
+		}
+		told := freed.Load()
+		d, err := c.Read(keys[0], absent(sliver.Size), 0, 10, &readers[0].Waiter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Release()
+		if freed.Load() == told {
+			t.Fatal("nobody is told that the slot can be had")
+		}
+		deliver(t, c, keys[1], seqs[1], pattern(2, sliver.Size))
+		if g := readers[1].got(t); g.err != nil {
+			t.Fatal(g)
+		}
+	})
 }
 
 // A reader who does not come keeps the slot for a short time only, and who waits for it is told.

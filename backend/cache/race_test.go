@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/hugelgupf/p9/linux"
@@ -457,24 +458,26 @@ func TestSlash2NoSpaceIsAnswered(t *testing.T) {
 
 // slash2: eviction versus pins; just delivered slivers are not the first to go.
 func TestSlash2DeliveredSliverWaitsForItsReader(t *testing.T) {
-	c, r := open(t)
-	a := parkRead(t, c, k0, absent(sliver.Size))
-	deliver(t, c, k0, r.lastFault(), pattern(1, sliver.Size))
-	a.got(t)
-	for i := range 15 { // clean slivers that nobody waits for
-		k := sliver.Key{File: 6, No: sliver.No(i)}
-		seq, _ := c.Want(k, absent(sliver.Size), vfs.Client)
-		deliver(t, c, k, seq, pattern(2, sliver.Size))
-	}
-	for i := range 8 {
-		w := newAnswer()
-		if _, err := c.Write(sliver.Key{File: 7, No: sliver.No(i)}, hole, 0, pattern(3, sliver.Size), &w.Waiter); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) { // a slow machine is no reader who does not come
+		c, r := open(t)
+		a := parkRead(t, c, k0, absent(sliver.Size))
+		deliver(t, c, k0, r.lastFault(), pattern(1, sliver.Size))
+		a.got(t)
+		for i := range 15 { // clean slivers that nobody waits for
+			k := sliver.Key{File: 6, No: sliver.No(i)}
+			seq, _ := c.Want(k, absent(sliver.Size), vfs.Client)
+			deliver(t, c, k, seq, pattern(2, sliver.Size))
 		}
-	}
-	if s := c.State(k0, absent(sliver.Size)); s != sliver.Clean {
-		t.Fatalf("the delivered sliver is %v before its reader came", s)
-	}
+		for i := range 8 {
+			w := newAnswer()
+			if _, err := c.Write(sliver.Key{File: 7, No: sliver.No(i)}, hole, 0, pattern(3, sliver.Size), &w.Waiter); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := c.State(k0, absent(sliver.Size)); s != sliver.Clean {
+			t.Fatalf("the delivered sliver is %v before its reader came", s)
+		}
+	})
 }
 
 // Everything at once, for the race detector, for lost wake-ups, and for writes that come

@@ -138,13 +138,13 @@ func TestInterrupt(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := interrupt(fifo, 100*time.Millisecond, 10*time.Second); err != nil {
+	if _, err := interrupt(fifo, 100*time.Millisecond, time.Minute); err != nil {
 		t.Error(err)
 	}
-	if _, err := interrupt("/dev/null", 100*time.Millisecond, time.Second); err == nil || !strings.Contains(err.Error(), "before it was blocked") {
+	if _, err := interrupt("/dev/null", time.Minute, time.Second); err == nil || !strings.Contains(err.Error(), "before it was blocked") {
 		t.Errorf("a cat that ends by itself: %v", err)
 	}
-	if _, err := interrupt("/nonexistent", 100*time.Millisecond, time.Second); err == nil || !strings.Contains(err.Error(), "No such file") {
+	if _, err := interrupt("/nonexistent", time.Minute, time.Second); err == nil || !strings.Contains(err.Error(), "No such file") {
 		t.Errorf("a cat that fails: %v", err)
 	}
 }

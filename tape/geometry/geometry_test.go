@@ -177,6 +177,19 @@ func TestMap(t *testing.T) {
 	})
 }
 
+// TestMapOfRoundedSizes: places that float64 does not keep apart are no division by zero.
+func TestMapOfRoundedSizes(t *testing.T) {
+	g, _ := ByName("LTO-9")
+	m := NewMap(Volume{
+		Generation: g,
+		Wraps:      []tape.WrapEnd{{Wrap: 0, End: 1}, {Wrap: 1, End: 2}},
+		Points:     []Point{{Block: 1, Bytes: 1000}, {Block: math.MaxUint64, Bytes: 1001}},
+	})
+	if at := m.At(tape.Position{Block: 3}, 0); !(at >= 0 && at < m.end) {
+		t.Errorf("block 3 is at %v", at)
+	}
+}
+
 // TestMapNonsense: a drive or a catalog that contradicts itself, or the medium, does no harm.
 func TestMapNonsense(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -111,6 +111,9 @@ func newPart(v Volume, p tape.Partition, start Offset) part {
 			continue // a drive that contradicts itself
 		}
 		from, to := sizes.at(last.block), sizes.at(e.block)
+		if to <= from {
+			continue // the points contradict it, or rounding has made them one
+		}
 		scale := float64(e.at-last.at) / float64(to-from)
 		for _, k := range sizes.knots {
 			if k.block > last.block && k.block < e.block {

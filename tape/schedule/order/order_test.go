@@ -176,7 +176,7 @@ func TestGain(t *testing.T) {
 			was := b.Cost(order())
 			gain := s.gain(m)
 			s.make(m)
-			if is := b.Cost(order()); math.Abs(was-is-gain) > 1e-9*was || !close(s.total, is) {
+			if is := b.Cost(order()); math.Abs(was-is-gain) > 1e-9*max(was, is) || !close(s.total, is) {
 				t.Fatalf("%v: %v becomes %v (%v), the gain is said to be %v", b.Goal, was, is, s.total, gain)
 			}
 		}
