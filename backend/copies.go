@@ -187,7 +187,7 @@ func (ino *inode) copied(done []mover.Done, kept []bool) error {
 			r.Sum, r.HasSum = d.Sum, true
 		}
 	}
-	return ino.putBmapsLocked(changed, dead)
+	return ino.putBmapsLocked(changed, dead, func(*catalog.Tx) error { return nil })
 }
 
 // changeBmapLocked returns a record of the file that may be changed, from changed, and the
@@ -206,15 +206,15 @@ func (ino *inode) changeBmapLocked(changed map[sliver.BmapNo]*catalog.Bmap, n sl
 	return &b, i, nil
 }
 
-// putBmapsLocked commits records of the file and what is dead by it. ino.mu must be held.
-func (ino *inode) putBmapsLocked(changed map[sliver.BmapNo]*catalog.Bmap, dead map[catalog.VolumeNo]int64) error {
+// putBmapsLocked commits records of the file, what is dead by it, and what also does. ino.mu must be held.
+func (ino *inode) putBmapsLocked(changed map[sliver.BmapNo]*catalog.Bmap, dead map[catalog.VolumeNo]int64, also func(*catalog.Tx) error) error {
 	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
 		for no, b := range changed {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
 			}
 		}
-		return addDead(tx, dead)
+		return firstError(addDead(tx, dead), also(tx))
 	})
 	if err != nil {
 		return err

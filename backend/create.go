@@ -140,7 +140,12 @@ func (n *node) make(c *vfs.Cred, name string, r catalog.Inode, umask uint32) (*n
 	dir.apply(change)
 	fs.pending.add(dir.id)
 	fs.pending.add(r.ID)
-	return &node{fs.add(r), dir.id, name}, nil
+	// Others have been able to find the name since the catalog has it, and may have changed the file: r is old.
+	ino, err := fs.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &node{ino, dir.id, name}, nil
 }
 
 // noted says whether the catalog has the pending record of a directory, whose mu is

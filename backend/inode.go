@@ -83,24 +83,11 @@ func (fs *FS) get(id sliver.FileID) (*inode, error) {
 	return fs.addLocked(rec), nil
 }
 
-// addLocked enters a file that the catalog has just been given or read.
-// fs.itab.mu must be held.
+// addLocked enters a file as the catalog has it. fs.itab.mu must be held since it was read.
 func (fs *FS) addLocked(rec catalog.Inode) *inode {
 	ino := &inode{fs: fs, id: rec.ID, refs: 1, rec: rec, durableSize: rec.Size}
 	fs.itab.m[rec.ID] = ino
 	return ino
-}
-
-// add is addLocked for a new file. Somebody may have found its name already, since
-// the catalog has it: there is only ever one inode of a file.
-func (fs *FS) add(rec catalog.Inode) *inode {
-	fs.itab.mu.Lock()
-	defer fs.itab.mu.Unlock()
-	if ino := fs.itab.m[rec.ID]; ino != nil {
-		ino.refs++
-		return ino
-	}
-	return fs.addLocked(rec)
 }
 
 // retain takes another reference. The caller has one already.

@@ -195,6 +195,8 @@ func (mo *moveOff) readBack(ctx context.Context, moves map[sliver.Key]*move) err
 	fs := mo.fs
 	byVolume := map[catalog.VolumeNo][]copyAt{}
 	err := fs.cat.View(func(tx *catalog.Tx) error {
+		// A copy that somebody makes in another pool meanwhile is no substitute.
+		pool := poolVolumes{tx: tx, pool: mo.vol.Pool, not: []catalog.VolumeNo{mo.vol.No}}
 		for k, m := range moves {
 			bm, i := k.No.Bmap()
 			b, err := tx.Bmap(k.File, bm)
@@ -208,12 +210,12 @@ func (mo *moveOff) readBack(ctx context.Context, moves map[sliver.Key]*move) err
 			}
 			for j := range r.Copies {
 				c := &r.Copies[j]
-				if pos, offset, ok := c.Place(); ok && !slices.Contains(m.before, c.Volume) {
+				if pos, offset, ok := c.Place(); ok && !slices.Contains(m.before, c.Volume) && pool.has(c.Volume) {
 					byVolume[c.Volume] = append(byVolume[c.Volume], copyAt{k, place{pos, offset}})
 				}
 			}
 		}
-		return nil
+		return pool.err
 	})
 	if err != nil {
 		return err
@@ -291,10 +293,12 @@ func (mo *moveOff) dropOf(id sliver.FileID, list []*move) error {
 		return err
 	}
 	defer ino.release()
+	wanted := mo.wanted(id)
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
 	changed := map[sliver.BmapNo]*catalog.Bmap{}
 	dead := map[catalog.VolumeNo]int64{}
+	var were [][]catalog.Copy
 	off := list[:0]
 	for _, m := range list {
 		b, i, err := ino.changeBmapLocked(changed, m.c.Key.No)
@@ -308,6 +312,7 @@ func (mo *moveOff) dropOf(id sliver.FileID, list []*move) error {
 		if r.Dirty || r.Version != m.c.Version || !has(mo.vol.No) || !has(m.good) {
 			continue // written meanwhile, or somebody else was faster
 		}
+		were = append(were, r.Copies)
 		r.Copies = slices.DeleteFunc(slices.Clone(r.Copies), func(c catalog.Copy) bool {
 			if c.Volume != mo.vol.No {
 				return false
@@ -317,11 +322,45 @@ func (mo *moveOff) dropOf(id sliver.FileID, list []*move) error {
 		})
 		off = append(off, m)
 	}
-	if err := ino.putBmapsLocked(changed, dead); err != nil {
+	short, err := mo.makesShort(were, wanted)
+	if err != nil {
 		return err
+	}
+	err = ino.putBmapsLocked(changed, dead, func(tx *catalog.Tx) error {
+		if !short {
+			return nil
+		}
+		return tx.PutPending(id)
+	})
+	if err != nil {
+		return err
+	}
+	if short {
+		mo.fs.pending.addMissing([]sliver.FileID{id})
 	}
 	for _, m := range off {
 		mo.moved(m.c.Key, int64(m.c.ArchLen))
 	}
 	return nil
+}
+
+// makesShort says whether one of the slivers, of which the copies were those, is on fewer volumes of the pool than its
+// rule wants when that on mo.vol has left the record, and was not before. What was counted when the move began has changed
+// meanwhile then: the copy that takes this one's place is one that somebody else has made, or takes the place of
+// another one, too. The file has to get another copy.
+func (mo *moveOff) makesShort(were [][]catalog.Copy, wanted int) (short bool, err error) {
+	err = mo.fs.cat.View(func(tx *catalog.Tx) error {
+		pool := poolVolumes{tx: tx, pool: mo.vol.Pool}
+		for _, copies := range were {
+			on := 0
+			for _, c := range copies {
+				if !isElsewhere(c) && pool.has(c.Volume) {
+					on++
+				}
+			}
+			short = short || on == wanted
+		}
+		return pool.err
+	})
+	return short, err
 }

@@ -57,7 +57,7 @@ func (e *errLeft) Unwrap() error { return e.first }
 func (rc *reclaim) run(ctx context.Context) error {
 	fs := rc.fs
 	b := tape.Barcode(rc.vol.Barcode)
-	if err := fs.mover.Retire(b, rc.begin); err != nil {
+	if err := fs.mover.Retire(b, rc.vol.UUID, rc.begin); err != nil {
 		return err
 	}
 	if err := fs.cat.Sync(); err != nil {

@@ -190,7 +190,7 @@ func TestReclaimCutOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			rc := reclaim{fs: w.fs, vol: v}
-			if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), rc.begin); err != nil {
+			if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), v.UUID, rc.begin); err != nil {
 				t.Fatal(err)
 			}
 			list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
@@ -263,7 +263,7 @@ func TestReclaimNewCopyIsBad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), noNote); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), v.UUID, noNote); err != nil {
 		t.Fatal(err)
 	}
 	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
@@ -308,7 +308,7 @@ func TestReclaimWrittenMeanwhile(t *testing.T) {
 			done()
 			return nil
 		}}
-	if err := w.fs.mover.Retire(tape.Barcode(old), noNote); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(old), v.UUID, noNote); err != nil {
 		t.Fatal(err)
 	}
 	if err := mo.run(t.Context(), list); err != nil {
@@ -549,14 +549,20 @@ func TestRetireIsOneStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := stderrors.New("stopped")
-	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), func(*catalog.Tx) error { return stopped }); !stderrors.Is(err, stopped) {
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), v.UUID, func(*catalog.Tx) error { return stopped }); !stderrors.Is(err, stopped) {
 		t.Fatal(err)
 	}
 	if v, err = w.fs.volume(v.Barcode); err != nil || v.State != catalog.VolAppend {
 		t.Errorf("%+v, %v", v, err)
 	}
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), "of one before it was formatted", noNote); err == nil {
+		t.Error("another volume was retired")
+	}
+	if v, err = w.fs.volume(v.Barcode); err != nil || v.State != catalog.VolAppend {
+		t.Errorf("%+v, %v", v, err)
+	}
 	rc := reclaim{fs: w.fs, vol: v}
-	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), rc.begin); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(v.Barcode), v.UUID, rc.begin); err != nil {
 		t.Fatal(err)
 	}
 	err = w.fs.cat.View(func(tx *catalog.Tx) error { _, err := tx.Reclaim(v.No); return err })

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func TestReclaimIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	rc := reclaim{fs: w.fs, vol: v, begins: func(int64) {}, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) }}
-	if err := w.fs.mover.Retire(tape.Barcode(old), rc.begin); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(old), v.UUID, rc.begin); err != nil {
 		t.Fatal(err)
 	}
 	if err := rc.empty(t.Context(), true); err != nil {
@@ -141,7 +142,7 @@ func TestReclaimOfWhatIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.fs.mover.Retire(tape.Barcode(old), noNote); err != nil {
+	if err := w.fs.mover.Retire(tape.Barcode(old), v.UUID, noNote); err != nil {
 		t.Fatal(err)
 	}
 	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) }}
@@ -205,6 +206,87 @@ func TestSettleLooks(t *testing.T) {
 	w.job(JobArchive, "/f")
 	if on := w.copiesOf("f", 0); len(on) != 2 || w.fs.pending.has(id) {
 		t.Errorf("f is on %v", on)
+	}
+}
+
+// TestReclaimBesideTheCopier: the second copy of a file is made while its first one is moved to another volume, and is
+// taken for the one that moves. The file is pending again, and gets another.
+func TestReclaimBesideTheCopier(t *testing.T) {
+	w := newWorld(t, twoCopies)
+	w.put("f", pattern(1, 1<<20))
+	n := w.node("/f").(*node)
+	defer n.Release()
+	done := make(chan error, 1)
+	w.fs.mover.Archive(mover.Place{}, []sliver.FileID{n.ino.id}, func(_ sliver.FileID, err error) { done <- err })
+	if err := firstError(<-done, w.fs.syncAll()); err != nil {
+		t.Fatal(err)
+	}
+	old := w.copiesOf("f", 0)[0]
+	v, err := w.fs.volume(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) }}
+	moves, err := mo.plan(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.job(JobArchive, "/f")
+	if on := w.copiesOf("f", 0); len(on) != 2 || w.fs.pending.has(n.ino.id) {
+		t.Fatalf("f is on %v", on)
+	}
+	if err := w.fs.mover.Retire(tape.Barcode(old), v.UUID, noNote); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []func() error{
+		func() error { return mo.copy(t.Context(), moves) },
+		func() error { return mo.readBack(t.Context(), moves) },
+		func() error { return mo.drop(moves) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if on := w.copiesOf("f", 0); len(on) != 1 || !w.fs.pending.has(n.ino.id) || !w.catalogPending(n.ino.id) {
+		t.Fatalf("f is on %v, and not pending", on)
+	}
+	w.job(JobArchive, "/f")
+	if on := w.copiesOf("f", 0); len(on) != 2 || slices.Contains(on, old) {
+		t.Errorf("f is on %v", on)
+	}
+}
+
+// TestCopyInAnotherPool: a copy that comes to be in another pool meanwhile does not take the place of the one that is to move.
+func TestCopyInAnotherPool(t *testing.T) {
+	w := newWorld(t, nearAndFar(&policy.Rule{Name: "all", Settings: policy.Settings{Pool: "near"}}))
+	w.premigrated("f", pattern(1, 1<<20))
+	old := w.copiesOf("f", 0)[0]
+	v, err := w.fs.volume(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missed := 0
+	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(sliver.Key, error) { missed++ }}
+	moves, err := mo.plan(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.copy("f", mover.CopyOptions{Pool: "far", Copies: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := firstError(mo.readBack(t.Context(), moves), mo.drop(moves)); err != nil {
+		t.Fatal(err)
+	}
+	if on := w.copiesOf("f", 0); !slices.Contains(on, old) || missed != 1 {
+		t.Errorf("f is on %v, %d were not moved", on, missed)
 	}
 }
 

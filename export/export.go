@@ -28,7 +28,8 @@ type Export struct {
 	UIDs, GIDs       []Range
 	// InsecureRoot lets root of a machine that nothing proves be root here.
 	InsecureRoot bool
-	// Admin lets the users of certificates use the control tree.
+	// Admin lets the users of the certificates that the lists name use the control tree. There must
+	// be a list.
 	Admin bool
 	// Recall is the rule for recalls by reading and writing.
 	Recall Recall
@@ -57,6 +58,8 @@ func (e *Export) Check() (key, msg string) {
 		return "insecure_root", fmt.Sprintf("insecure_root of %s is set, and map = %q makes nobody root: write map = \"as-is\", or take it out", name, e.Map)
 	case e.Admin && !tls:
 		return "admin", fmt.Sprintf("admin of %s is set, and only users with certificates can administer the server: put \"tls\" into networks", name)
+	case e.Admin && len(e.Users)+len(e.Certificates) == 0:
+		return "admin", fmt.Sprintf("admin of %s is set, and without users and certificates everybody whose certificate the CA has signed could administer the server: write users = [\"alice\"], or certificates = [\"sha256:...\"]", name)
 	case e.Map == Ranges && len(e.UIDs) == 0:
 		return "map", fmt.Sprintf("map of %s is \"ranges\", and there are no uids: write uids = [\"1000-1999:101000\"] or the like, and gids", name)
 	case e.Map != Ranges && len(e.UIDs)+len(e.GIDs) > 0:

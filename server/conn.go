@@ -291,6 +291,9 @@ func (c *conn) push() {
 		return
 	}
 	c.cur.reset()
+	if err != nil {
+		c.endInput() // the caller closes, instead of waiting for a client that waits for its answer
+	}
 	c.mu.Lock()
 	c.finishLocked(err)
 	if !c.out.empty() || c.readyHead != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
+	"golang.org/x/sys/unix"
 	"sliod/server/wire"
 )
 
@@ -96,6 +97,22 @@ func TestNoSpaceIsAnswered(t *testing.T) {
 	c.sync()
 	f.deliver(linux.ENOSPC)
 	c.wantErr(20, linux.ENOSPC)
+}
+
+// TestBrokenDataEndsTheConnection: what cannot be sent, as the disk below its page has an error, is
+// not waited for.
+func TestBrokenDataEndsTheConnection(t *testing.T) {
+	e := newEnv(t)
+	page, err := unix.Mmap(-1, 0, unix.Getpagesize(), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(page) })
+	e.fs.add("f", page)
+	c := e.dial()
+	c.open(1, "f", p9.ReadOnly)
+	c.send(20, &wire.MsgTread{Fid: 1, Count: uint32(len(page))})
+	c.closed()
 }
 
 // lateConn stands for one whose writer gets no processor for longer than closeGrace: the first

@@ -37,7 +37,7 @@ export.dotted.path = "/d"
 	}
 	c, err := Parse("/etc/sliod/sliod.toml", []byte(`
 export.dotted.path = "/d"
-export.inline = {path = "/i", admin = true, networks = ["tls"]}
+export.inline = {path = "/i", admin = true, networks = ["tls"], users = ["alice"]}
 [tls]
 cert = "server.crt"
 key = "/keys/server.key"

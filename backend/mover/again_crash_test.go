@@ -370,6 +370,56 @@ func TestLackingIndexIsWritten(t *testing.T) {
 	})
 }
 
+// TestIndexThatCannotBeWritten: no index that lacks something is said to be complete: after that another volume would be
+// given up.
+func TestIndexThatCannotBeWritten(t *testing.T) {
+	cfg := quietly
+	cfg.IndexIdle = time.Hour
+	r := newRig(t, setup{slots: 2, cfg: cfg})
+	_, b := r.archived(1, mib)
+	r.crash()
+	r.start()
+	r.use(b, UseOptions{Raw: true}, func(context.Context, *Session) error { return nil }) // it goes home, and is not mounted
+	if err := r.lib.SetWriteProtect(b, true); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // mounted for it, and mounted already
+		if err := r.m.SyncIndex(t.Context(), b); err == nil {
+			t.Error("the index of a protected volume lacks nothing")
+		}
+	}
+	r.goHome()
+	if err := r.lib.SetWriteProtect(b, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.m.SyncIndex(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExportWritesTheIndex: a volume that lies in a slot since a crash is not carried away without the index that it lacks.
+func TestExportWritesTheIndex(t *testing.T) {
+	cfg := quietly
+	cfg.IndexIdle = time.Hour
+	r := newRig(t, setup{slots: 3, mail: 1, cfg: cfg})
+	_, b := r.archived(1, mib)
+	r.crash()
+	r.start()
+	r.use(b, UseOptions{Raw: true}, func(context.Context, *Session) error { return nil }) // it goes home, and is not mounted
+	if _, err := r.m.ExportVolume(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.m.ImportVolumes(t.Context(), []tape.Barcode{b}); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	r.onTape(b, func(lv *ltfs.Volume) {
+		if lv.Repair() != nil || lv.Index().Files() != 1 {
+			t.Errorf("%v, %d files", lv.Repair(), lv.Index().Files())
+		}
+	})
+}
+
 // flaky is a drive of which one read fails, and nothing is known of the medium by that.
 type flaky struct {
 	tape.Drive

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pkg/errors"
 
+	"sliod/backend/catalog"
 	"sliod/tape"
 )
 
@@ -121,6 +122,17 @@ func (m *Mover) takeIn(ctx context.Context, v *volume) error {
 // volume is away. It returns where the cartridge is.
 func (m *Mover) ExportVolume(ctx context.Context, b tape.Barcode) (where string, err error) {
 	m.mu.Lock()
+	if v, err := m.knownLocked(b); err == nil && v.rec().Flags&catalog.VolUnindexed != 0 && !v.claimed() && !v.away && !v.leaving && !m.closing {
+		// The server or a drive stopped before it was written. Who takes a volume away may want to have a complete one.
+		m.mu.Unlock()
+		if err := m.UseVolume(ctx, b, UseOptions{}, indexHere); err != nil {
+			if ctx.Err() != nil {
+				return "", err
+			}
+			m.log.WithField(fieldVolume, b).WithError(err).Warn("the volume is exported with an index that lacks what was written last; only the catalog has that")
+		}
+		m.mu.Lock()
+	}
 	v, err := m.knownLocked(b)
 	switch {
 	case err != nil:

@@ -238,6 +238,37 @@ func TestFormatKeepsWhatOnlyTheIndexTells(t *testing.T) {
 	})
 }
 
+// TestFormatInPlaceOfAVolume: the cartridge with the barcode of a volume is another one, which somebody has
+// formatted. What only the index of the lost one told is archived again.
+func TestFormatInPlaceOfAVolume(t *testing.T) {
+	r := newRig(t, setup{slots: 4, cfg: quietly})
+	files, b := r.archived(1, mib)
+	for _, f := range files {
+		if err := r.cat.Update(func(tx *catalog.Tx) error {
+			if err := tx.DeleteBmaps(f, 0); err != nil {
+				return err
+			}
+			return tx.PutInode(&catalog.Inode{ID: f, Flags: catalog.FlagOnTape})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.m.FormatVolume(t.Context(), "A00003L9", false); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	r.swap(b, "A00003L9")
+	r.start()
+	if err := r.m.FormatVolume(t.Context(), b, true); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.unarchived, files[0]) {
+		t.Error("what the index of the volume told is not archived again")
+	}
+}
+
 // TestStaleInventory: what an inventory has read of a volume's record is older than what was
 // recorded while it ran.
 func TestStaleInventory(t *testing.T) {

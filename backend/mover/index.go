@@ -194,6 +194,13 @@ func (d *drive) adopt() error {
 		return nil
 	}
 	rep := lv.Repair()
+	if rep == nil && lv.Generation() == v.rec().Generation && v.rec().Flags&catalog.VolUnindexed != 0 {
+		// The data were on tape before the catalog had them, and nothing is behind the index.
+		err := errors.New("the catalog has data on it that were written after its newest index, and nothing is there: it is an older copy of the volume, or was rolled back")
+		_ = m.note("mount", v, d, "", err)
+		m.setState(v, catalog.VolSuspect, err.Error())
+		return nil
+	}
 	if rep == nil && lv.Generation() >= v.rec().Generation {
 		d.noteGeneration()
 		return nil

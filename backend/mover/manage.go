@@ -154,10 +154,25 @@ func (m *Mover) notAnothers(ctx context.Context, s *Session, old *ltfs.Volume) e
 
 // letGo sees to it that nothing which only the index of a volume tells is lost when it is
 // formatted: the attributes of the files in it are archived again, and it returns the removed
-// files that the new index has to name. old is nil if the index cannot be read.
+// files that the new index has to name. old is nil if the index cannot be read. If it is not the
+// volume's, nobody knows what that told: another cartridge may have been put in its place.
 func (m *Mover) letGo(rec *catalog.Volume, old *ltfs.Volume) ([]ltfs.FileIDRun, error) {
 	var files []sliver.FileID
 	var gone []ltfs.FileIDRun
+	if old != nil && old.UUID() != rec.UUID {
+		old = nil
+	}
+	if old != nil {
+		other, err := m.otherArchive(old.Index())
+		switch {
+		case err != nil:
+			return nil, err
+		case other != "" && rec.Flags&catalog.VolImported != 0:
+			return nil, nil // that of who wrote it, and nothing of ours
+		case other != "":
+			old = nil
+		}
+	}
 	switch {
 	case rec.UUID == "" || rec.State == catalog.VolScratch && rec.EndOfData == catalog.VolPos{}:
 		return nil, nil // nothing of ours came to be on it
@@ -173,13 +188,8 @@ func (m *Mover) letGo(rec *catalog.Volume, old *ltfs.Volume) ([]ltfs.FileIDRun, 
 		if err != nil {
 			return nil, err
 		}
-	case old.UUID() != rec.UUID:
-		return nil, nil
 	default:
-		other, err := m.otherArchive(old.Index())
-		if err != nil || other != "" {
-			return nil, err
-		}
+		var err error
 		if gone, err = old.Index().Removed(); err != nil {
 			m.log.WithField(fieldVolume, rec.Barcode).WithError(err).Warn("the list of removed files is lost with the volume's index")
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sliod/backend/catalog"
 	"sliod/tape"
@@ -262,9 +263,17 @@ func noIndex(ctx context.Context, d tape.Drive) error {
 }
 
 // TestOlderClone puts an earlier copy of the volume in its place: same UUID, consistent, an older
-// index. It is not written, and said.
+// index, or the same one, if the server stopped before it had written another. It is not written, and said.
 func TestOlderClone(t *testing.T) {
-	r := newRig(t, setup{slots: 2, cfg: quietly})
+	for name, stop := range map[string]func(*rig){"older index": (*rig).stop, "same index": (*rig).crash} {
+		t.Run(name, func(t *testing.T) { olderClone(t, stop) })
+	}
+}
+
+func olderClone(t *testing.T, stop func(*rig)) {
+	cfg := quietly
+	cfg.IndexIdle = time.Hour
+	r := newRig(t, setup{slots: 2, cfg: cfg})
 	old, b := r.archived(2, mib+1)
 	r.stop()
 	dir := filepath.Join(r.dir, "library", "volumes", string(b))
@@ -276,7 +285,7 @@ func TestOlderClone(t *testing.T) {
 	more := r.fill(2, mib+2)
 	r.archive(more...)
 	r.evict(more...)
-	r.stop()
+	stop(r)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}

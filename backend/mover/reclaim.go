@@ -12,10 +12,11 @@ import (
 )
 
 // Retire begins to empty volume b: nothing is appended to it any longer, also after a restart. It
-// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch. note puts in the
+// refuses a volume that is never emptied: one that others wrote, is none of this archive, or is scratch; and one that was
+// formatted since it had the UUID. note puts in the
 // same transaction on record that it is being emptied: a stop in between would leave a volume that nothing is
 // appended to, and nobody knows why. It may be called several times.
-func (m *Mover) Retire(b tape.Barcode, note func(*catalog.Tx) error) error {
+func (m *Mover) Retire(b tape.Barcode, uuid string, note func(*catalog.Tx) error) error {
 	m.mu.Lock()
 	v, err := m.knownLocked(b)
 	if err == nil {
@@ -36,6 +37,9 @@ func (m *Mover) Retire(b tape.Barcode, note func(*catalog.Tx) error) error {
 	defer m.recording.Unlock()
 	had := false
 	err = m.changeRecordingIn(v, func(tx *catalog.Tx, rec *catalog.Volume) error {
+		if rec.UUID != uuid {
+			return errors.Errorf("volume %s has been formatted meanwhile: there is nothing to move", b)
+		}
 		if had = rec.State == catalog.VolAppend; had {
 			rec.State = catalog.VolFull
 		}
@@ -80,8 +84,11 @@ func (m *Mover) HandOver(ctx context.Context, from, to tape.Barcode, file func(s
 		return err
 	}
 	return m.UseVolume(ctx, to, UseOptions{Background: true}, func(_ context.Context, s *Session) error {
-		if s.d.lv == nil {
+		switch {
+		case s.d.lv == nil:
 			return errors.Errorf("the index of volume %s cannot be read: %v", to, s.MountErr)
+		case s.Volume.State != catalog.VolAppend && s.Volume.State != catalog.VolFull:
+			return errors.Errorf("volume %s is %v: its index is not written", to, s.Volume.State) // it was found to be when it was mounted
 		}
 		x := s.d.lv.Index()
 		has, err := x.Removed()
@@ -134,6 +141,7 @@ func (m *Mover) toScratch(v *volume, needed func() error) error {
 			rec.State = catalog.VolScratch
 		}
 		rec.Used, rec.Dead = 0, 0
+		rec.Flags &^= catalog.VolUnindexed // the catalog has nothing on it
 		return nil
 	})
 	if err == nil {

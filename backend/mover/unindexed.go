@@ -23,15 +23,18 @@ func (m *Mover) WriteLackingIndexes(ctx context.Context) {
 	}
 }
 
-// indexHere writes the index of a volume that a drive has, if it lacks something.
+// indexHere writes the index of a volume that a drive has, if it lacks something. No error: it lacks nothing.
 func indexHere(_ context.Context, s *Session) error {
 	switch {
 	case s.MountErr != nil:
 		return errors.WithMessagef(s.MountErr, "volume %s", s.Volume.Barcode)
-	case s.d.dirtyAt.IsZero():
-		return nil // also if it was mounted for this: its index is brought up to date then
+	case !s.d.dirtyAt.IsZero():
+		return s.d.writeIndex()
+	case s.Volume.Flags&catalog.VolUnindexed != 0:
+		// It was brought up to date when it was mounted, if that could be.
+		return errors.Errorf("the index of volume %s lacks what was written last, and cannot be written: the volume is %v, or protected", s.Volume.Barcode, s.Volume.State)
 	}
-	return s.d.writeIndex()
+	return nil
 }
 
 // unindexed returns the volumes whose index lacks something, and that no drive has, but for those that it has

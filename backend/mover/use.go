@@ -33,7 +33,7 @@ type UseOptions struct {
 	Raw bool
 	// Write: the function may write, by LTFS or, if Raw, to the drive. What the
 	// volume's index lacked is written before, and what the function has changed in the
-	// index afterwards.
+	// index afterwards, if it has not failed.
 	Write bool
 	// Background: the use waits until a drive has nothing else to do, but not for ever, and gives
 	// the drive back when Session.Wanted says so.
@@ -313,6 +313,10 @@ func (d *drive) takeBack(u *use, err error) {
 	}
 	switch {
 	case onTape || d.failed:
+		_ = d.dismount(true) // noted
+	case u.o.Write && err != nil:
+		// The volume may be one that must not be written, and the index half changed: it is left on tape as it was
+		// when the use began.
 		_ = d.dismount(true) // noted
 	case u.o.Write:
 		d.lv.Moved()

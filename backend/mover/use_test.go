@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pkg/errors"
@@ -125,6 +126,40 @@ func TestUseFails(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	r.check(files[1])
+}
+
+// TestUseThatFailsWritesNothing: a volume that must not be written, and is refused by who would write to it, is not
+// written afterwards either.
+func TestUseThatFailsWritesNothing(t *testing.T) {
+	r := newRig(t, setup{slots: 4, cfg: quietly})
+	files, b := r.archived(1, mib)
+	r.goHome()
+	if err := r.m.SetVolumeState(t.Context(), b, catalog.VolReadOnly); err != nil {
+		t.Fatal(err)
+	}
+	var writes atomic.Int64
+	r.lib.Hook(func(e virtual.Event) {
+		if !e.After && (e.Opcode == opWrite || e.Opcode == scsi.OpWriteFilemarks6 || e.Opcode == scsi.OpWriteAttribute) {
+			writes.Add(1)
+		}
+	})
+	for range 2 { // fetched for it, and mounted already
+		refused := errors.New("refused")
+		err := r.m.UseVolume(t.Context(), b, UseOptions{Write: true}, func(_ context.Context, s *Session) error {
+			s.LTFS.Index().Root.SetXattr("test.use", []byte("half done"))
+			s.LTFS.Index().MarkDirty() // as a signature of another archive would
+			return refused
+		})
+		if err != refused {
+			t.Error(err)
+		}
+		r.check(files[0])
+	}
+	r.goHome()
+	r.lib.Hook(nil)
+	if n := writes.Load(); n != 0 {
+		t.Errorf("%d writes", n)
+	}
 }
 
 func TestUseWaits(t *testing.T) {

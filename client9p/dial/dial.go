@@ -28,6 +28,9 @@ type Options struct {
 	// ServerName is what the server's certificate must be for, if that is not the host
 	// of the address.
 	ServerName string
+	// Irreplaceable says that no other connection can take this one's place, as below a mount of the kernel:
+	// a network that goes silent ends it only when the system gives it up.
+	Irreplaceable bool
 }
 
 // ErrOptions is in the error of a Dial that lacks an option.
@@ -81,7 +84,7 @@ func Dial(ctx context.Context, addr string, o Options) (net.Conn, error) {
 	case netaddr.TLS:
 		return dialTLS(ctx, a, o)
 	default:
-		c, err = new(net.Dialer).DialContext(ctx, "tcp", a.HostPort)
+		c, err = dialTCP(ctx, a.HostPort, o)
 	}
 	return c, errors.Wrapf(err, "connect to %s", addr)
 }
@@ -105,7 +108,7 @@ func dialTLS(ctx context.Context, a netaddr.Addr, o Options) (net.Conn, error) {
 	if err != nil {
 		return nil, errors.WithMessagef(err, "connect to %s", a)
 	}
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", a.HostPort)
+	c, err := dialTCP(ctx, a.HostPort, o)
 	if err != nil {
 		return nil, errors.Wrapf(err, "connect to %s", a)
 	}

@@ -64,6 +64,7 @@ func (a *app) mountKernel(ctx context.Context, addr, dir string, o kernelOptions
 	if err := checkMountpoint(dir, log); err != nil {
 		return err
 	}
+	a.dialing.Irreplaceable = true
 	conn, err := a.dialConn(ctx, addr, "")
 	if err != nil {
 		return err

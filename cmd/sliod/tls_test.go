@@ -275,7 +275,7 @@ func TestTLS12Server(t *testing.T) {
 
 // TestTLSReload puts other files in place of the server's, good ones and bad ones.
 func TestTLSReload(t *testing.T) {
-	l := newLab(t, labExport+"admin = true\n")
+	l := newLab(t, labExport+"admin = true\nusers = [\""+self(t)+"\"]\n")
 	good := l.pair(l.ca.Client(cert.Name{Name: self(t)}))
 	status := func() int {
 		n, _, _ := command(t, append([]string{"status"}, l.flags(good)...)...)
@@ -334,7 +334,7 @@ func TestTLSReload(t *testing.T) {
 // TestSlowHandshakes: connections that say nothing, or nonsense, are in nobody's way,
 // and do not keep the server from ending.
 func TestSlowHandshakes(t *testing.T) {
-	l := newLab(t, labExport+"admin = true\n")
+	l := newLab(t, labExport+"admin = true\nusers = [\""+self(t)+"\"]\n")
 	good := l.pair(l.ca.Client(cert.Name{Name: self(t)}))
 	for i := range 50 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(l.addr, "tls:"))

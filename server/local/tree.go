@@ -80,7 +80,7 @@ func checkName(name string) error {
 	if len(name) > maxName {
 		return linux.ENAMETOOLONG
 	}
-	return nil // the kernel sends no empty name, and none with a slash or NUL
+	return nil // the bridge takes no empty name, and none with a slash or NUL
 }
 
 // entry makes an Entry of a new reference.
