@@ -183,6 +183,9 @@ func (ino *inode) copied(done []mover.Done, kept []bool) error {
 				r.Copies[c].Pieces = cutPieces(r.Copies[c].Pieces, n, func(gone int64) { dead[r.Copies[c].Volume] += gone })
 			}
 			r.ArchLen, r.Sum, r.HasSum = n, d.Sum, true
+		case n > r.ArchLen: // another copy was cut since this one was begun
+			last := &r.Copies[len(r.Copies)-1]
+			last.Pieces = cutPieces(last.Pieces, r.ArchLen, func(gone int64) { dead[last.Volume] += gone })
 		case !r.HasSum:
 			r.Sum, r.HasSum = d.Sum, true
 		}

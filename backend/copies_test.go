@@ -228,3 +228,44 @@ func TestCopyNotResident(t *testing.T) {
 	}
 	w.audit()
 }
+
+// TestCopyLongerThanCut: two copies of a sliver are under way when it is cut, and the shorter one is committed first. All
+// copies have as many bytes as the record says: a longer one could not be read.
+func TestCopyLongerThanCut(t *testing.T) {
+	w := newWorld(t)
+	w.premigrated("f", pattern(1, 3000))
+	w.job(JobEvict, "/f")
+	w.setSize("/f", 2000)
+	ino := w.inode("/f")
+	if err := ino.sync(); err != nil {
+		t.Fatal(err)
+	}
+	rec := func() *catalog.SliverRec {
+		ino.mu.Lock()
+		defer ino.mu.Unlock()
+		b, i, err := ino.bmapLocked(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &b.Slivers[i]
+	}
+	old := rec()
+	on := func(no catalog.VolumeNo, n int) mover.Done {
+		c := catalog.Copy{Volume: no, Pieces: []catalog.Piece{{Len: uint32(n), Partition: 1, Block: 1}}}
+		return mover.Done{No: 0, Version: old.Version, Len: n, Copy: c}
+	}
+	kept := make([]bool, 2)
+	if err := ino.copied([]mover.Done{on(3, 2000), on(4, 3000)}, kept); err != nil || !kept[0] || !kept[1] {
+		t.Fatal(kept, err)
+	}
+	r := rec()
+	for _, c := range r.Copies {
+		n := uint32(0)
+		for _, p := range c.Pieces {
+			n += p.Len
+		}
+		if n != r.ArchLen {
+			t.Errorf("the copy on volume %d has %d bytes, the record says %d", c.Volume, n, r.ArchLen)
+		}
+	}
+}

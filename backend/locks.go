@@ -30,6 +30,9 @@ type lockTable struct {
 	wanted  map[*vfs.Waiter]recordLock
 }
 
+// maxLocks is how many record locks may be held on one file. Each new one is compared with all.
+const maxLocks = 1 << 16
+
 func lockEnd(l *vfs.LockRange) (uint64, error) {
 	if l.Start > math.MaxInt64 || l.Length > math.MaxInt64 {
 		return 0, linux.EINVAL
@@ -102,6 +105,10 @@ func (f *file) Lock(l vfs.LockRange, wait bool, w *vfs.Waiter) error {
 		}
 		t.wanted[w] = r
 		return vfs.ErrParked
+	}
+	if l.Type != vfs.Unlock && len(t.held) >= maxLocks {
+		t.mu.Unlock()
+		return linux.ENOLCK
 	}
 	t.set(r)
 	granted := t.grantLocked()

@@ -262,6 +262,33 @@ func TestXattrs(t *testing.T) {
 
 func nil2() []byte { return []byte{} }
 
+// TestLocksOfOneFile: nobody makes the server keep locks without end.
+func TestLocksOfOneFile(t *testing.T) {
+	w := newWorld(t)
+	w.put("f", []byte("x"))
+	f, done := w.openFile("f")
+	defer done()
+	lock := func(typ vfs.LockType, start uint64) error {
+		return f.Lock(vfs.LockRange{Type: typ, Start: start, Length: 1, ProcID: 1, Conn: 1}, false, &newWaiter().Waiter)
+	}
+	if err := lock(vfs.WriteLock, 0); err != nil {
+		t.Fatal(err)
+	}
+	held := &w.inode("/f").locks.held
+	for i := range uint64(maxLocks - 1) {
+		r := (*held)[0]
+		r.Start, r.end = 2*i+2, 2*i+3
+		*held = append(*held, r)
+	}
+	wantErr(t, "one lock more", lock(vfs.WriteLock, 1<<40), linux.ENOLCK)
+	if err := lock(vfs.Unlock, 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock(vfs.WriteLock, 1<<40); err != nil {
+		t.Error("a lock after another was given up: ", err)
+	}
+}
+
 func TestRecordLocks(t *testing.T) {
 	w := newWorld(t)
 	w.put("f", []byte("x"))

@@ -65,10 +65,11 @@ type conn struct {
 	flushes   map[uint16]*request // tags of Tflush that wait, and for whom
 	readyHead *request
 	readyTail *request
-	live      int  // requests that have not ended
-	closing   bool // no more requests are read
-	drained   bool // the reader is gone and has aborted all
-	dead      bool // the socket has failed: nothing is sent any more
+	live      int   // requests that have not ended
+	closing   bool  // no more requests are read
+	drained   bool  // the reader is gone and has aborted all
+	dead      bool  // the socket has failed: nothing is sent any more
+	unsent    error // why
 }
 
 func newConn(s *Server, nc net.Conn, id uint64, peer Peer, log *logrus.Entry) (*conn, error) {
@@ -165,15 +166,22 @@ func (c *conn) read() error {
 // logEnd says why the reader ended, if someone might want to know.
 func (c *conn) logEnd(err error) {
 	c.mu.Lock()
-	closing := c.closing
+	closing, unsent := c.closing, c.unsent
 	c.mu.Unlock()
 	switch {
-	case closing, err == io.EOF, stderrors.Is(err, net.ErrClosed), stderrors.Is(err, os.ErrDeadlineExceeded),
-		stderrors.Is(err, syscall.ECONNRESET), stderrors.Is(err, syscall.EPIPE), stderrors.Is(err, io.ErrClosedPipe):
+	case unsent != nil && !isEnd(unsent): // as when the disk below a page of the cache has an error
+		c.log.WithError(unsent).Error("connection closed: a reply could not be sent")
+	case closing, isEnd(err):
 		c.log.WithError(err).Debug("connection ended")
 	default:
 		c.log.WithError(err).Warn("connection closed")
 	}
+}
+
+// isEnd says whether an error is what the end of a connection looks like.
+func isEnd(err error) bool {
+	return err == io.EOF || stderrors.Is(err, net.ErrClosed) || stderrors.Is(err, os.ErrDeadlineExceeded) ||
+		stderrors.Is(err, syscall.ECONNRESET) || stderrors.Is(err, syscall.EPIPE) || stderrors.Is(err, io.ErrClosedPipe)
 }
 
 // stop makes the reader end. Any goroutine may call it.
@@ -315,7 +323,7 @@ func (c *conn) finishLocked(err error) {
 	c.queued = c.out.size
 	c.waiting = c.out.replies
 	if err != nil {
-		c.dead = true
+		c.dead, c.unsent = true, err
 	}
 	c.room.Signal()
 }

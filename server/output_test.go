@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -113,6 +114,12 @@ func TestBrokenDataEndsTheConnection(t *testing.T) {
 	c.open(1, "f", p9.ReadOnly)
 	c.send(20, &wire.MsgTread{Fid: 1, Count: uint32(len(page))})
 	c.closed()
+	if err := e.s.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(e.log.String(), "a reply could not be sent") || !strings.Contains(e.log.String(), "bad address") {
+		t.Errorf("not logged: %s", e.log)
+	}
 }
 
 // lateConn stands for one whose writer gets no processor for longer than closeGrace: the first
