@@ -76,6 +76,7 @@ var suite = []struct {
 	{"FlockBesideRecordLock", "separate-flock", flockBeside},
 
 	{"Permissions", "", permissions},
+	{"MadeByOthers", "", madeByOthers},
 	{"Sticky", "", sticky},
 	{"SetgidDirectory", "", setgidDirectory},
 	{"SetuidIsCleared", "killpriv", setuidCleared},

@@ -72,6 +72,43 @@ func permissions(e *env) {
 	})
 }
 
+// madeByOthers: what a user has made is no more theirs for the others than any file is.
+func madeByOthers(e *env) {
+	e.as(alice, alice, func() {
+		check(e, unix.Mkdir(e.path("d"), 0o755))
+		check(e, unix.Chmod(e.path("d"), 0o777))
+		check(e, os.WriteFile(e.path("f"), []byte("hers"), 0o600))
+		check(e, unix.Mkfifo(e.path("p"), 0o600))
+		check(e, unix.Symlink("f", e.path("l")))
+	})
+	for _, name := range []string{"f", "p", "l"} {
+		check(e, unix.Lchown(e.path(name), bob, bob))
+		if st := e.stat(e.path(name)); st.Uid != bob {
+			e.Errorf("%s belongs to %d after it was given away", name, st.Uid)
+		}
+	}
+	e.as(bob, bob, func() {
+		fd, err := unix.Open(e.path("f"), unix.O_RDWR, 0)
+		e.errno("open of what was given away", err, 0)
+		unix.Close(fd)
+		e.errno("chmod of what was given away", unix.Chmod(e.path("f"), 0o640), 0)
+		// Below a directory of another's.
+		check(e, os.WriteFile(e.path("d/bob"), []byte("his"), 0o600))
+		_, err = os.ReadFile(e.path("d/bob"))
+		check(e, err)
+		check(e, unix.Mkdir(e.path("d/sub"), 0o700))
+		check(e, os.WriteFile(e.path("d/sub/f"), nil, 0o600))
+	})
+	check(e, os.WriteFile(e.path("d/root"), nil, 0o600))
+	check(e, unix.Mkdir(e.path("d/rootdir"), 0o700))
+	check(e, os.WriteFile(e.path("d/sub/root"), nil, 0o600))
+	for name, uid := range map[string]uint32{"d": alice, "d/bob": bob, "d/sub": bob, "d/sub/f": bob, "d/root": 0, "d/rootdir": 0, "d/sub/root": 0} {
+		if st := e.stat(e.path(name)); st.Uid != uid {
+			e.Errorf("%s belongs to %d, want %d", name, st.Uid, uid)
+		}
+	}
+}
+
 func sticky(e *env) {
 	check(e, os.Mkdir(e.path("d"), 0o755))
 	check(e, unix.Chmod(e.path("d"), 0o1777))

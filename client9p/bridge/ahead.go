@@ -31,6 +31,9 @@ func (fs *FS) changed() { fs.changes.Add(1) }
 
 // remove serves the removal of a name.
 func (fs *FS) remove(op string, cancel <-chan struct{}, in *fuse.InHeader, name string, dir bool) fuse.Status {
+	if st := checkName(name); st != fuse.OK {
+		return st
+	}
 	if fs.ro {
 		return fuse.EROFS
 	}

@@ -10,7 +10,10 @@ import (
 )
 
 // make runs what makes an entry, in the directory as the user who asks sees it.
-func (fs *FS) make(op string, cancel <-chan struct{}, in *fuse.InHeader, out *fuse.EntryOut, do func(context.Context, File) (Entry, error)) fuse.Status {
+func (fs *FS) make(op string, cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut, do func(context.Context, File) (Entry, error)) fuse.Status {
+	if st := checkName(name); st != fuse.OK {
+		return st
+	}
 	if !fs.mayChange() {
 		return fuse.EROFS
 	}
@@ -21,6 +24,9 @@ func (fs *FS) make(op string, cancel <-chan struct{}, in *fuse.InHeader, out *fu
 		return fs.status(op, err)
 	}
 	e, err := do(ctx, dir)
+	if err == nil {
+		err = fs.adopt(ctx, in, &e)
+	}
 	if err != nil {
 		return fs.status(op, err)
 	}
@@ -35,27 +41,30 @@ func newMode(mode, umask uint32) p9.FileMode {
 
 // Mkdir serves mkdir(2).
 func (fs *FS) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make("mkdir", cancel, &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
+	return fs.make("mkdir", cancel, &in.InHeader, name, out, func(ctx context.Context, dir File) (Entry, error) {
 		return dir.Mkdir(ctx, name, newMode(in.Mode&0o7777, in.Umask), in.Gid)
 	})
 }
 
 // Mknod serves mknod(2), for regular files too.
 func (fs *FS) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make("mknod", cancel, &in.InHeader, out, func(ctx context.Context, dir File) (Entry, error) {
+	return fs.make("mknod", cancel, &in.InHeader, name, out, func(ctx context.Context, dir File) (Entry, error) {
 		return dir.Mknod(ctx, name, newMode(in.Mode, in.Umask), major(in.Rdev), minor(in.Rdev), in.Gid)
 	})
 }
 
 // Symlink serves symlink(2).
 func (fs *FS) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	return fs.make("symlink", cancel, in, out, func(ctx context.Context, dir File) (Entry, error) {
+	return fs.make("symlink", cancel, in, name, out, func(ctx context.Context, dir File) (Entry, error) {
 		return dir.Symlink(ctx, name, target, in.Gid)
 	})
 }
 
 // Link serves link(2).
 func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	if st := checkName(name); st != fuse.OK {
+		return st
+	}
 	if !fs.mayChange() {
 		return fuse.EROFS
 	}
@@ -78,6 +87,11 @@ func (fs *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 
 // Rename serves rename(2). The protocol has no way to say what renameat2 adds.
 func (fs *FS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	for _, name := range []string{oldName, newName} {
+		if st := checkName(name); st != fuse.OK {
+			return st
+		}
+	}
 	if !fs.mayChange() {
 		return fuse.EROFS
 	}

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"sync"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/hugelgupf/p9/p9"
@@ -15,7 +16,7 @@ type listing struct {
 	at      uint64      // the cookie before entries[0]
 	entries []p9.Dirent // not yet told
 	end     bool        // nothing follows entries
-	ahead   []Walked    // files of the first entries, walked to for readdirplus
+	ahead   []Walked    // files of the first entries, walked to by the readdirplus that is served
 }
 
 // maxAhead is how many files of a directory are walked to at the same time.
@@ -43,12 +44,17 @@ func (l *listing) drop(n int) {
 	}
 	l.at = l.entries[n-1].Offset
 	l.entries = l.entries[n:]
-	for _, w := range l.ahead[:min(n, len(l.ahead))] {
+	l.dropAhead(min(n, len(l.ahead)))
+}
+
+// dropAhead gives the first n of ahead back.
+func (l *listing) dropAhead(n int) {
+	for _, w := range l.ahead[:n] {
 		if w.File != nil {
 			w.File.Close()
 		}
 	}
-	l.ahead = l.ahead[min(n, len(l.ahead)):]
+	l.ahead = l.ahead[n:]
 }
 
 // fill reads on if nothing is left.
@@ -64,10 +70,11 @@ func (l *listing) fill(ctx context.Context, h Handle) error {
 	return nil
 }
 
-// OpenDir serves opendir(3).
+// OpenDir serves opendir(3). Whatever flags the kernel sends, a directory is read: that of a
+// virtual machine may name a file, and ask to have it truncated.
 func (fs *FS) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	n := fs.node(in.NodeId)
-	h, err := n.file.Open(fs.interruptible(cancel, in.Pid), toOpenFlags(in.Flags))
+	h, err := n.file.Open(fs.interruptible(cancel, in.Pid), p9.ReadOnly|syscall.O_DIRECTORY)
 	if err != nil {
 		return fs.status("opendir", err)
 	}
@@ -86,14 +93,16 @@ func (fs *FS) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntr
 // ReadDirPlus serves readdir(3) with the lookup of each name.
 func (fs *FS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	ctx := fs.interruptible(cancel, in.Pid)
+	room := int(in.Size)
 	return fs.readDir(ctx, in, func(l *listing, h *handle) bool {
-		if len(l.ahead) == 0 {
-			l.walk(ctx, h.node.file)
-		}
 		e := out.AddDirLookupEntry(dirEntry(&l.entries[0]))
 		if e == nil {
 			return false
 		}
+		if len(l.ahead) == 0 {
+			l.walk(ctx, h.node.file, room)
+		}
+		room -= plusSize(&l.entries[0])
 		w := &l.ahead[0]
 		if w.Err == nil && w.File != nil {
 			fs.entry(w.Entry, e)
@@ -106,9 +115,18 @@ func (fs *FS) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Dir
 	})
 }
 
-// walk looks up what the first entries name.
-func (l *listing) walk(ctx context.Context, dir File) {
-	n := min(len(l.entries), maxAhead)
+// plusSize is how many bytes an entry takes of the answer to readdirplus: struct fuse_direntplus,
+// and the name in whole words.
+func plusSize(e *p9.Dirent) int { return 128 + 24 + (len(e.Name)+7)&^7 }
+
+// walk looks up what the first entries name, as many as there is room for and one at least.
+func (l *listing) walk(ctx context.Context, dir File, room int) {
+	n := 0
+	for ; n < min(len(l.entries), maxAhead); n++ {
+		if room -= plusSize(&l.entries[n]); room < 0 && n > 0 {
+			break
+		}
+	}
 	names := make([]string, 0, n)
 	for _, e := range l.entries[:n] {
 		if e.Name != "." && e.Name != ".." {
@@ -137,6 +155,9 @@ func (fs *FS) readDir(ctx context.Context, in *fuse.ReadIn, add func(*listing, *
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seek(in.Offset)
+	// What no longer fitted in goes: the kernel takes attributes for those of the time of its
+	// request, and would go back to them from newer ones.
+	defer func() { l.dropAhead(len(l.ahead)) }()
 	for told := 0; ; told++ {
 		if err := l.fill(ctx, h.h); err != nil {
 			if told > 0 {

@@ -7,7 +7,8 @@
 //
 // The kernel checks permissions by the attributes that it is told
 // (default_permissions), and the calls run as the user who mounted. What makes a
-// new file runs as the user who asks, so that the file is theirs.
+// new file runs as the user who asks, so that the file is theirs; for the calls that follow
+// it is a file like any other (FS.adopt).
 //
 // # Access control lists
 //

@@ -40,6 +40,9 @@ func (fs *FS) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut
 
 // Fallocate serves fallocate(2).
 func (fs *FS) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	if fs.ro {
+		return fuse.EROFS
+	}
 	h := fs.handle(in.Fh)
 	if h == nil {
 		return fuse.EBADF
@@ -62,6 +65,9 @@ const maxCopyRange = 1 << 30
 
 // CopyFileRange serves copy_file_range(2).
 func (fs *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	if fs.ro {
+		return 0, fuse.EROFS
+	}
 	from, to := fs.handle(in.FhIn), fs.handle(in.FhOut)
 	if from == nil || to == nil {
 		return 0, fuse.EBADF
@@ -106,9 +112,10 @@ func (h *remoteHandle) Allocate(ctx context.Context, mode uint32, off, n uint64)
 		if !fid.Client().Extended() {
 			return errNoExtension
 		}
+		epoch := h.f.epochOf(fid)
 		done, err := fid.Allocate(ctx, mode, off, n)
 		if done > 0 {
-			h.note(func() { h.acked++ })
+			h.changed(epoch)
 		}
 		return err
 	})
@@ -130,9 +137,10 @@ func (h *remoteHandle) CopyTo(ctx context.Context, off uint64, to Handle, toOff,
 		case !fid.Client().Extended():
 			return errNoExtension
 		}
+		epoch := dst.f.epochOf(g)
 		done, err = fid.CopyTo(ctx, off, g, toOff, n)
 		if done > 0 {
-			dst.note(func() { dst.acked++ })
+			dst.changed(epoch)
 		}
 		return err
 	})

@@ -19,7 +19,7 @@ type handle struct {
 	list    listing // of a directory
 
 	mu    sync.Mutex
-	plain Handle // for pages written back through a file opened with O_APPEND
+	plain Handle // for what a file opened with O_APPEND has to write elsewhere than at its end
 }
 
 func (fs *FS) addHandle(n *node, h Handle, flags uint32) uint64 {
@@ -57,7 +57,7 @@ func (h *handle) close() {
 
 // Open serves open(2). The kernel has checked permissions, and existence.
 func (fs *FS) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	if fs.ro && in.Flags&(syscall.O_ACCMODE|syscall.O_TRUNC) != syscall.O_RDONLY {
+	if fs.ro && (in.Flags&(syscall.O_ACCMODE|syscall.O_TRUNC) != syscall.O_RDONLY || in.Mode&fuse.OPEN_KILL_SUIDGID != 0) {
 		return fuse.EROFS
 	}
 	n := fs.node(in.NodeId)
@@ -118,6 +118,9 @@ func (h *handle) settle() {
 
 // Create serves open(2) with O_CREAT of a new name.
 func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if st := checkName(name); st != fuse.OK {
+		return st
+	}
 	if !fs.mayChange() {
 		return fuse.EROFS
 	}
@@ -131,7 +134,14 @@ func (fs *FS) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out
 	if err != nil {
 		return fs.status("create", err)
 	}
+	if err := fs.adopt(ctx, &in.InHeader, &e); err != nil {
+		h.Close()
+		return fs.status("create", err)
+	}
 	n := fs.entry(e, &out.EntryOut)
+	if r, ok := h.(*remoteHandle); ok {
+		r.f = n.file.(*remoteFile) // the one that it was made with may be closed: it could not be opened again
+	}
 	out.Fh = fs.addHandle(n, h, in.Flags)
 	out.OpenFlags |= appendFlags(in.Flags)
 	return fuse.OK
@@ -177,6 +187,9 @@ func (r directResult) Done()                              { r.p.Release() }
 // Write serves write(2) and the writeback of mapped pages.
 func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	const writeCache = 1 // FUSE_WRITE_CACHE: from the page cache, not from who opened the file
+	if fs.ro {
+		return 0, fuse.EROFS
+	}
 	h := fs.handle(in.Fh)
 	if h == nil {
 		return 0, fuse.EBADF
@@ -189,7 +202,8 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 		}
 	}
 	to := h.h
-	if h.append && in.WriteFlags&writeCache != 0 {
+	// The kernel says where a page lies, and where to write once fcntl(2) has taken O_APPEND away.
+	if h.append && (in.WriteFlags&writeCache != 0 || in.Flags&syscall.O_APPEND == 0) {
 		var err error
 		if to, err = h.writeback(ctx); err != nil {
 			return 0, fs.status("write", err)
@@ -205,8 +219,8 @@ func (fs *FS) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint
 	return uint32(n), fuse.OK // the error of the rest comes with the next write
 }
 
-// writeback returns a handle that writes where it is told: a page has its place,
-// though the kernel writes it back through any open file, one with O_APPEND too.
+// writeback returns a handle that writes where it is told, for one opened with O_APPEND: a
+// page has its place, though the kernel writes it back through any open file.
 func (h *handle) writeback(ctx context.Context) (Handle, error) {
 	h.mu.Lock()
 	p := h.plain

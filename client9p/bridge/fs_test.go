@@ -23,11 +23,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeTree struct {
 	mu      sync.Mutex
 	files   int // open Files
+	walked  int // files that were walked to
 	handles int
 	locks   []client9p.Lock
 	version uint32
+	size    uint64 // of each file
 	readdir func(off uint64) ([]p9.Dirent, error)
 	write   func(p []byte) (int, error)
+	by      p9.OpenFlags // of the handle that wrote last
 }
 
 type fakeFile struct {
@@ -59,7 +62,10 @@ func (f *fakeFile) Walk(_ context.Context, name string) (Entry, error) {
 	if _, err := fmt.Sscan(name, &path); err != nil {
 		return Entry{}, linux.ENOENT
 	}
-	return Entry{File: f.t.file(path), Attr: p9.Attr{Mode: p9.ModeRegular | 0o644, NLink: 1}}, nil
+	f.t.mu.Lock()
+	f.t.walked++
+	f.t.mu.Unlock()
+	return Entry{File: f.t.file(path), Attr: p9.Attr{Mode: p9.ModeRegular | 0o644, NLink: 1, Size: f.t.size}}, nil
 }
 
 func (f *fakeFile) WalkAll(ctx context.Context, names []string) []Walked {
@@ -70,17 +76,18 @@ func (f *fakeFile) WalkAll(ctx context.Context, names []string) []Walked {
 	return list
 }
 
-func (f *fakeFile) Open(context.Context, p9.OpenFlags) (Handle, error) {
+func (f *fakeFile) Open(_ context.Context, flags p9.OpenFlags) (Handle, error) {
 	f.t.mu.Lock()
 	defer f.t.mu.Unlock()
 	f.t.handles++
-	return &fakeHandle{t: f.t, qid: p9.QID{Path: f.path, Version: f.t.version}}, nil
+	return &fakeHandle{t: f.t, qid: p9.QID{Path: f.path, Version: f.t.version}, flags: flags}, nil
 }
 
 type fakeHandle struct {
 	Handle // what is not used here
 	t      *fakeTree
 	qid    p9.QID
+	flags  p9.OpenFlags
 }
 
 func (h *fakeHandle) QID() p9.QID { return h.qid }
@@ -95,7 +102,10 @@ func (h *fakeHandle) Readdir(_ context.Context, off uint64) ([]p9.Dirent, error)
 	return h.t.readdir(off)
 }
 
-func (h *fakeHandle) WriteAt(_ context.Context, p []byte, _ uint64) (int, error) { return h.t.write(p) }
+func (h *fakeHandle) WriteAt(_ context.Context, p []byte, _ uint64) (int, error) {
+	h.t.by = h.flags
+	return h.t.write(p)
+}
 
 func (h *fakeHandle) ReadAt(_ context.Context, p []byte, _ uint64) (int, error) {
 	return copy(p, "content"), nil
@@ -193,18 +203,21 @@ func openDir(t *testing.T, fs *FS) uint64 {
 	return out.Fh
 }
 
-// What does not fit in the kernel's buffer counts as no lookup, and is given back.
+// twenty is a directory with the names from "101" to "120".
+func twenty(off uint64) (list []p9.Dirent, _ error) {
+	for i := off + 1; i <= 20; i++ {
+		list = append(list, p9.Dirent{QID: p9.QID{Path: 100 + i}, Offset: i, Name: fmt.Sprint(100 + i)})
+	}
+	return list, nil
+}
+
+// What does not fit in the kernel's buffer counts as no lookup, and is not walked to.
 func TestReadDirPlusCounts(t *testing.T) {
 	tree, fs := newFake(t)
-	tree.readdir = func(off uint64) (list []p9.Dirent, _ error) {
-		for i := off + 1; i <= 20; i++ {
-			list = append(list, p9.Dirent{QID: p9.QID{Path: 100 + i}, Offset: i, Name: fmt.Sprint(100 + i)})
-		}
-		return list, nil
-	}
+	tree.readdir = twenty
 	fh := openDir(t, fs)
 	buf := make([]byte, 1000)
-	in := &fuse.ReadIn{InHeader: header(fuse.FUSE_ROOT_ID), Fh: fh}
+	in := &fuse.ReadIn{InHeader: header(fuse.FUSE_ROOT_ID), Fh: fh, Size: 1000}
 	if st := fs.ReadDirPlus(nil, in, fuse.NewDirEntryList(buf, 0)); st != fuse.OK {
 		t.Fatal(st)
 	}
@@ -212,8 +225,8 @@ func TestReadDirPlusCounts(t *testing.T) {
 	if told == 0 || told == 20 {
 		t.Fatalf("%d names were told", told)
 	}
-	if tree.files <= told+1 {
-		t.Errorf("%d files are open: nothing was walked to ahead", tree.files)
+	if tree.walked != told {
+		t.Errorf("%d files were walked to, and %d told", tree.walked, told)
 	}
 	in.Offset = 0 // rewinddir
 	if st := fs.ReadDirPlus(nil, in, fuse.NewDirEntryList(buf, 0)); st != fuse.OK {
@@ -229,6 +242,33 @@ func TestReadDirPlusCounts(t *testing.T) {
 	if tree.files != told+1 || tree.handles != 0 {
 		t.Errorf("%d files and %d handles are open after the release, want %d and none", tree.files, tree.handles, told+1)
 	}
+}
+
+// The kernel is told attributes of the time of its request, not those that came with an earlier
+// one: it would go back to them.
+func TestReadDirPlusFresh(t *testing.T) {
+	tree, fs := newFake(t)
+	tree.readdir = twenty
+	fh := openDir(t, fs)
+	in := &fuse.ReadIn{InHeader: header(fuse.FUSE_ROOT_ID), Fh: fh, Size: 1000}
+	for in.Offset < 20 {
+		tree.size++
+		list := fuse.NewDirEntryList(make([]byte, 1000), in.Offset)
+		if st := fs.ReadDirPlus(nil, in, list); st != fuse.OK {
+			t.Fatal(st)
+		}
+		names, attrs, err := fuse.ParseDirLookupEntries(list.Bytes())
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%d names, %v", len(names), err)
+		}
+		for i, a := range attrs {
+			if a.Attr.Size != tree.size {
+				t.Errorf("%s is told to have %d bytes, and has %d", names[i].Name, a.Attr.Size, tree.size)
+			}
+		}
+		in.Offset = names[len(names)-1].Off
+	}
+	fs.ReleaseDir(&fuse.ReleaseIn{InHeader: header(fuse.FUSE_ROOT_ID), Fh: fh})
 }
 
 // An error is not the end of the directory, however often it is asked.
@@ -334,7 +374,7 @@ func TestShortWrite(t *testing.T) {
 		t.Error("appending goes through the kernel's pages")
 	}
 	tree.write = func(p []byte) (int, error) { return len(p) / 2, linux.ENOSPC }
-	in := &fuse.WriteIn{InHeader: header(n), Fh: fh}
+	in := &fuse.WriteIn{InHeader: header(n), Fh: fh, Flags: syscall.O_RDWR | syscall.O_APPEND}
 	if c, st := fs.Write(nil, in, make([]byte, 100)); c != 50 || st != fuse.OK {
 		t.Errorf("write: %d, %v", c, st)
 	}
@@ -358,6 +398,31 @@ func TestStatus(t *testing.T) {
 	} {
 		if got := fs.status("test", tc.err); got != tc.want {
 			t.Errorf("%v: %v", tc.err, got)
+		}
+	}
+}
+
+// What fcntl(F_SETFL) has made of O_APPEND counts, not how the file was opened.
+func TestAppendTakenAway(t *testing.T) {
+	tree, fs := newFake(t)
+	n := lookup(t, fs, "5")
+	fh, _ := open(t, fs, n, syscall.O_WRONLY|syscall.O_APPEND)
+	tree.write = func(p []byte) (int, error) { return len(p), nil }
+	for _, c := range []struct {
+		flags, writeFlags uint32
+		want              p9.OpenFlags
+	}{
+		{syscall.O_WRONLY | syscall.O_APPEND, 0, syscall.O_WRONLY | syscall.O_APPEND},
+		{syscall.O_WRONLY, 0, syscall.O_WRONLY},
+		{syscall.O_WRONLY | syscall.O_APPEND, 0, syscall.O_WRONLY | syscall.O_APPEND},
+		{0, fuse.WRITE_CACHE, syscall.O_WRONLY},
+	} {
+		in := &fuse.WriteIn{InHeader: header(n), Fh: fh, Offset: 3, Flags: c.flags, WriteFlags: c.writeFlags}
+		if k, st := fs.Write(nil, in, []byte("x")); k != 1 || st != fuse.OK {
+			t.Fatalf("%d, %v", k, st)
+		}
+		if tree.by != c.want {
+			t.Errorf("a write with the flags %#o, %d went through a file opened with %#o, want %#o", c.flags, c.writeFlags, uint32(tree.by), uint32(c.want))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -76,8 +77,24 @@ func (fs *FS) entry(e Entry, out *fuse.EntryOut) *node {
 	return n
 }
 
+// checkName judges the name of an entry that the kernel sent. One in order walks "." and ".."
+// itself; that of a virtual machine is not ours, and ".." would lead it out of a tree that is
+// only a path of the archive.
+func checkName(name string) fuse.Status {
+	switch {
+	case name == "":
+		return fuse.ENOENT
+	case name == ".", name == "..", strings.ContainsAny(name, "/\x00"):
+		return fuse.EINVAL
+	}
+	return fuse.OK
+}
+
 // Lookup serves the lookup of a name.
 func (fs *FS) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if st := checkName(name); st != fuse.OK {
+		return st
+	}
 	e, err := fs.node(in.NodeId).file.Walk(fs.interruptible(cancel, in.Pid), name)
 	if err != nil {
 		return fs.status("lookup", err)
@@ -104,7 +121,7 @@ func (fs *FS) Forget(id, lookups uint64) {
 }
 
 // maker returns the directory as the user who asks sees it: what is made in it
-// is that user's.
+// is that user's. adopt has to follow.
 func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 	n := fs.node(in.NodeId)
 	if in.Uid == fs.uid {
@@ -131,4 +148,17 @@ func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 	}
 	n.as[in.Uid] = f
 	return f, nil
+}
+
+// adopt makes what a user has made in a directory one of the table's files, which are all as
+// the user who mounts sees them, whoever asks for them and for what is below them.
+func (fs *FS) adopt(ctx context.Context, in *fuse.InHeader, e *Entry) error {
+	if in.Uid == fs.uid {
+		return nil
+	}
+	theirs := e.File
+	f, err := theirs.As(ctx, fs.uid)
+	theirs.Close()
+	e.File = f
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
@@ -26,7 +27,8 @@ import (
 //   - Files are found again by their FileID, and open files opened again. One that
 //     holds a lock fails with EIO from then on, as another may have had the lock
 //     meanwhile. One that wrote what it did not sync does too, unless the server says
-//     that nothing was lost: it is the same as before, or was stopped cleanly.
+//     that nothing was lost: it is the same as before, or was stopped cleanly. Otherwise the
+//     next sync of the file, by whichever open file, is EIO too (unsynced).
 type Remote struct{ s *session }
 
 var _ Tree = (*Remote)(nil)
@@ -68,6 +70,8 @@ type remoteFile struct {
 	fid    *client9p.Fid // of the connection epoch
 	epoch  uint64
 	closed bool
+
+	unsynced unsynced
 }
 
 func (r *Remote) file(f *client9p.Fid, epoch uint64, uid uint32) *remoteFile {
@@ -223,7 +227,14 @@ func (f *remoteFile) Getattr(ctx context.Context) (a p9.Attr, err error) {
 }
 
 func (f *remoteFile) Setattr(ctx context.Context, valid uint32, attr p9.SetAttr) error {
-	return f.ask(ctx, func(fid *client9p.Fid) error { return fid.Setattr(ctx, valid, attr) })
+	return f.ask(ctx, func(fid *client9p.Fid) error {
+		epoch := f.epochOf(fid)
+		err := fid.Setattr(ctx, valid, attr)
+		if err == nil && valid&client9p.SetSize != 0 {
+			f.unsynced.changed(epoch)
+		}
+		return err
+	})
 }
 
 func (f *remoteFile) Statfs(ctx context.Context) (s p9.FSStat, err error) {
@@ -338,7 +349,14 @@ func (f *remoteFile) remove(ctx context.Context, do func(*client9p.Fid) error) e
 
 func (f *remoteFile) Open(ctx context.Context, flags p9.OpenFlags) (Handle, error) {
 	h := &remoteHandle{f: f, flags: flags}
-	err := f.ask(ctx, func(fid *client9p.Fid) error { return h.open(ctx, fid, flags) })
+	err := f.ask(ctx, func(fid *client9p.Fid) error {
+		epoch := f.epochOf(fid)
+		err := h.open(ctx, fid, flags)
+		if err == nil && flags&syscall.O_TRUNC != 0 {
+			h.changed(epoch)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ type remoteHandle struct {
 	mu      sync.Mutex
 	fid     *client9p.Fid // of the connection epoch
 	epoch   uint64
-	acked   int                 // writes that the server has answered; what has no answer is repeated
+	acked   int                 // changes that the server has answered; what has no answer is repeated
 	synced  int                 // of these, the first that a sync has made durable
 	lockers map[string]struct{} // who may hold a lock, by ClientID
 	failed  error               // something was lost: every call fails from then on
@@ -80,7 +80,7 @@ func (h *remoteHandle) at(ctx context.Context) (*client9p.Fid, error) {
 			h.failed = errors.WithStack(errGone)
 		case len(h.lockers) > 0:
 			h.failed = errors.Wrap(errGone, "the file's locks went with it: close the file and open it again")
-		case h.acked > h.synced && h.f.s.lostSince(h.epoch):
+		case h.acked > h.synced && h.f.s.lastLoss() > h.epoch:
 			h.failed = errors.Wrap(errGone, "the server did not end cleanly: what was written to the file and not synced may be lost; close the file and open it again")
 		}
 		err = h.failed
@@ -120,6 +120,12 @@ func (h *remoteHandle) note(set func()) {
 	h.mu.Unlock()
 }
 
+// changed notes a change of the content that was answered on the connection epoch.
+func (h *remoteHandle) changed(epoch uint64) {
+	h.note(func() { h.acked++ })
+	h.f.unsynced.changed(epoch)
+}
+
 func (h *remoteHandle) ReadAt(ctx context.Context, p []byte, off uint64) (n int, err error) {
 	err = h.ask(ctx, func(fid *client9p.Fid) error {
 		n, err = fid.ReadFull(ctx, p, off)
@@ -133,9 +139,10 @@ func (h *remoteHandle) ReadAt(ctx context.Context, p []byte, off uint64) (n int,
 
 func (h *remoteHandle) WriteAt(ctx context.Context, p []byte, off uint64) (n int, err error) {
 	write := func(fid *client9p.Fid) error {
+		epoch := h.f.epochOf(fid)
 		n, err = fid.WriteFull(ctx, p, off)
 		if n > 0 {
-			h.note(func() { h.acked++ })
+			h.changed(epoch)
 		}
 		return err
 	}
@@ -165,9 +172,13 @@ func (h *remoteHandle) Fsync(ctx context.Context, dataOnly bool) error {
 	h.mu.Lock()
 	acked := h.acked
 	h.mu.Unlock()
+	n := h.f.unsynced.begin()
 	err := h.ask(ctx, func(fid *client9p.Fid) error { return fid.Fsync(ctx, dataOnly) })
 	if err == nil {
 		h.note(func() { h.synced = max(h.synced, acked) })
+	}
+	if lost := h.f.unsynced.end(n, err == nil, h.f.s.lastLoss()); lost != nil {
+		return lost
 	}
 	return err
 }

@@ -52,8 +52,7 @@ type session struct {
 	epoch    uint64
 	redial   chan struct{} // closed when an attempt that is under way has ended; nil: none is
 	instance string        // of the server, as it names itself; "" if it does not
-	// losing is the last epoch at whose begin unsynced data may have been lost.
-	losing uint64
+	losing   uint64        // see lastLoss
 }
 
 // newSession makes the first connection.
@@ -187,7 +186,7 @@ func (s *session) reconnect(done chan struct{}) {
 	s.c, s.instance, s.redial = c, instance, nil
 	s.mu.Unlock()
 	if lost {
-		s.o.Log.Warn("connected again, to a server that did not end cleanly: what open files wrote and did not sync may be lost, and they fail with EIO")
+		s.o.Log.Warn("connected again, to a server that did not end cleanly: what was written and not synced may be lost; open files that wrote it fail with EIO, and the next fsync of the others does")
 	} else {
 		s.o.Log.Info("connected again; nothing was lost")
 	}
@@ -201,11 +200,11 @@ func (s *session) is(epoch uint64) bool {
 	return s.epoch == epoch && s.redial == nil && s.c.Err() == nil
 }
 
-// lostSince says whether unsynced data may have been lost after an epoch.
-func (s *session) lostSince(epoch uint64) bool {
+// lastLoss returns the last epoch at whose begin unsynced data may have been lost.
+func (s *session) lastLoss() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.losing > epoch
+	return s.losing
 }
 
 func (s *session) close() error {
