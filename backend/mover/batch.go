@@ -3,6 +3,7 @@ package mover
 import (
 	stderrors "errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -166,13 +167,17 @@ func (d *drive) archiveFile(b *batch, next planned) error {
 	}
 	p.more = len(it.rest) > 0
 	if len(p.done) == 0 && !p.more {
+		err := p.err
 		b.parts = b.parts[:len(b.parts)-1]
 		m.endPart(it.file)
-		if it.busy {
+		switch {
+		case err != nil:
+			it.finish(err) // nothing of it could be read
+		case it.busy:
 			m.follow(it)
-			return nil
+		default:
+			d.attributesOnly(it, plan)
 		}
-		d.attributesOnly(it, plan)
 	}
 	return nil
 }
@@ -251,6 +256,9 @@ func (d *drive) attributesOnly(it *archiveItem, plan *Plan) {
 // index in memory and the callers.
 func (d *drive) commit(b *batch) bool {
 	m := d.m
+	if !slices.ContainsFunc(b.parts, func(p part) bool { return len(p.done) > 0 }) {
+		return d.finishParts(b) // nothing is on tape that its index lacks
+	}
 	if err := d.lv.Flush(m.ctx); err != nil {
 		d.writeFailed(b, "flush", err)
 		return false
@@ -280,6 +288,7 @@ func (d *drive) commit(b *batch) bool {
 		g.Go(func() error {
 			if err := m.record(p); err != nil {
 				m.endArchive(p)
+				p.done = nil
 				p.err = errors.WithMessagef(err, "mover: record file %d in the catalog", p.item.file)
 			}
 			return nil
@@ -294,8 +303,7 @@ func (d *drive) commit(b *batch) bool {
 	m.retryAsideLocked(len(m.aside))
 	m.mu.Unlock()
 	d.worked()
-	d.finishParts(b)
-	return true
+	return d.finishParts(b)
 }
 
 // record commits what the batch has of one file.
@@ -320,16 +328,23 @@ func (m *Mover) record(p *part) error {
 }
 
 // finishParts puts the files of a committed batch in the index and tells their
-// callers; what is left of a file goes back to the queue.
-func (d *drive) finishParts(b *batch) {
+// callers; what is left of a file goes back to the queue. False: the index lacks something of what
+// the catalog has, and the volume is dismounted, to be brought up to date when it is mounted next.
+func (d *drive) finishParts(b *batch) bool {
 	m := d.m
 	d.endHashing()
 	m.endParts(b)
 	var rest []*archiveItem
+	whole := true
 	for i := range b.parts {
 		p := &b.parts[i]
-		if p.err == nil && len(p.done) > 0 {
-			p.err = d.putPart(p)
+		if len(p.done) > 0 { // also if another sliver of the file could not be read
+			if err := d.putPart(p); err != nil {
+				whole = false
+				if p.err == nil {
+					p.err = err
+				}
+			}
 		}
 		switch {
 		case p.err == nil && p.more:
@@ -345,6 +360,10 @@ func (d *drive) finishParts(b *batch) {
 		}
 	}
 	m.putBack(rest)
+	if !whole {
+		_ = d.dismount(true) // its index may not be written: it would say that nothing is missing
+	}
+	return whole
 }
 
 // putPart puts the file of a part in the index, with the slivers as the catalog has them

@@ -53,6 +53,11 @@ func blameFor(err error) blame {
 		return blameDrive
 	case tape.UnitAttention:
 		return blameNobody
+	case tape.Deferred: // as what has befallen the records that were in the drive's buffer: a reset, say
+		var e, cause *tape.Error
+		if stderrors.As(err, &e) && stderrors.As(e.Err, &cause) {
+			return blameFor(cause)
+		}
 	}
 	return blameVolume
 }

@@ -37,6 +37,13 @@ func TestBlame(t *testing.T) {
 			t.Errorf("%v: blame %d, want %d", err, got, want)
 		}
 	}
+	// What was in a drive's buffer is lost: why says whose fault it is.
+	for k, want := range map[tape.Kind]blame{tape.UnitAttention: blameNobody, tape.HardwareError: blameDrive, tape.MediumError: blameVolume} {
+		err := &tape.Error{Kind: tape.Deferred, Err: errors.WithMessage(&tape.Error{Kind: k}, "the drive was reset")}
+		if got := blameFor(errors.WithMessage(err, "writing")); got != want {
+			t.Errorf("deferred, %v: blame %d, want %d", k, got, want)
+		}
+	}
 	// The context's end tells more than what it broke off.
 	if got := blameFor(&tape.Error{Kind: tape.HardwareError, Err: context.Canceled}); got != blameNobody {
 		t.Errorf("cancelled: blame %d", got)

@@ -65,6 +65,7 @@ func (d *drive) mounted(v *volume) error {
 	m.noteKey(v, d.lv)
 	d.checkProtection(v)
 	d.alerts(v)
+	d.lv.Moved() // a reset that was told to it has moved the tape
 	m.publishTapeSpace()
 	m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).Info("volume mounted")
 	if err := d.adopt(); err != nil {

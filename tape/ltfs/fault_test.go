@@ -135,6 +135,8 @@ func TestDamagedVolumes(t *testing.T) {
 		}, errAny, "the drive takes no more than", 0, false},
 		// Other formats.
 		{"blank", func(d *memDrive) { d.parts = make([][]block, 2) }, ErrNotLTFS, "partition 0 is blank", 0, false},
+		{"blank, and something in partition 1", func(d *memDrive) { d.parts = [][]block{nil, {block("somebody's data")}} }, errNotBlank, "partition 0 is blank, and partition 1 is not", 0, false},
+		{"blank, and files in partition 1", func(d *memDrive) { d.parts = [][]block{nil, {nil, block("somebody's data")}} }, errNotBlank, "partition 0 is blank, and partition 1 is not", 0, false},
 		{"ANSI tape", func(d *memDrive) {
 			vol1 := block("VOL1000001" + strings.Repeat(" ", 69) + "3")
 			d.parts = [][]block{{vol1, block("HDR1" + strings.Repeat(" ", 76)), nil, make(block, 2048), nil}}
@@ -149,6 +151,12 @@ func TestDamagedVolumes(t *testing.T) {
 			c.fault(d)
 			v, err := Mount(ctx, d, MountOptions{})
 			if c.err != nil {
+				if c.err == errNotBlank {
+					if n := new(NotLTFSError); !errors.As(err, &n) || n.Blank || n.Unfinished {
+						t.Errorf("it is blank: %v", err)
+					}
+					c.err = ErrNotLTFS
+				}
 				if err == nil || c.err != errAny && !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.want) {
 					t.Fatalf("want %v with %q, have %v", c.err, c.want, err)
 				}
@@ -216,6 +224,9 @@ func TestLostData(t *testing.T) {
 		t.Fatal("what is not there was read")
 	}
 }
+
+// errNotBlank stands for ErrNotLTFS of a medium that must not be formatted as a blank one.
+var errNotBlank = errors.New("not blank")
 
 // errAny stands for an error that no caller decides by.
 var errAny = errors.New("any")

@@ -179,10 +179,15 @@ func (v *Volume) firstLabelLost(ctx context.Context, err error) error {
 	serial, l, err1 := v.readLabel(ctx, 1)
 	if err1 != nil {
 		v.posKnown = false
-		if k := tape.KindOf(err1); !errors.Is(err1, ErrNotLTFS) && !blames(err1) && k != tape.IllegalRequest {
+		k := tape.KindOf(err1)
+		if !errors.Is(err1, ErrNotLTFS) && !blames(err1) && k != tape.IllegalRequest {
 			return err1 // of the drive: it is not known
 		}
-		return err // nor has partition 1, or there is none
+		var other *NotLTFSError
+		if k == tape.IllegalRequest || errors.As(err1, &other) && (other.Blank || other.Unfinished) {
+			return err // nor has partition 1, or there is none
+		}
+		return errors.WithStack(&NotLTFSError{Found: fmt.Sprintf("partition 0 is blank, and partition 1 is not: %v", err1)})
 	}
 	return errors.Wrapf(ErrInconsistent, "partition 1 has a label of volume %s (%s), partition 0 has none: %v", serial, l.UUID, err)
 }

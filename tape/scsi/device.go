@@ -33,6 +33,8 @@ type device struct {
 	// lost is the unit attention that says that a drive's settings may be gone, until they are
 	// made again; 0: they are as they were made.
 	lost Code
+	// swapped: the medium may have been changed, by a unit attention. Load clears it.
+	swapped bool
 }
 
 // call is one command with all that is needed to run it.
@@ -90,7 +92,12 @@ func (d *device) send(ctx context.Context, c call, again func(context.Context) e
 				continue // an earlier command's; this one was not done (SPC-5, deferred errors)
 			}
 			d.noteLost(s)
-			return n, d.fail(c.op, s.Kind(), d.cmd.Sense, &SenseError{s})
+			var cause error = &SenseError{s}
+			if now := s; s.Deferred && s.Key == HardwareKey {
+				now.Deferred = false
+				cause = d.fail(c.op, now.Kind(), d.cmd.Sense, cause) // the drive's own trouble, and not the medium's
+			}
+			return n, d.fail(c.op, s.Kind(), d.cmd.Sense, cause)
 		case Busy, TaskSetFull:
 			if busy == maxBusy {
 				return 0, d.fail(c.op, tape.NotReady, nil, errors.Errorf("still busy after %d attempts: is another host using it?", busy+1))
@@ -109,7 +116,7 @@ func (d *device) send(ctx context.Context, c call, again func(context.Context) e
 	}
 }
 
-// noteLost notes a unit attention that tells that settings are gone, whoever hears it. A reset
+// noteLost notes a unit attention that tells that settings are gone, or the medium, whoever hears it. A reset
 // says more than a change of modes.
 func (d *device) noteLost(s Sense) {
 	if s.Key != AttentionKey || s.Deferred {
@@ -122,6 +129,8 @@ func (d *device) noteLost(s Sense) {
 		if d.lost == 0 {
 			d.lost = s.Code
 		}
+	case CodeMediumChanged & 0xFF00:
+		d.swapped = true
 	}
 }
 

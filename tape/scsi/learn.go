@@ -19,12 +19,17 @@ func (d *Drive) configure(ctx context.Context) error {
 			d.mustSetAgain()
 			return err
 		}
+		if d.loaded && d.swapped { // told behind the reset: the settings are those of a drive with another medium
+			d.loaded, d.changed = false, true
+			return d.fail("mode sense", tape.UnitAttention, nil, &SenseError{Sense{Key: AttentionKey, Code: CodeMediumChanged}})
+		}
 		if d.lost == 0 {
 			return nil
 		}
 		if d.lost&0xFF00 == CodeReset&0xFF00 && d.unflushed {
 			d.unflushed = false
-			return d.fail("write", tape.Deferred, nil, errors.New("the drive was reset with records in its buffer"))
+			reset := d.fail("mode sense", tape.UnitAttention, nil, &SenseError{Sense{Key: AttentionKey, Code: d.lost}})
+			return d.fail("write", tape.Deferred, nil, errors.WithMessage(reset, "the drive was reset with records in its buffer"))
 		}
 	}
 	return d.fail("mode select", tape.HardwareError, nil, errors.New("the drive loses its settings again and again"))

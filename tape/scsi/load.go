@@ -26,7 +26,7 @@ func (d *Drive) Load(ctx context.Context) error {
 	}
 	if cleaning {
 		d.limits.Cleaning = true
-		d.loaded = true
+		d.loaded, d.swapped = true, false
 		return nil
 	}
 	for _, step := range []func(context.Context) error{d.learnTimeouts, d.configure, d.learn} {
@@ -34,7 +34,7 @@ func (d *Drive) Load(ctx context.Context) error {
 			return d.place(err)
 		}
 	}
-	d.loaded = true
+	d.loaded, d.swapped = true, false
 	return nil
 }
 
@@ -43,7 +43,7 @@ func (d *Drive) forget() {
 	d.loaded, d.changed, d.known, d.unflushed, d.limits, d.written, d.count = false, false, false, false, tape.Limits{}, 0, nil
 	d.pos, d.appendOnly, d.writeAt = tape.Position{}, false, nowhere
 	d.capacityMB, d.readOnly = 0, false
-	d.algorithm, d.key, d.keyTold, d.lost = nil, nil, false, 0
+	d.algorithm, d.key, d.keyTold, d.lost, d.swapped = nil, nil, false, 0, false
 }
 
 // patience is how often Load says in the log that it still waits.

@@ -2,6 +2,7 @@ package sg
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pkg/errors"
 
@@ -20,6 +21,10 @@ var hostNames = [...]string{
 // suggestions in the high bits.
 var driverNames = [...]string{"", "the driver was busy", "soft error of the driver", "medium error in the driver", "error of the driver",
 	"invalid request for the driver", "the driver's timeout", "hard error of the driver", ""}
+
+// again are those of hostNames by which the driver says that the command was not done, and may be sent again: the
+// bus stayed busy, a soft error, to be tried or queued again. A link that comes and goes does it.
+var again = [...]uint16{0x02, 0x0B, 0x0C, 0x0D}
 
 // driverSense says that there is sense data: it is no error of its own.
 const driverSense = 8
@@ -43,6 +48,8 @@ func (f *frame) answer(c *scsi.Command) error {
 	switch {
 	case c.Status != scsi.Good:
 		return nil
+	case slices.Contains(again[:], h.hostStatus):
+		c.Status = scsi.Busy // the package scsi sends it again, if the tape has not moved
 	case h.hostStatus != 0:
 		return errors.Errorf("sg: no answer from the device: %s (host status %02x)", name(hostNames[:], h.hostStatus), h.hostStatus)
 	case driver != 0 && driver != driverSense:
