@@ -25,10 +25,23 @@ const (
 // maxTarget is the longest target of a symbolic link, as in Linux (PATH_MAX).
 const maxTarget = 4095
 
+// createTries bounds how often somebody may be faster than a create.
+const createTries = 100
+
 func (n *node) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.FileMode, gid uint32) (vfs.Node, vfs.File, error) {
-	child, err := n.make(c, name, catalog.Inode{Mode: modeFile | uint32(mode)&modePerm, GID: gid}, vfs.Umask(mode))
-	if stderrors.Is(err, linux.EEXIST) && flags&openExcl == 0 {
+	for try := 0; ; try++ {
+		child, err := n.make(c, name, catalog.Inode{Mode: modeFile | uint32(mode)&modePerm, GID: gid}, vfs.Umask(mode))
+		if err == nil {
+			// The creator may use the file as it asked to, whatever the mode says.
+			return child, child.opened(c, flags), nil
+		}
+		if !stderrors.Is(err, linux.EEXIST) || flags&openExcl != 0 {
+			return nil, nil, err
+		}
 		old, err := n.Walk(c, name)
+		if stderrors.Is(err, linux.ENOENT) && try < createTries {
+			continue // another client has just removed it
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -39,11 +52,6 @@ func (n *node) Create(c *vfs.Cred, name string, flags p9.OpenFlags, mode p9.File
 		}
 		return old, f, nil
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	// The creator may use the file as it asked to, whatever the mode says.
-	return child, child.opened(c, flags), nil
 }
 
 func (n *node) Mkdir(c *vfs.Cred, name string, mode p9.FileMode, gid uint32) (p9.QID, error) {
@@ -167,7 +175,7 @@ func entryAdded(now catalog.Time, subdir bool) func(*catalog.Inode) {
 	return func(d *catalog.Inode) {
 		d.NextCookie++
 		d.Mtime, d.Ctime = now, now
-		d.DataVersion++
+		d.DataVersion = newVersion(d.DataVersion, now)
 		d.Flags |= catalog.FlagMetaDirty
 		if subdir {
 			d.NLink++
@@ -179,7 +187,7 @@ func entryAdded(now catalog.Time, subdir bool) func(*catalog.Inode) {
 func entryRemoved(now catalog.Time, subdir bool) func(*catalog.Inode) {
 	return func(d *catalog.Inode) {
 		d.Mtime, d.Ctime = now, now
-		d.DataVersion++
+		d.DataVersion = newVersion(d.DataVersion, now)
 		d.Flags |= catalog.FlagMetaDirty
 		if subdir {
 			d.NLink--
@@ -219,7 +227,7 @@ func (n *node) Link(c *vfs.Cred, target vfs.Node, name string) error {
 	change := func(r *catalog.Inode) {
 		r.NLink++
 		r.Ctime = now
-		r.DataVersion++
+		r.DataVersion = newVersion(r.DataVersion, now)
 		r.Flags |= catalog.FlagMetaDirty
 	}
 	dirChange(&d)

@@ -413,6 +413,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 	removed := int64(0)
 	victimChange := nameRemoved(now)
 	dirChange := entryAdded(now, victim == nil)
+	noted := fs.noted(&d)
 	dirChange(&d)
 	if victim != nil {
 		v = victim.record()
@@ -439,6 +440,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 			tx.PutName(root.ID, dir.id, name),
 			tx.PutInode(root),
 			tx.PutInode(&d),
+			putPendingUnless(tx, dir.id, noted),
 			tx.PutVolume(&vol),
 			tx.DeleteJob(intent),
 		)
@@ -447,6 +449,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 		return err
 	}
 	dir.apply(dirChange)
+	fs.pending.add(dir.id)
 	if victim != nil {
 		victim.apply(victimChange)
 		victim.lostNameLocked(&v)

@@ -18,6 +18,7 @@ import (
 	"github.com/hugelgupf/p9/p9"
 
 	"sliod/backend/catalog"
+	"sliod/backend/sliver"
 	"sliod/tape"
 	"sliod/tape/ltfs"
 )
@@ -451,4 +452,23 @@ func TestImportRefused(t *testing.T) {
 	}
 	w.restart()
 	w.node("empty/d").Release()
+}
+
+// TestImportChangesItsDirectory: the directory that gets the imported tree has new attributes, which go to tape.
+func TestImportChangesItsDirectory(t *testing.T) {
+	w := newWorld(t)
+	w.foreign(foreignBarcode, 0, func(_ context.Context, lv *ltfs.Volume) {
+		if _, err := lv.Index().Mkdir("d/e", ltfs.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.put("f", []byte("has a volume made"))
+	w.job(JobArchive, "/")
+	root := w.root.(*node).ino
+	w.fs.archive([]sliver.FileID{root.id}, func(sliver.FileID, error) {})
+	eventually(t, "the root's attributes are on tape", func() bool { return !w.fs.pending.has(root.id) })
+	w.job(JobImport, foreignBarcode, "/in")
+	if !w.fs.pending.has(root.id) || !w.catalogPending(root.id) {
+		t.Error("the attributes of the directory are not going to be archived")
+	}
 }

@@ -181,7 +181,7 @@ func (ino *inode) wrote(end uint64) {
 	ino.am.Lock()
 	ino.rec.Size = max(ino.rec.Size, end)
 	ino.rec.Mtime, ino.rec.Ctime = t, t
-	ino.rec.DataVersion++
+	ino.rec.DataVersion = newVersion(ino.rec.DataVersion, t)
 	ino.touched = now
 	first := !ino.unsynced
 	ino.unsynced = true
@@ -189,6 +189,13 @@ func (ino *inode) wrote(end uint64) {
 	if first {
 		ino.fs.unsynced.add(ino)
 	}
+}
+
+// newVersion is the DataVersion that follows v, at the time now. It goes by the clock, as a crash
+// takes back what the catalog does not know yet: a number that was told before, to a client that
+// keeps pages by it or to an index on tape, must not come again for other content.
+func newVersion(v uint64, now catalog.Time) uint64 {
+	return uint64(max(int64(v)+1, now.Sec*1e6+int64(now.Nsec)/1e3))
 }
 
 func (ino *inode) qid() p9.QID {

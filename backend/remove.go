@@ -89,7 +89,7 @@ func nameRemoved(now catalog.Time) func(*catalog.Inode) {
 			r.NLink = 0
 		}
 		r.Ctime = now
-		r.DataVersion++
+		r.DataVersion = newVersion(r.DataVersion, now)
 		r.Flags |= catalog.FlagMetaDirty
 	}
 }

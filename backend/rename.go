@@ -122,7 +122,7 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 	}
 	change := func(r *catalog.Inode) {
 		r.Ctime = now
-		r.DataVersion++
+		r.DataVersion = newVersion(r.DataVersion, now)
 		r.Parent = to.id
 		r.Flags |= catalog.FlagMetaDirty
 	}

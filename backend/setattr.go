@@ -48,7 +48,7 @@ func (n *node) Setattr(c *vfs.Cred, mask p9.SetAttrMask, attr p9.SetAttr, writab
 			}
 		}
 		r.Ctime = now
-		r.DataVersion++
+		r.DataVersion = newVersion(r.DataVersion, now)
 		r.Flags |= catalog.FlagMetaDirty
 	}
 	if mask.Size {

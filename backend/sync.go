@@ -91,6 +91,9 @@ func (ino *inode) commitLocked(refs []cache.Ref, size uint64) error {
 		countDead(dead, &b.Slivers[i])
 		b.Slivers[i] = catalog.SliverRec{Dirty: true, Slot: ref.Slot, Seq: ref.Seq, Len: uint32(n)}
 		current = append(current, ref)
+		// A write that goes on has come into it since size was taken: bytes behind the end, if there is a crash
+		// now, would show when the file grows.
+		size = max(size, ref.Key.No.Start()+uint64(n))
 	}
 	r := ino.record()
 	durable := r.Size

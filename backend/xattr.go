@@ -98,7 +98,7 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 	now := ino.fs.now()
 	change := func(r *catalog.Inode) {
 		r.Ctime = now
-		r.DataVersion++
+		r.DataVersion = newVersion(r.DataVersion, now)
 		r.Flags |= catalog.FlagMetaDirty
 		r.Flags &^= catalog.FlagNoXattrs
 	}
