@@ -103,7 +103,7 @@ type Inode struct {
 	Size         uint64 // bytes
 	Atime, Mtime Time
 	Ctime, Btime Time
-	DataVersion  uint64        // grows with every change
+	DataVersion  uint64        // grows with every change, and goes by the clock: see backend's newVersion
 	Parent       sliver.FileID // of a directory: its parent; else that of the first name, a hint for paths
 	NextCookie   uint64        // directories: the cookie for the next entry; the first is FirstCookie
 	Target       string        // of a symbolic link
