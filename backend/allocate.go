@@ -77,8 +77,11 @@ func (f *file) zeroLocked(off, end, size uint64, w *vfs.Waiter) (uint64, error) 
 		to = sliver.Count(end) // all that the last one has
 	}
 	if in == 0 && no < to {
-		to, err := f.punchLocked(no, to)
-		return min(to.Start(), end) - off, err
+		to, err := f.punchLocked(no, to, end)
+		if err != nil || to > no {
+			return min(to.Start(), end) - off, err
+		}
+		// The file has grown in its last sliver: bytes behind end are not ours.
 	}
 	n := int(min(uint64(sliver.Size-in), end-off))
 	return uint64(n), f.zeroPartLocked(sliver.Key{File: f.ino.id, No: no}, in, n, w)
@@ -116,8 +119,10 @@ const maxPunchBmaps = 256
 // punchLocked makes the slivers from from up to to holes, or fewer if there are many,
 // and returns where it has stopped. As with a truncate nothing waits for tape, and the
 // catalog is changed before the cache: slots that it named are then quarantined until
-// that is on disk. What the slivers have on tape is dead. ino.mu must be held.
-func (f *file) punchLocked(from, to sliver.No) (sliver.No, error) {
+// that is on disk. What the slivers have on tape is dead. A last sliver in which the file
+// ended, at end, and that a parked write has made longer since, stays: it is dirty, so that
+// the record, gone already, does not count. ino.mu must be held.
+func (f *file) punchLocked(from, to sliver.No, end uint64) (sliver.No, error) {
 	ino := f.ino
 	fs := ino.fs
 	cut := map[sliver.BmapNo]*catalog.Bmap{}
@@ -162,7 +167,7 @@ func (f *file) punchLocked(from, to sliver.No) (sliver.No, error) {
 	for no, b := range cut {
 		ino.keepBmapLocked(no, b)
 	}
-	fs.cache.DropRange(ino.id, from, to)
+	to = fs.cache.DropRange(ino.id, from, min(to.Start(), end))
 	ino.apply(change)
 	if r.NLink > 0 {
 		fs.pending.add(ino.id)

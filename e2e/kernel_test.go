@@ -268,7 +268,7 @@ func (k *kernelTest) interrupt(t *testing.T, mounts []string) {
 					sync
 					kill -0 $pid; kill -9 $pid; wait $pid || true
 					test ! -s /tmp/three; df /mnt >/dev/null`)
-				if out != "works\nKilled\n" { // the shell tells the end of its child
+				if strings.TrimSuffix(out, "Killed\n") != "works\n" { // the shell tells the end of its child, mostly
 					t.Errorf("after Ctrl-C: %q", out)
 				}
 			}

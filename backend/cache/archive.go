@@ -83,7 +83,7 @@ func (c *Cache) EndArchive(k sliver.Key, v sliver.Version, sum uint64, ok bool) 
 	if e != nil && e.state == sliver.Archiving && e.archiving == v {
 		if done = ok; ok {
 			e.sum = sum
-			e.unsynced, e.uncommit, e.rewrite = false, false, false
+			e.unsynced, e.uncommit, e.verify = false, false, e.rewrite
 			s := e.slot
 			s.named = false
 			s.rest = record{kind: recClean, class: s.class, len: uint32(e.len), key: k, seq: s.seq, version: v, sum: sum}

@@ -141,6 +141,7 @@ type Cache struct {
 	heads     heads
 	quar      []quarantined
 	quarSeq   uint64
+	syncErrs  uint64 // how many syncs have failed
 	stats     Stats
 }
 

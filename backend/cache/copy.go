@@ -49,7 +49,7 @@ func (c *Cache) CopyClean(k sliver.Key, v sliver.Version, buf []byte) (n int, su
 	same := !e.dead && e.state == sliver.Clean && e.version == v && e.slot == s && e.len == n && e.writers == 0
 	switch {
 	case good && (same || e.dead): // what was evicted meanwhile was good when it was copied
-		e.verify = false
+		e.verify = e.rewrite // that is for compare
 	case err == nil && (same || e.dead):
 		c.stats.VerifyFailed++
 		if same {

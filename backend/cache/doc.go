@@ -68,5 +68,6 @@
 // its slot is named, and not given out before the catalog says otherwise on disk
 // (see Committed, EndArchive, ReleaseQuarantine). Clean content survives if its bytes
 // still match their sum. All else is lost, as fsync(2) allows. The argument is in
-// docs/cache.md.
+// docs/cache.md. The kernel tells one sync of what it could not write of all: a failed one is
+// taken for everybody's (see distrust).
 package cache

@@ -33,10 +33,10 @@ type entry struct {
 	writers   int            // copies in progress
 	unsynced  bool           // bytes are not on disk since the last SyncFile
 	uncommit  bool           // the catalog has not been told of the newest sync
-	rewrite   bool           // a sync has failed: the pages must be written again
+	rewrite   bool           // a sync has failed: the pages must be written again; of a faulting sliver too
 	cut       int            // the least length since the last SyncFile began
 	old       []*slot        // superseded slots that the durable catalog may name, oldest first
-	verify    bool           // Clean, found after an unclean shutdown, sum not checked yet
+	verify    bool           // Clean, found after an unclean shutdown or a failed sync, sum not checked yet
 
 	// of a faulting sliver
 	seq      uint64 // names the fault; 0: none runs

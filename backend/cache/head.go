@@ -162,7 +162,7 @@ func (c *Cache) makeHead(p *post, f sliver.FileID) {
 		c.mu.Unlock()
 		return
 	}
-	from := e.slot
+	from, errs := e.slot, c.syncErrs
 	from.refs.Add(1) // so that the search for a slot does not evict it
 	to := c.allocHead(p, classFor(n))
 	c.mu.Unlock()
@@ -177,6 +177,7 @@ func (c *Cache) makeHead(p *post, f sliver.FileID) {
 	c.mu.Lock()
 	c.release(p, from)
 	same := !e.dead && e.state == sliver.Clean && e.version == v && e.len == all
+	same = same && c.syncErrs == errs // a failed sync may have been that of the head's bytes
 	switch {
 	case to == nil:
 	case head.n != n || !same:

@@ -156,8 +156,22 @@ func (c *Cache) hook(w *vfs.Waiter, pl *place) error {
 
 func (c *Cache) keepPrefix(w *vfs.Waiter, off int, data []byte) {
 	n := min(len(data), vfs.MaxPrefix)
-	w.Prefix = append(w.Prefix[:0], data[:n]...)
+	if _, mapped := c.st.arena.at(data); !mapped { // else keepMapped has done it
+		w.Prefix = append(w.Prefix[:0], data[:n]...)
+	}
 	w.Off, w.N = off, n
+}
+
+// keepMapped keeps the first bytes of a write from another slot, in case it parks: a touch of the mapping under mu
+// could stop everybody for a read from the disk, and end the process if that fails. mu is not held.
+func (c *Cache) keepMapped(w *vfs.Waiter, data []byte) error {
+	off, mapped := c.st.arena.at(data)
+	if !mapped {
+		return nil
+	}
+	n := min(len(data), vfs.MaxPrefix)
+	w.Prefix = slices.Grow(w.Prefix[:0], n)[:n]
+	return c.st.arena.pread(w.Prefix, off)
 }
 
 // parkSpace lets a write wait for a slot. mu is held.

@@ -73,18 +73,19 @@ func (c *Cache) parkRead(p *post, k sliver.Key, e *entry, b Behind, w *vfs.Waite
 	return vfs.ErrParked
 }
 
-// check compares a clean sliver that was found after an unclean shutdown with its
-// sum, before its first use; a sliver that is not what it says becomes absent.
+// check compares a clean sliver that was found after an unclean shutdown, or was there when
+// a sync failed, with its sum, before its next use; a sliver that is not what it says becomes absent.
 func (c *Cache) check(e *entry) error {
 	if _, bad := c.compare(e, false); bad {
 		c.log.WithField(fieldSliver, e.sliver()).
-			Warn("cached sliver is not what its record says, after an unclean shutdown; it will be read from tape again")
+			Warn("cached sliver is not what its record says, after an unclean shutdown or an error of the disk; it will be read from tape again")
 	}
 	return nil
 }
 
 // compare compares a clean sliver, if it waits for that or in any case, with its sum, and returns how many bytes
-// it read. A sliver that is not what its sum says becomes absent.
+// it read. A sliver that is not what its sum says becomes absent. After a failed sync its pages are written
+// again: that they are right in memory does not say that they are on disk.
 func (c *Cache) compare(e *entry, always bool) (read int, bad bool) {
 	e.wmu.Lock()
 	c.mu.Lock()
@@ -93,26 +94,31 @@ func (c *Cache) compare(e *entry, always bool) (read int, bad bool) {
 		e.wmu.Unlock()
 		return 0, false
 	}
-	s, n, sum := e.slot, e.len, e.sum
+	s, n, sum, again, errs := e.slot, e.len, e.sum, e.rewrite, c.syncErrs
 	s.refs.Add(1)
 	c.mu.Unlock()
 	buf := c.bufs.Get().(*[sliver.Size]byte)
 	err := c.st.arena.pread(buf[:n], s.off())
 	good := err == nil && xxhash.Sum64(buf[:n]) == sum
+	if good && again {
+		err = c.st.arena.again(buf[:n], s.off())
+		good = err == nil
+	}
 	c.bufs.Put(buf)
 	var p post
 	c.mu.Lock()
 	c.release(&p, s)
-	if good {
-		e.verify = false
-	} else if !e.dead {
+	switch {
+	case good && c.syncErrs == errs:
+		e.verify, e.rewrite = false, false
+	case !good && !e.dead:
 		c.stats.VerifyFailed++
 		c.toAbsent(&p, e, n)
 	}
 	c.mu.Unlock()
 	e.wmu.Unlock()
 	if err != nil {
-		c.log.WithError(err).WithField(fieldSliver, e.key).WithField(fieldSlot, s.number()).Warn("slot not read")
+		c.log.WithError(err).WithField(fieldSliver, e.key).WithField(fieldSlot, s.number()).Warn("slot not read, or not written again")
 	}
 	c.run(&p)
 	return n, !good

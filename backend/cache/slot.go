@@ -230,7 +230,7 @@ func (c *Cache) writeRecord(s *slot) error {
 	mu.Lock()
 	defer mu.Unlock()
 	c.mu.Lock()
-	r, cl, cutID, cutOn := s.rest, ch.class, ch.cutID, ch.cutOn
+	r, cl, cutID, cutOn, errs := s.rest, ch.class, ch.cutID, ch.cutOn, c.syncErrs
 	c.mu.Unlock()
 	var b [recordSize]byte
 	if cl == classWhole {
@@ -244,7 +244,7 @@ func (c *Cache) writeRecord(s *slot) error {
 			return err
 		}
 		c.mu.Lock()
-		if ch.cutID == cutID {
+		if ch.cutID == cutID && c.syncErrs == errs {
 			ch.cutOn = true
 		}
 		c.mu.Unlock()

@@ -285,7 +285,7 @@ func (c *Cache) settle(p *post, e *entry) {
 		c.move(e, sliver.Dirty)
 		p.kick = p.kick || c.noTape // a fault that hoped for this slot must be told
 	} else {
-		e.version, e.sum = e.tapeVer, e.tapeSum
+		e.version, e.sum, e.verify = e.tapeVer, e.tapeSum, e.rewrite
 		e.slot.rest = record{kind: recClean, class: e.slot.class, len: uint32(n), key: e.key,
 			seq: e.slot.seq, version: e.version, sum: e.sum}
 		c.move(e, sliver.Clean)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
@@ -74,6 +75,12 @@ func (d *disk) pread(p []byte, off int64) error {
 		p, off = p[n:], off+int64(n)
 	}
 	return nil
+}
+
+// at says where in the file p is, if it is a part of the mapping.
+func (d *disk) at(p []byte) (off int64, mapped bool) {
+	off = int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))) - uintptr(unsafe.Pointer(unsafe.SliceData(d.mem))))
+	return off, off >= 0 && off < int64(len(d.mem))
 }
 
 var zeroes [64 << 10]byte

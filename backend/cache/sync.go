@@ -1,10 +1,17 @@
 package cache
 
 import (
+	stderrors "errors"
 	"slices"
 
 	"sliod/backend/sliver"
 )
+
+// syncTries is how often SyncFile tries while the syncs of others fail.
+const syncTries = 4
+
+// errOtherFailed says that a sync of another has failed meanwhile: its error may be of our pages.
+var errOtherFailed = stderrors.New("cache: not synced: a sync at the same time has failed, and its error may be of this content")
 
 // Ref names content on the cache disk, for the catalog: slot Slot, allocated as
 // Seq, holds Len valid bytes of Key.
@@ -46,9 +53,16 @@ func (c *Cache) SyncFile(f sliver.FileID) ([]Ref, error) {
 	c.mu.Unlock()
 	fl.syncMu.Lock()
 	var p post
-	list := c.beginSync(fl)
-	err := c.syncSlots(list)
-	refs := c.endSync(&p, list, err)
+	var refs []Ref
+	var err error
+	for range syncTries {
+		list, errs := c.beginSync(fl)
+		err = c.syncSlots(list, errs)
+		refs = c.endSync(&p, list, errs, err)
+		if err != errOtherFailed {
+			break
+		}
+	}
 	fl.syncMu.Unlock()
 	c.mu.Lock()
 	fl.users--
@@ -61,7 +75,8 @@ func (c *Cache) SyncFile(f sliver.FileID) ([]Ref, error) {
 	return refs, nil
 }
 
-func (c *Cache) beginSync(fl *file) []syncing {
+// beginSync returns what is to be synced, and how many syncs had failed when it was looked at.
+func (c *Cache) beginSync(fl *file) ([]syncing, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []syncing
@@ -91,10 +106,10 @@ func (c *Cache) beginSync(fl *file) []syncing {
 		list = append(list, y)
 	}
 	slices.SortFunc(list, func(a, b syncing) int { return int(a.s.off() - b.s.off()) })
-	return list
+	return list, c.syncErrs
 }
 
-// ranges collects byte ranges of a file that are to be synced; neighbours are one.
+// syncRanges collects byte ranges of a file that are to be synced; neighbours are one.
 type syncRanges [][2]int64
 
 func (r *syncRanges) add(off, n int64) {
@@ -106,18 +121,50 @@ func (r *syncRanges) add(off, n int64) {
 	*r = append(*r, [2]int64{from, to})
 }
 
-func (r syncRanges) sync(d *disk) error {
-	for _, x := range r {
-		if err := d.sync(x[0], x[1]-x[0]); err != nil {
-			return err
+// sync puts ranges of d on stable storage. The kernel tells that it could not write a page
+// once for an open file, to whoever syncs any range of it next, and all syncs share
+// two files. So a sync that was told of no failure is believed if nobody else was told of
+// one since errs was read: errOtherFailed. (Who was told, and has not come to say so, is some
+// instructions behind.)
+func (c *Cache) sync(r syncRanges, d *disk, errs uint64) error {
+	if len(r) == 0 {
+		return nil
+	}
+	var err error
+	for i := 0; i < len(r) && err == nil; i++ {
+		err = d.sync(r[i][0], r[i][1]-r[i][0])
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil:
+		c.distrust()
+	case c.syncErrs != errs:
+		err = errOtherFailed
+	}
+	return err
+}
+
+// distrust is for when a sync has failed: the pages that were not written may be anybody's, and
+// the kernel takes them for clean, so that no sync of theirs would write them, and may let
+// go of them. So all are written again: dirty slivers by their next sync, clean ones when they have
+// been compared with their sums. mu is held.
+func (c *Cache) distrust() {
+	c.syncErrs++
+	for _, f := range c.files {
+		for _, e := range f.slivers {
+			e.rewrite = true
+			e.verify = e.state == sliver.Clean
 		}
 	}
-	return nil
+	for ch := range c.cut {
+		ch.cutOn = false
+	}
 }
 
 // syncSlots does the I/O: content first, then records, so that a record on disk
 // never vouches for content that is not.
-func (c *Cache) syncSlots(list []syncing) error {
+func (c *Cache) syncSlots(list []syncing, errs uint64) error {
 	var data, small, table syncRanges
 	for i := range list {
 		y := &list[i]
@@ -131,7 +178,7 @@ func (c *Cache) syncSlots(list []syncing) error {
 		}
 		data.add(y.s.off(), int64(y.ref.Len))
 	}
-	if err := data.sync(&c.st.arena); err != nil {
+	if err := c.sync(data, &c.st.arena, errs); err != nil {
 		return err
 	}
 	for i := range list {
@@ -152,10 +199,10 @@ func (c *Cache) syncSlots(list []syncing) error {
 		}
 		table.add(chunkRecordOff(y.s.ch.no), recordSize)
 	}
-	if err := small.sync(&c.st.arena); err != nil {
+	if err := c.sync(small, &c.st.arena, errs); err != nil {
 		return err
 	}
-	return table.sync(&c.st.slots)
+	return c.sync(table, &c.st.slots, errs)
 }
 
 // rewrite makes a slot's pages dirty again after a failed sync: the kernel takes
@@ -172,7 +219,7 @@ func (c *Cache) rewrite(y *syncing) error {
 	return c.st.arena.again(buf[:n], y.s.off())
 }
 
-func (c *Cache) endSync(p *post, list []syncing, err error) []Ref {
+func (c *Cache) endSync(p *post, list []syncing, errs uint64, err error) []Ref {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var refs []Ref
@@ -187,7 +234,7 @@ func (c *Cache) endSync(p *post, list []syncing, err error) []Ref {
 		case e.dead || !y.s.named:
 			// Gone, or on tape meanwhile: the catalog must not name it.
 		default:
-			if !y.old {
+			if !y.old && c.syncErrs == errs { // else what was written since may be lost
 				e.rewrite = false
 			}
 			refs = append(refs, y.ref)

@@ -99,15 +99,32 @@ const noEnd = ^sliver.No(0)
 // Drop makes the slivers of f from number from on holes; the catalog must have been
 // updated before, and Behind must say so from now on. Parked reads are woken to read
 // again. Parked writes come after it: they are merged into the hole.
-func (c *Cache) Drop(f sliver.FileID, from sliver.No) { c.DropRange(f, from, noEnd) }
-
-// DropRange is Drop of the slivers from number from up to to, which stays.
-func (c *Cache) DropRange(f sliver.FileID, from, to sliver.No) {
+func (c *Cache) Drop(f sliver.FileID, from sliver.No) {
 	var p post
 	c.mu.Lock()
+	c.endDrop(&p, c.drop(&p, f, from, noEnd))
+	c.mu.Unlock()
+	c.run(&p)
+}
+
+// DropRange is Drop of the slivers from number from on up to byte end of the file, where the file was seen to
+// end, or another sliver begins. It returns the number of the sliver before which it has stopped. The
+// last stays if it has bytes behind end by now, or a write to it is being done: a parked write may have
+// been merged since the caller saw the end, and been answered.
+func (c *Cache) DropRange(f sliver.FileID, from sliver.No, end uint64) (to sliver.No) {
+	var p post
+	c.mu.Lock()
+	to = sliver.Count(end)
+	if last, n := sliver.At(end); n > 0 && last >= from {
+		e := c.lookup(sliver.Key{File: f, No: last})
+		if e != nil && e.state.Resident() && (e.len > n || e.writers > 0) {
+			to = last
+		}
+	}
 	c.endDrop(&p, c.drop(&p, f, from, to))
 	c.mu.Unlock()
 	c.run(&p)
+	return to
 }
 
 // drop makes slivers holes, and returns those whose faults must be ended by

@@ -14,10 +14,15 @@ import (
 // completed short with that count. Without a Waiter (w nil) nothing is staged or
 // parked: what cannot be done at once is vfs.ErrWouldWait. With vfs.ErrParked the
 // count is what w will be woken with if all goes well. data is not kept beyond the
-// call.
+// call; it may be bytes of another slot, which the caller has pinned.
 func (c *Cache) Write(k sliver.Key, b Behind, off int, data []byte, w *vfs.Waiter) (int, error) {
 	if len(data) == 0 {
 		return 0, nil
+	}
+	if w != nil {
+		if err := c.keepMapped(w, data); err != nil {
+			return 0, err
+		}
 	}
 	var p post
 	n, err := c.write(&p, k, b, off, data, w, nil, nil)
