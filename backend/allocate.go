@@ -62,7 +62,7 @@ func (f *file) modified() func(*catalog.Inode) {
 			clearSetID(r)
 		}
 		r.Mtime, r.Ctime = now, now
-		r.DataVersion++
+		r.DataVersion = newVersion(r.DataVersion, now)
 		r.Flags |= catalog.FlagMetaDirty
 	}
 }

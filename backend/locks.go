@@ -85,6 +85,17 @@ func (t *lockTable) set(l recordLock) {
 	t.held = kept
 }
 
+// splits says whether l would leave two of one lock, with more held than before.
+func (t *lockTable) splits(l *recordLock) bool {
+	for i := range t.held {
+		h := &t.held[i]
+		if sameProcess(&h.LockRange, &l.LockRange) && h.Start < l.Start && l.end < h.end {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *file) Lock(l vfs.LockRange, wait bool, w *vfs.Waiter) error {
 	end, err := lockEnd(&l)
 	if err != nil {
@@ -106,7 +117,7 @@ func (f *file) Lock(l vfs.LockRange, wait bool, w *vfs.Waiter) error {
 		t.wanted[w] = r
 		return vfs.ErrParked
 	}
-	if l.Type != vfs.Unlock && len(t.held) >= maxLocks {
+	if len(t.held) >= maxLocks && (l.Type != vfs.Unlock || t.splits(&r)) {
 		t.mu.Unlock()
 		return linux.ENOLCK
 	}

@@ -105,9 +105,6 @@ func (ino *inode) census() (*census, error) {
 // residencyXattr returns the value of a user.sliod attribute.
 func (ino *inode) residencyXattr(name string) ([]byte, error) {
 	r := ino.attr()
-	if name == ownXattr+"instance" && isDir(&r) {
-		return ino.fs.instance.xattr(), nil
-	}
 	if name == ownXattr+"rule" {
 		p, err := ino.policyInfo()
 		if err != nil {

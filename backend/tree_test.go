@@ -281,6 +281,8 @@ func TestLocksOfOneFile(t *testing.T) {
 		*held = append(*held, r)
 	}
 	wantErr(t, "one lock more", lock(vfs.WriteLock, 1<<40), linux.ENOLCK)
+	(*held)[maxLocks-1].end += 10
+	wantErr(t, "a lock in two", lock(vfs.Unlock, (*held)[maxLocks-1].Start+5), linux.ENOLCK)
 	if err := lock(vfs.Unlock, 4); err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	"github.com/hugelgupf/p9/linux"
+	"github.com/hugelgupf/p9/p9"
 
 	"sliod/backend/catalog"
+	"sliod/backend/vfs"
 )
 
 // TestVersionsAfterACrash: a version that a client has been told before a crash does not come again for other content.
@@ -45,6 +47,20 @@ func TestVersionsAfterACrash(t *testing.T) {
 	for _, v := range change() {
 		if before[v] {
 			t.Errorf("version %d came before the crash and after it", v)
+		}
+	}
+}
+
+// TestWhoAsks: a client can find out as whom the server takes it, whatever it may read.
+func TestWhoAsks(t *testing.T) {
+	w := newWorld(t)
+	if err := w.root.Setattr(rootCred, p9.SetAttrMask{Permissions: true}, p9.SetAttr{Permissions: 0o711}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"uid", "instance"} {
+		v, err := w.root.Xattr(&vfs.Cred{UID: 1234, GID: 1}, "user.sliod."+name)
+		if err != nil || name == "uid" && string(v) != "1234" || len(v) == 0 {
+			t.Errorf("%s: %q, %v", name, v, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"strconv"
 	"strings"
 
 	stderrors "errors"
@@ -26,6 +27,14 @@ const ownXattr = "user.sliod."
 
 func (n *node) Xattr(c *vfs.Cred, name string) ([]byte, error) {
 	r := n.ino.attr()
+	if isDir(&r) { // what clients ask for themselves, whatever they may read
+		switch name {
+		case ownXattr + "instance":
+			return n.ino.fs.instance.xattr(), nil
+		case ownXattr + "uid": // as whom the server takes the one who asks
+			return strconv.AppendUint(nil, uint64(c.UID), 10), nil
+		}
+	}
 	if err := xattrAccess(c, &r, name, mayRead); err != nil {
 		return nil, err
 	}

@@ -107,9 +107,11 @@ func (c *conn) serve() {
 	c.logEnd(c.read())
 
 	c.abort()
-	c.outputDeadline(time.Now().Add(closeGrace))
 	c.mu.Lock()
 	c.closing, c.drained = true, true
+	c.mu.Unlock()
+	c.outputDeadline(time.Now().Add(closeGrace)) // for what is being sent; the writer sets its own for the rest
+	c.mu.Lock()
 	c.work.Signal()
 	c.mu.Unlock()
 	<-done
@@ -181,7 +183,8 @@ func (c *conn) logEnd(err error) {
 // isEnd says whether an error is what the end of a connection looks like.
 func isEnd(err error) bool {
 	return err == io.EOF || stderrors.Is(err, net.ErrClosed) || stderrors.Is(err, os.ErrDeadlineExceeded) ||
-		stderrors.Is(err, syscall.ECONNRESET) || stderrors.Is(err, syscall.EPIPE) || stderrors.Is(err, io.ErrClosedPipe)
+		stderrors.Is(err, syscall.ECONNRESET) || stderrors.Is(err, syscall.EPIPE) || stderrors.Is(err, io.ErrClosedPipe) ||
+		stderrors.Is(err, syscall.ETIMEDOUT) || stderrors.Is(err, syscall.EHOSTUNREACH) || stderrors.Is(err, syscall.ENETUNREACH)
 }
 
 // stop makes the reader end. Any goroutine may call it.
@@ -299,15 +302,15 @@ func (c *conn) push() {
 		return
 	}
 	c.cur.reset()
-	if err != nil {
-		c.endInput() // the caller closes, instead of waiting for a client that waits for its answer
-	}
 	c.mu.Lock()
 	c.finishLocked(err)
 	if !c.out.empty() || c.readyHead != nil {
 		c.work.Signal()
 	}
 	c.mu.Unlock()
+	if err != nil {
+		c.endInput() // the caller closes, instead of waiting for a client that waits for its answer
+	}
 }
 
 // beginLocked makes the caller the owner of cur, with all that is queued in it.
@@ -369,11 +372,13 @@ func (c *conn) writer() {
 			c.mu.Unlock()
 			_, err := c.send(true)
 			c.cur.reset()
-			if err != nil {
-				c.endInput() // it closes
-			}
 			c.mu.Lock()
 			c.finishLocked(err)
+			if err != nil {
+				c.mu.Unlock()
+				c.endInput() // it closes, and knows why
+				c.mu.Lock()
+			}
 		case c.readyHead != nil && c.dead:
 			r := c.popReadyLocked()
 			c.settle(r)

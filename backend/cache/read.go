@@ -100,14 +100,21 @@ func (c *Cache) compare(e *entry, always bool) (read int, bad bool) {
 	buf := c.bufs.Get().(*[sliver.Size]byte)
 	err := c.st.arena.pread(buf[:n], s.off())
 	good := err == nil && xxhash.Sum64(buf[:n]) == sum
+	var lost bool
 	if good && again {
-		err = c.st.arena.again(buf[:n], s.off())
+		if err = c.st.arena.again(buf[:n], s.off()); err == nil {
+			err = c.st.arena.sync(s.off()&^(pageSize-1), (s.off()&(pageSize-1)+int64(n)+pageSize-1)&^(pageSize-1))
+			lost = err != nil
+		}
 		good = err == nil
 	}
 	c.bufs.Put(buf)
 	var p post
 	c.mu.Lock()
 	c.release(&p, s)
+	if lost {
+		c.distrust()
+	}
 	switch {
 	case good && c.syncErrs == errs:
 		e.verify, e.rewrite = false, false

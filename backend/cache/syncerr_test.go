@@ -285,3 +285,18 @@ func TestSyncErrorMeanwhile(t *testing.T) {
 		t.Error("a record of a cut that may be lost counts as written", *cut)
 	}
 }
+
+// A page that cannot be written again either is not kept: the content is on tape.
+func TestSyncErrorThatStays(t *testing.T) {
+	c, r := open(t)
+	b := breakDisk(c)
+	k := sliver.Key{File: 20}
+	parkRead(t, c, k, absent(5000))
+	deliver(t, c, k, r.lastFault(), pattern(5, 5000))
+	b.failSync(t, c)
+	b.fails = 1
+	parkRead(t, c, k, absent(5000))
+	if s := c.State(k, absent(5000)); s != sliver.Faulting {
+		t.Errorf("the sliver is %v", s)
+	}
+}

@@ -278,6 +278,7 @@ func (d *drive) commit(b *batch) bool {
 		d.abandon(b, err)
 		return false
 	}
+	d.changed() // also if the files are gone by now, and get no entries
 	var g errgroup.Group
 	g.SetLimit(commitWorkers)
 	for i := range b.parts {

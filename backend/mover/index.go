@@ -268,7 +268,7 @@ func (d *drive) adopt() error {
 // missed is allowed for (reuse), and no more than one must ever be.
 func (d *drive) noteGeneration() {
 	rec, gen := d.vol.rec(), d.lv.Generation()
-	if rec.Generation == gen && rec.Flags&catalog.VolUnindexed == 0 || rec.State == catalog.VolReadOnly {
+	if rec.Flags&catalog.VolUnindexed == 0 && (rec.Generation == gen || rec.State == catalog.VolReadOnly) {
 		return
 	}
 	err := d.m.updateVolume(d.vol, func(rec *catalog.Volume) {

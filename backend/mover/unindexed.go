@@ -32,7 +32,8 @@ func indexHere(_ context.Context, s *Session) error {
 		return s.d.writeIndex()
 	case s.Volume.Flags&catalog.VolUnindexed != 0:
 		// It was brought up to date when it was mounted, if that could be.
-		return errors.Errorf("the index of volume %s lacks what was written last, and cannot be written: the volume is %v, or protected", s.Volume.Barcode, s.Volume.State)
+		return errors.Errorf("the index of volume %s lacks what was written last, and cannot be written: the volume is %v, or protected; "+
+			"make it writable (`sliod volumes set`), or empty it (`sliod reclaim`)", s.Volume.Barcode, s.Volume.State)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,6 +43,8 @@ type FS struct {
 	uid     uint32 // who mounts; calls run as this user
 	name    string // of this mount, in the owner names of locks
 	ro      bool
+	// squashed: the server takes who mounts for another user, as an export with map = "root-squash" does.
+	squashed bool
 
 	mu      sync.Mutex
 	nodes   map[uint64]*node // by node id, as the kernel knows them
@@ -80,12 +83,14 @@ func New(ctx context.Context, tree Tree, uid uint32, o Options) (*FS, error) {
 	if err != nil {
 		return nil, errors.WithMessage(err, "attach to the archive")
 	}
+	as, err := root.Xattr(ctx, "user.sliod.uid")
+	squashed := err == nil && string(as) != strconv.FormatUint(uint64(uid), 10)
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost" // it only tells operators whose lock it is
 	}
 	fs := &FS{
-		RawFileSystem: fuse.NewDefaultRawFileSystem(), tree: tree, log: o.Log, timeout: o.AttrTimeout, uid: uid, ro: o.ReadOnly,
+		RawFileSystem: fuse.NewDefaultRawFileSystem(), tree: tree, log: o.Log, timeout: o.AttrTimeout, uid: uid, squashed: squashed, ro: o.ReadOnly,
 		name:  fmt.Sprintf("%s:%d", host, os.Getpid()),
 		nodes: make(map[uint64]*node), byPath: make(map[uint64]*node), handles: make(map[uint64]*handle),
 		lastID: fuse.FUSE_ROOT_ID, gone: make(chan struct{}),

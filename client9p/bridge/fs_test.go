@@ -31,6 +31,8 @@ type fakeTree struct {
 	readdir func(off uint64) ([]p9.Dirent, error)
 	write   func(p []byte) (int, error)
 	by      p9.OpenFlags // of the handle that wrote last
+
+	takenFor string // as whom the server takes who asks; "": it does not say
 }
 
 type fakeFile struct {
@@ -49,6 +51,12 @@ func (t *fakeTree) file(path uint64) *fakeFile {
 func (t *fakeTree) Attach(context.Context, uint32) (File, error) { return t.file(1), nil }
 func (t *fakeTree) Close() error                                 { return nil }
 
+func (f *fakeFile) Xattr(_ context.Context, name string) ([]byte, error) {
+	if name == "user.sliod.uid" && f.t.takenFor != "" {
+		return []byte(f.t.takenFor), nil
+	}
+	return nil, linux.ENODATA
+}
 func (f *fakeFile) QID() p9.QID { return p9.QID{Path: f.path} }
 
 func (f *fakeFile) Close() {

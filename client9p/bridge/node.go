@@ -151,9 +151,11 @@ func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 }
 
 // adopt makes what a user has made in a directory one of the table's files, which are all as
-// the user who mounts sees them, whoever asks for them and for what is below them.
+// the user who mounts sees them, whoever asks for them and for what is below them. If the server takes that one
+// for nobody, they stay as they are: their maker, who is the first to want something with them, could not
+// touch them otherwise.
 func (fs *FS) adopt(ctx context.Context, in *fuse.InHeader, e *Entry) error {
-	if in.Uid == fs.uid {
+	if in.Uid == fs.uid || fs.squashed {
 		return nil
 	}
 	theirs := e.File

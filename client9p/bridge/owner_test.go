@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -78,5 +80,32 @@ func TestMadeByOthers(t *testing.T) {
 		if tree.files != 2 || tree.handles != 0 { // the root, as both
 			t.Errorf("%s: %d files and %d handles are left", what, tree.files, tree.handles)
 		}
+	}
+}
+
+// TestMadeByOthersSquashed: where the server takes who mounts for nobody, what a user makes stays his: nobody could not touch it.
+func TestMadeByOthersSquashed(t *testing.T) {
+	for takenFor, adopted := range map[string]bool{"": true, strconv.Itoa(os.Getuid()): true, "65534": false} {
+		tree := &fakeTree{version: 7, takenFor: takenFor}
+		fs, err := New(t.Context(), tree, uint32(os.Getuid()), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := fs.node(fuse.FUSE_ROOT_ID)
+		root.file = &ownedFile{root.file.(*fakeFile), fs.uid}
+		in := header(fuse.FUSE_ROOT_ID)
+		in.Uid = fs.uid + 1
+		var out fuse.EntryOut
+		if st := fs.Mkdir(nil, &fuse.MkdirIn{InHeader: in}, "5", &out); st != fuse.OK {
+			t.Fatal(st)
+		}
+		want := in.Uid
+		if adopted {
+			want = fs.uid
+		}
+		if got := fs.node(out.NodeId).file.(*ownedFile).uid; got != want {
+			t.Errorf("taken for %q: it is user %d who asks for it, want %d", takenFor, got, want)
+		}
+		fs.OnUnmount()
 	}
 }

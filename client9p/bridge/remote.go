@@ -217,6 +217,10 @@ func (f *remoteFile) As(ctx context.Context, uid uint32) (File, error) {
 		if err != nil {
 			return nil, err
 		}
+		if fid.QID().Path != f.qid.Path { // a server that does not know files by number has answered with its root
+			clunk(fid)
+			return nil, linux.ESTALE
+		}
 		return &remoteFile{s: f.s, uid: uid, qid: fid.QID(), fid: fid, epoch: epoch}, nil
 	}
 }

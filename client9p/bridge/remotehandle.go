@@ -177,6 +177,9 @@ func (h *remoteHandle) Fsync(ctx context.Context, dataOnly bool) error {
 	if err == nil {
 		h.note(func() { h.synced = max(h.synced, acked) })
 	}
+	if err != nil && ctx.Err() != nil {
+		return err // nobody hears what is told once
+	}
 	if lost := h.f.unsynced.end(n, err == nil, h.f.s.lastLoss()); lost != nil {
 		return lost
 	}

@@ -158,10 +158,15 @@ func (s *session) reconnect(done chan struct{}) {
 	defer s.wg.Done()
 	s.o.Log.WithError(s.c.Err()).Warn("the connection to the server is lost: connecting again; requests wait")
 	var c *client9p.Client
+	var instance string
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		var err error
 		if c, err = s.o.Dial(s.ctx); err == nil {
-			break
+			instance = s.askInstance(s.ctx, c)
+			if err = c.Err(); err == nil {
+				break
+			}
+			_ = c.Close() // lost again: what it said, or did not, is no answer
 		}
 		s.o.Log.WithError(err).Debug("not connected yet")
 		t := time.NewTimer(pause)
@@ -176,7 +181,6 @@ func (s *session) reconnect(done chan struct{}) {
 			return
 		}
 	}
-	instance := s.askInstance(s.ctx, c)
 	s.mu.Lock()
 	lost := !continues(s.instance, instance)
 	s.epoch++

@@ -184,7 +184,7 @@ func (v *Volume) firstLabelLost(ctx context.Context, err error) error {
 			return err1 // of the drive: it is not known
 		}
 		var other *NotLTFSError
-		if k == tape.IllegalRequest || errors.As(err1, &other) && (other.Blank || other.Unfinished) {
+		if k == tape.IllegalRequest || k == tape.EndOfData || errors.As(err1, &other) && (other.Blank || other.Unfinished) {
 			return err // nor has partition 1, or there is none
 		}
 		return errors.WithStack(&NotLTFSError{Found: fmt.Sprintf("partition 0 is blank, and partition 1 is not: %v", err1)})

@@ -23,8 +23,8 @@ var driverNames = [...]string{"", "the driver was busy", "soft error of the driv
 	"invalid request for the driver", "the driver's timeout", "hard error of the driver", ""}
 
 // again are those of hostNames by which the driver says that the command was not done, and may be sent again: the
-// bus stayed busy, a soft error, to be tried or queued again. A link that comes and goes does it.
-var again = [...]uint16{0x02, 0x0B, 0x0C, 0x0D}
+// bus stayed busy, to be tried or queued again. A link that comes and goes does it. A soft error (0B) does not say so much.
+var again = [...]uint16{0x02, 0x0C, 0x0D}
 
 // driverSense says that there is sense data: it is no error of its own.
 const driverSense = 8

@@ -129,7 +129,7 @@ func TestAnswer(t *testing.T) {
 		{"check condition without sense data", header{status: 2}, nil, scsi.CheckCondition, 0, ""},
 		{"busy", header{status: 8}, nil, scsi.Busy, 0, ""},
 		{"bus busy", header{hostStatus: 2}, nil, scsi.Busy, 0, ""},
-		{"soft error", header{hostStatus: 0x0B}, nil, scsi.Busy, 0, ""},
+		{"soft error", header{hostStatus: 0x0B}, nil, 0, 0, "soft error"},
 		{"retry at once", header{hostStatus: 0x0C}, nil, scsi.Busy, 0, ""},
 		{"requeue", header{hostStatus: 0x0D}, nil, scsi.Busy, 0, ""},
 		{"transport disrupted", header{hostStatus: 0x0E}, nil, 0, 0, "disrupted"},
