@@ -271,6 +271,9 @@ func (d *drive) noteGeneration() {
 	if rec.Flags&catalog.VolUnindexed == 0 && (rec.Generation == gen || rec.State == catalog.VolReadOnly) {
 		return
 	}
+	if end := d.lv.EndOfData(); rec.Flags&catalog.VolUnindexed != 0 && uint8(end.Partition) == rec.EndOfData.Partition && uint64(end.Block) < rec.EndOfData.Block {
+		return // not our index: it would end behind the data
+	}
 	err := d.m.updateVolume(d.vol, func(rec *catalog.Volume) {
 		rec.Generation, rec.Flags = gen, rec.Flags&^catalog.VolUnindexed
 	})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,7 +42,7 @@ type FS struct {
 	uid     uint32 // who mounts; calls run as this user
 	name    string // of this mount, in the owner names of locks
 	ro      bool
-	// squashed: the server takes who mounts for another user, as an export with map = "root-squash" does.
+	// squashed: the server does not take who mounts for root, who may touch what others make.
 	squashed bool
 
 	mu      sync.Mutex
@@ -84,7 +83,7 @@ func New(ctx context.Context, tree Tree, uid uint32, o Options) (*FS, error) {
 		return nil, errors.WithMessage(err, "attach to the archive")
 	}
 	as, err := root.Xattr(ctx, "user.sliod.uid")
-	squashed := err == nil && string(as) != strconv.FormatUint(uint64(uid), 10)
+	squashed := err == nil && string(as) != "0"
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost" // it only tells operators whose lock it is

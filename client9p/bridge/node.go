@@ -2,11 +2,13 @@ package bridge
 
 import (
 	"context"
+	stderrors "errors"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 )
 
@@ -151,8 +153,8 @@ func (fs *FS) maker(ctx context.Context, in *fuse.InHeader) (File, error) {
 }
 
 // adopt makes what a user has made in a directory one of the table's files, which are all as
-// the user who mounts sees them, whoever asks for them and for what is below them. If the server takes that one
-// for nobody, they stay as they are: their maker, who is the first to want something with them, could not
+// the user who mounts sees them, whoever asks for them and for what is below them. If the server does not take that one
+// for root, they stay as they are: their maker, who is the first to want something with them, could not
 // touch them otherwise.
 func (fs *FS) adopt(ctx context.Context, in *fuse.InHeader, e *Entry) error {
 	if in.Uid == fs.uid || fs.squashed {
@@ -160,6 +162,9 @@ func (fs *FS) adopt(ctx context.Context, in *fuse.InHeader, e *Entry) error {
 	}
 	theirs := e.File
 	f, err := theirs.As(ctx, fs.uid)
+	if stderrors.Is(err, linux.ESTALE) {
+		return nil // a server that does not know files by number
+	}
 	theirs.Close()
 	e.File = f
 	return err

@@ -157,6 +157,11 @@ func (s *crashing) answer(typ wire.Type, body []byte, fids map[uint32]uint64) wi
 		}
 		return &wire.MsgRwrite{Count: uint32(len(data))}
 	case wire.Txattrwalk:
+		var q wire.MsgTxattrwalk
+		decode(&q)
+		if string(q.Name) != "user.sliod.instance" {
+			return &wire.MsgRlerror{Errno: uint32(linux.ENODATA)}
+		}
 		return &wire.MsgRxattrwalk{Size: uint64(len(s.name()))}
 	case wire.Tsetattr:
 		return &wire.MsgRsetattr{}
