@@ -51,8 +51,6 @@ func (ino *inode) setACLLocked(c *vfs.Cred, name string, value []byte) error {
 	}
 	return ino.changeLocked(func(r *catalog.Inode) {
 		set(r)
-		r.Ctime = now
-		r.DataVersion = newVersion(r.DataVersion, now)
-		r.Flags |= catalog.FlagMetaDirty
+		changedAt(r, now)
 	})
 }

@@ -61,9 +61,8 @@ func (f *file) modified() func(*catalog.Inode) {
 		if f.cred.UID != 0 {
 			clearSetID(r)
 		}
-		r.Mtime, r.Ctime = now, now
-		r.DataVersion = newVersion(r.DataVersion, now)
-		r.Flags |= catalog.FlagMetaDirty
+		r.Mtime = now
+		changedAt(r, now)
 	}
 }
 

@@ -190,7 +190,7 @@ func (ino *inode) copied(done []mover.Done, kept []bool) error {
 			r.Sum, r.HasSum = d.Sum, true
 		}
 	}
-	return ino.putBmapsLocked(changed, dead, func(*catalog.Tx) error { return nil })
+	return ino.putBmapsLocked(changed, dead, false)
 }
 
 // changeBmapLocked returns a record of the file that may be changed, from changed, and the
@@ -209,21 +209,25 @@ func (ino *inode) changeBmapLocked(changed map[sliver.BmapNo]*catalog.Bmap, n sl
 	return &b, i, nil
 }
 
-// putBmapsLocked commits records of the file, what is dead by it, and what also does. ino.mu must be held.
-func (ino *inode) putBmapsLocked(changed map[sliver.BmapNo]*catalog.Bmap, dead map[catalog.VolumeNo]int64, also func(*catalog.Tx) error) error {
+// putBmapsLocked commits records of the file and what is dead by it. With pending the file is to be archived again, or
+// copied, from then on. ino.mu must be held.
+func (ino *inode) putBmapsLocked(changed map[sliver.BmapNo]*catalog.Bmap, dead map[catalog.VolumeNo]int64, pending bool) error {
 	err := ino.fs.cat.Update(func(tx *catalog.Tx) error {
 		for no, b := range changed {
 			if err := tx.PutBmap(ino.id, no, b); err != nil {
 				return err
 			}
 		}
-		return firstError(addDead(tx, dead), also(tx))
+		return firstError(addDead(tx, dead), putPendingUnless(tx, ino.id, !pending))
 	})
 	if err != nil {
 		return err
 	}
 	for no, b := range changed {
 		ino.keepBmapLocked(no, b)
+	}
+	if pending {
+		ino.fs.pending.addMissing([]sliver.FileID{ino.id})
 	}
 	return nil
 }

@@ -174,9 +174,8 @@ func putPendingUnless(tx *catalog.Tx, id sliver.FileID, noted bool) error {
 func entryAdded(now catalog.Time, subdir bool) func(*catalog.Inode) {
 	return func(d *catalog.Inode) {
 		d.NextCookie++
-		d.Mtime, d.Ctime = now, now
-		d.DataVersion = newVersion(d.DataVersion, now)
-		d.Flags |= catalog.FlagMetaDirty
+		d.Mtime = now
+		changedAt(d, now)
 		if subdir {
 			d.NLink++
 		}
@@ -186,9 +185,8 @@ func entryAdded(now catalog.Time, subdir bool) func(*catalog.Inode) {
 // entryRemoved is the change of a directory that loses an entry.
 func entryRemoved(now catalog.Time, subdir bool) func(*catalog.Inode) {
 	return func(d *catalog.Inode) {
-		d.Mtime, d.Ctime = now, now
-		d.DataVersion = newVersion(d.DataVersion, now)
-		d.Flags |= catalog.FlagMetaDirty
+		d.Mtime = now
+		changedAt(d, now)
 		if subdir {
 			d.NLink--
 		}
@@ -226,9 +224,7 @@ func (n *node) Link(c *vfs.Cred, target vfs.Node, name string) error {
 	noted := fs.noted(&d)
 	change := func(r *catalog.Inode) {
 		r.NLink++
-		r.Ctime = now
-		r.DataVersion = newVersion(r.DataVersion, now)
-		r.Flags |= catalog.FlagMetaDirty
+		changedAt(r, now)
 	}
 	dirChange(&d)
 	change(&r)

@@ -191,6 +191,13 @@ func (ino *inode) wrote(end uint64) {
 	}
 }
 
+// changedAt notes in r a change of the file that is to come to tape.
+func changedAt(r *catalog.Inode, now catalog.Time) {
+	r.Ctime = now
+	r.DataVersion = newVersion(r.DataVersion, now)
+	r.Flags |= catalog.FlagMetaDirty
+}
+
 // newVersion is the DataVersion that follows v, at the time now. It goes by the clock, as a crash
 // takes back what the catalog does not know yet: a number that was told before, to a client that
 // keeps pages by it or to an index on tape, must not come again for other content.

@@ -326,17 +326,8 @@ func (mo *moveOff) dropOf(id sliver.FileID, list []*move) error {
 	if err != nil {
 		return err
 	}
-	err = ino.putBmapsLocked(changed, dead, func(tx *catalog.Tx) error {
-		if !short {
-			return nil
-		}
-		return tx.PutPending(id)
-	})
-	if err != nil {
+	if err := ino.putBmapsLocked(changed, dead, short); err != nil {
 		return err
-	}
-	if short {
-		mo.fs.pending.addMissing([]sliver.FileID{id})
 	}
 	for _, m := range off {
 		mo.moved(m.c.Key, int64(m.c.ArchLen))

@@ -293,14 +293,7 @@ func TestReclaimWrittenMeanwhile(t *testing.T) {
 	w := newWorld(t, func(o *Options, _ *virtual.Config) { o.Mover.Linger = time.Millisecond })
 	w.archiveMany("f", 3, 1<<20)
 	old := w.ownVolume()
-	v, err := w.fs.volume(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v, list := w.leaving(old)
 	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) },
 		wrote: func([]catalog.VolumeNo) error {
 			f, done := w.openFile("f1")

@@ -16,6 +16,20 @@ import (
 	"sliod/tape/virtual"
 )
 
+// leaving returns the record of a volume, and what is on it.
+func (w *world) leaving(barcode string) (catalog.Volume, []copyAt) {
+	w.t.Helper()
+	v, err := w.fs.volume(barcode)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	list, _, err := w.fs.copiesOn(w.t.Context(), v.No, place{}, copyWindow)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v, list
+}
+
 // wantNoReclaim fails the test if the server would empty a volume now.
 func (w *world) wantNoReclaim() {
 	w.t.Helper()
@@ -222,14 +236,7 @@ func TestReclaimBesideTheCopier(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := w.copiesOf("f", 0)[0]
-	v, err := w.fs.volume(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v, list := w.leaving(old)
 	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(k sliver.Key, err error) { t.Error(k, err) }}
 	moves, err := mo.plan(list)
 	if err != nil {
@@ -242,14 +249,8 @@ func TestReclaimBesideTheCopier(t *testing.T) {
 	if err := w.fs.mover.Retire(tape.Barcode(old), v.UUID, noNote); err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range []func() error{
-		func() error { return mo.copy(t.Context(), moves) },
-		func() error { return mo.readBack(t.Context(), moves) },
-		func() error { return mo.drop(moves) },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
+	if err := firstError(mo.copy(t.Context(), moves), mo.readBack(t.Context(), moves), mo.drop(moves)); err != nil {
+		t.Fatal(err)
 	}
 	if on := w.copiesOf("f", 0); len(on) != 1 || !w.fs.pending.has(n.ino.id) || !w.catalogPending(n.ino.id) {
 		t.Fatalf("f is on %v, and not pending", on)
@@ -265,14 +266,7 @@ func TestCopyInAnotherPool(t *testing.T) {
 	w := newWorld(t, nearAndFar(&policy.Rule{Name: "all", Settings: policy.Settings{Pool: "near"}}))
 	w.premigrated("f", pattern(1, 1<<20))
 	old := w.copiesOf("f", 0)[0]
-	v, err := w.fs.volume(old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _, err := w.fs.copiesOn(t.Context(), v.No, place{}, copyWindow)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v, list := w.leaving(old)
 	missed := 0
 	mo := &moveOff{fs: w.fs, vol: v, moved: func(sliver.Key, int64) {}, failed: func(sliver.Key, error) { missed++ }}
 	moves, err := mo.plan(list)

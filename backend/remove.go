@@ -88,9 +88,7 @@ func nameRemoved(now catalog.Time) func(*catalog.Inode) {
 		if isDir(r) {
 			r.NLink = 0
 		}
-		r.Ctime = now
-		r.DataVersion = newVersion(r.DataVersion, now)
-		r.Flags |= catalog.FlagMetaDirty
+		changedAt(r, now)
 	}
 }
 

@@ -121,10 +121,8 @@ func (fs *FS) rename(c *vfs.Cred, from *inode, oldName string, to *inode, newNam
 		}
 	}
 	change := func(r *catalog.Inode) {
-		r.Ctime = now
-		r.DataVersion = newVersion(r.DataVersion, now)
+		changedAt(r, now)
 		r.Parent = to.id
-		r.Flags |= catalog.FlagMetaDirty
 	}
 	victimChange := nameRemoved(now)
 	target := &td

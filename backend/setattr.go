@@ -47,9 +47,7 @@ func (n *node) Setattr(c *vfs.Cred, mask p9.SetAttrMask, attr p9.SetAttr, writab
 				r.Mtime = catalog.Time{Sec: int64(attr.MTimeSeconds), Nsec: uint32(attr.MTimeNanoSeconds)}
 			}
 		}
-		r.Ctime = now
-		r.DataVersion = newVersion(r.DataVersion, now)
-		r.Flags |= catalog.FlagMetaDirty
+		changedAt(r, now)
 	}
 	if mask.Size {
 		return ino.truncateLocked(attr.Size, func(r *catalog.Inode) {

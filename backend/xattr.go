@@ -106,9 +106,7 @@ func (n *node) SetXattr(c *vfs.Cred, name string, value []byte, flags uint32) er
 	}
 	now := ino.fs.now()
 	change := func(r *catalog.Inode) {
-		r.Ctime = now
-		r.DataVersion = newVersion(r.DataVersion, now)
-		r.Flags |= catalog.FlagMetaDirty
+		changedAt(r, now)
 		r.Flags &^= catalog.FlagNoXattrs
 	}
 	change(&r)

@@ -109,11 +109,9 @@ func (c *conn) serve() {
 	c.abort()
 	c.mu.Lock()
 	c.closing, c.drained = true, true
-	c.mu.Unlock()
-	c.outputDeadline(time.Now().Add(closeGrace)) // for what is being sent; the writer sets its own for the rest
-	c.mu.Lock()
 	c.work.Signal()
 	c.mu.Unlock()
+	c.outputDeadline(time.Now().Add(closeGrace)) // for what is being sent; the writer sets its own for the rest
 	<-done
 	c.releaseFids()
 	c.cur.reset()

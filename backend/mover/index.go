@@ -194,21 +194,20 @@ func (d *drive) adopt() error {
 		return nil
 	}
 	rep := lv.Repair()
-	if rep == nil && lv.Generation() == v.rec().Generation && v.rec().Flags&catalog.VolUnindexed != 0 {
-		// The data were on tape before the catalog had them, and nothing is behind the index.
-		err := errors.New("the catalog has data on it that were written after its newest index, and nothing is there: it is an older copy of the volume, or was rolled back")
-		_ = m.note("mount", v, d, "", err)
-		m.setState(v, catalog.VolSuspect, err.Error())
-		return nil
-	}
-	if rep == nil && lv.Generation() >= v.rec().Generation {
-		d.noteGeneration()
-		return nil
-	}
 	if rep == nil {
-		// An index is on tape before the catalog names its generation, and nothing is behind
-		// this one: it is an older copy of the volume.
-		err := errors.Errorf("its newest index has generation %d, the catalog knows %d: it is an older copy of the volume, or was rolled back", lv.Generation(), v.rec().Generation)
+		var err error
+		switch gen, rec := lv.Generation(), v.rec(); {
+		case gen == rec.Generation && rec.Flags&catalog.VolUnindexed != 0:
+			// The data were on tape before the catalog had them, and nothing is behind the index.
+			err = errors.New("the catalog has data on it that were written after its newest index, and nothing is there: it is an older copy of the volume, or was rolled back")
+		case gen < rec.Generation:
+			// An index is on tape before the catalog names its generation, and nothing is behind
+			// this one: it is an older copy of the volume.
+			err = errors.Errorf("its newest index has generation %d, the catalog knows %d: it is an older copy of the volume, or was rolled back", gen, rec.Generation)
+		default:
+			d.noteGeneration()
+			return nil
+		}
 		_ = m.note("mount", v, d, "", err)
 		m.setState(v, catalog.VolSuspect, err.Error())
 		return nil

@@ -312,9 +312,7 @@ func (d *drive) takeBack(u *use, err error) {
 		return
 	}
 	switch {
-	case onTape || d.failed:
-		_ = d.dismount(true) // noted
-	case u.o.Write && err != nil:
+	case onTape || d.failed, u.o.Write && err != nil:
 		// The volume may be one that must not be written, and the index half changed: it is left on tape as it was
 		// when the use began.
 		_ = d.dismount(true) // noted
