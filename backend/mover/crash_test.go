@@ -1,13 +1,20 @@
 package mover
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
+	"sliod/tape"
 	"sliod/tape/ltfs"
 	"sliod/tape/virtual"
 )
@@ -157,5 +164,97 @@ func TestVolumeInAnotherDrive(t *testing.T) {
 		if errs := r.m.Status().Errors; len(errs) > 0 {
 			t.Fatal(errs)
 		}
+	}
+}
+
+// TestLeftInDrive restarts with a cartridge in each drive. The one that nobody wants goes home
+// when its drive has rested, and both when the mover is closed.
+func TestLeftInDrive(t *testing.T) {
+	inDrives := func(r *rig) (n int) {
+		t.Helper()
+		lib, err := virtual.Open(virtual.Config{Dir: filepath.Join(r.dir, "library"), Drives: 2, Slots: 4, Capacity: r.s.capacity, Log: r.s.log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		es, err := lib.Tape().Changer.Inventory(t.Context())
+		if err == nil {
+			err = lib.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range es {
+			if e.Kind == tape.DriveElement && e.Full {
+				n++
+			}
+		}
+		return n
+	}
+	for _, linger := range []time.Duration{time.Hour, -1} {
+		r := newRig(t, setup{drives: 2})
+		f := r.fill(1, mib)[0]
+		r.archive(f)
+		_ = r.m.UseVolume(t.Context(), "A00002L9", UseOptions{Raw: true}, func(context.Context, *Session) error {
+			r.m.cancel() // in the other drive
+			return nil
+		})
+		r.crash()
+		if n := inDrives(r); n != 2 {
+			t.Fatalf("after the crash %d cartridges are in drives", n)
+		}
+		r.s.cfg.Linger = linger
+		r.start()
+		if linger < 0 {
+			r.eventually("the cartridges are home", func(s Status) bool {
+				return !slices.ContainsFunc(s.Volumes, func(v VolumeStatus) bool { return strings.HasPrefix(v.Where, "drive") })
+			})
+		}
+		r.stop()
+		if n := inDrives(r); n != 0 {
+			t.Errorf("linger %v: %d cartridges are in drives after Close", linger, n)
+		}
+		r.start()
+		r.check(f)
+		r.stop()
+	}
+}
+
+// stuckArm is one that moves nothing.
+type stuckArm struct {
+	tape.Changer
+	moves *atomic.Int32
+}
+
+func (a stuckArm) Move(context.Context, uint16, uint16) error {
+	a.moves.Add(1)
+	return &tape.Error{Kind: tape.HardwareError, Op: "move medium", Err: errors.New("stuck")}
+}
+
+// TestStaysInDrive: a cartridge that does not come out of its drive is not tried again and again.
+func TestStaysInDrive(t *testing.T) {
+	r := newRig(t, setup{})
+	f := r.fill(1, mib)[0]
+	r.archive(f)
+	r.evict(f)
+	r.crash()
+	var moves atomic.Int32
+	r.s.cfg.Linger = -1
+	r.s.arm = func(c tape.Changer) tape.Changer { return stuckArm{c, &moves} }
+	r.start()
+	r.eventually("a move has failed", func(s Status) bool { return len(s.Errors) > 0 })
+	for range 100 {
+		r.m.lookAgain(nil) // has the drive think again
+	}
+	r.check(f)
+	for range 100 {
+		r.m.lookAgain(nil)
+	}
+	if err := r.m.Close(); err == nil || !strings.Contains(err.Error(), "stuck") {
+		t.Errorf("the cartridge is in the drive, and Close says %v", err)
+	}
+	r.closeRest()
+	// At rest, the unmount after the read, at rest, Close.
+	if n := moves.Load(); n > 4 {
+		t.Errorf("%d moves", n)
 	}
 }

@@ -370,14 +370,17 @@ func (m *Mover) whyStuckLocked(a *lane) (room bool, why error) {
 	return room, m.spaceError(a)
 }
 
-// restLocked is for a drive without work: it keeps its volume for a while.
+// restLocked is for a drive without work: it keeps its volume for a while, and what else lies in it.
 func (m *Mover) restLocked(d *drive, now time.Time) task {
 	if t, ok := m.backgroundLocked(d, now); ok {
 		return t
 	}
 	d.idle = true
 	if d.vol == nil {
-		return task{kind: doWait}
+		if v := m.liesInLocked(d); v == nil || v == d.stays {
+			d.idleSince = time.Time{}
+			return task{kind: doWait}
+		}
 	}
 	if d.idleSince.IsZero() {
 		d.idleSince = now

@@ -68,6 +68,7 @@ type drive struct {
 	// patient: its use gives way to all other work.
 	lacking, formatted, patient bool
 	idleSince                   time.Time
+	stays                       *volume                     // lies in it, and did not come out when nothing else was to do
 	strikes                     map[catalog.VolumeNo]*tally // volumes that failed in it
 	blamed                      map[catalog.VolumeNo]bool   // of these, where the drive was at fault
 	asks                        bool                        // it is asked for the order of the recalls on its volume
@@ -116,7 +117,7 @@ func (d *drive) run() {
 	for {
 		t := d.m.next(d)
 		if t.kind != doWait && t.kind != doUnmount && t.kind != doIndex {
-			d.idleSinceReset()
+			d.atWork()
 		}
 		if t.kind != doWait && t.kind != doRead && t.kind != doPlan {
 			d.strayed = true
@@ -135,7 +136,7 @@ func (d *drive) run() {
 		case doIndex:
 			d.indexNow()
 		case doUnmount:
-			_ = d.dismount(false) // noted; the drive can be used for other volumes
+			_ = d.giveBack() // noted; the drive can be used for other volumes
 		case doFailArchive:
 			d.m.publishTapeSpace()
 			d.m.failStuck()
@@ -150,10 +151,18 @@ func (d *drive) run() {
 	}
 }
 
-func (d *drive) idleSinceReset() {
+func (d *drive) atWork() {
 	d.m.mu.Lock()
-	d.idleSince = time.Time{}
+	d.idleSince, d.stays = time.Time{}, nil
 	d.m.mu.Unlock()
+}
+
+// giveBack brings home what is in the drive, mounted or not. The error has been noted.
+func (d *drive) giveBack() error {
+	if d.vol != nil {
+		return d.dismount(false)
+	}
+	return d.clearOut()
 }
 
 // wait returns when there may be something to do, or after a time.
@@ -232,8 +241,11 @@ func (m *Mover) requeueAllLocked() {
 // is written any more.
 func (d *drive) shutdown() error {
 	var err error
-	if d.lv != nil && d.m.ctx.Err() == nil {
-		err = d.dismount(false)
+	d.m.mu.Lock()
+	out := d.out()
+	d.m.mu.Unlock()
+	if d.m.ctx.Err() == nil && (d.lv != nil || !out) {
+		err = d.giveBack()
 	}
 	for _, md := range d.metaDone {
 		md.item.finish(errClosed)

@@ -82,23 +82,36 @@ func (d *drive) mounted(v *volume) error {
 	return nil
 }
 
-// clearOut brings home what lies in the drive from before the start, unless that
-// is v.
-func (d *drive) clearOut(v *volume) error {
+// clearOut brings home what lies in the drive and is nobody's.
+func (d *drive) clearOut() error {
 	m := d.m
 	m.mu.Lock()
-	var old *volume
-	for _, w := range m.volumes {
-		if w != v && !w.claimed() && (!w.away || w.why == whyTwice) && w.at == d.element {
-			old = w
-			old.drive = d
-		}
+	v := m.liesInLocked(d)
+	if v != nil {
+		v.drive = d
 	}
 	m.mu.Unlock()
-	if old == nil {
+	if v == nil {
 		return nil
 	}
-	return d.bringHome(old)
+	err := d.bringHome(v)
+	if err != nil {
+		m.mu.Lock()
+		d.stays = v
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// liesInLocked returns the volume that lies in d and is nobody's, or nil: one from before the
+// start, that somebody has put there, or that did not come out.
+func (m *Mover) liesInLocked(d *drive) *volume {
+	for _, v := range m.volumes {
+		if !v.claimed() && (!v.away || v.why == whyTwice) && v.at == d.element {
+			return v
+		}
+	}
+	return nil
 }
 
 // fetch brings v into the drive, in place of what is left there, and loads it. It
@@ -122,7 +135,7 @@ func (d *drive) fetch(v *volume) error {
 		case blocked != "":
 			return errors.WithMessagef(errElsewhere, "drive %s cannot be used: %s", d.tape.Serial(), blocked)
 		}
-		err := d.clearOut(v)
+		err := d.clearOut()
 		if err == nil && at != d.element {
 			if err = d.carry(schedule.Fetching, at, d.element); err != nil {
 				from := fmt.Sprintf("element %d", at)

@@ -110,7 +110,7 @@ func New(cfg Config, lib *tape.Library, cat *catalog.Catalog, c *cache.Cache, fi
 
 // Start takes inventory, records new cartridges in the catalog, and starts the
 // goroutines. Cartridges that are in drives are used there, or brought home when
-// their drive is needed. When ctx ends, so does all work, at the next command
+// their drive is needed, when it has rested for Config.Linger, or by Close. When ctx ends, so does all work, at the next command
 // and without writing indexes: a Close that takes too long is cut short by it.
 func (m *Mover) Start(ctx context.Context) error {
 	m.ctx, m.cancel = context.WithCancel(ctx)
