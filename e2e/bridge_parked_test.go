@@ -12,7 +12,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"sliod/backend/sliver"
@@ -70,21 +72,13 @@ func (r pageRead) right(p []byte) bool {
 func TestBridgeParked(t *testing.T) {
 	requireFUSE(t)
 	a := newArchive(t, 3)
-	fs, err := bridge.New(t.Context(), local.New(a.fs), uint32(os.Getuid()), bridge.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	srv, err := bridge.Mount(fs, dir, bridge.MountOptions{Source: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	srv := a.mount(dir)
 	t.Cleanup(func() {
 		if err := srv.Unmount(); err != nil {
 			t.Error(err)
 			_ = unix.Unmount(dir, unix.MNT_DETACH)
 		}
-		fs.Stop()
 		srv.Wait()
 	})
 	resident := content(5, 100_000)
@@ -98,6 +92,7 @@ func TestBridgeParked(t *testing.T) {
 
 	var ahead []pageRead // what nobody waits for
 	var wg sync.WaitGroup
+	var err error
 	for _, r := range pageReads() {
 		switch r.kind {
 		case byAdvice:
@@ -142,6 +137,69 @@ func TestBridgeParked(t *testing.T) {
 		_ = unix.Close(fds[i])
 	}
 	until(t, "nothing is parked", func() bool { return parked() == 0 })
+}
+
+// mount mounts the archive on dir.
+func (a *archive) mount(dir string) *fuse.Server {
+	a.t.Helper()
+	fs, err := bridge.New(a.t.Context(), local.New(a.fs), uint32(os.Getuid()), bridge.Options{})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	srv, err := bridge.Mount(fs, dir, bridge.MountOptions{Source: "test"})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return srv
+}
+
+// TestBridgeUnmountParked unmounts while the readahead of a program that lives on waits for tape:
+// who serves the mount does not wait for that, whoever unmounts.
+func TestBridgeUnmountParked(t *testing.T) {
+	requireFUSE(t)
+	a := newArchive(t, 1)
+	release := a.holdTape()
+	for _, tc := range []struct {
+		name    string
+		unmount func(*fuse.Server, string) error
+	}{
+		{"by who serves", func(s *fuse.Server, _ string) error { return s.Unmount() }},
+		{"by another", func(_ *fuse.Server, dir string) error { return exec.Command("umount", dir).Run() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			srv := a.mount(dir)
+			f, err := os.Open(dir + "/f0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Fadvise(int(f.Fd()), 0, 4096, unix.FADV_WILLNEED); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the readahead is parked", func() bool { return a.fs.Status().Parked > 0 })
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() {
+				err := tc.unmount(srv, dir)
+				srv.Wait()
+				ended <- err
+			}()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+					_ = unix.Unmount(dir, unix.MNT_DETACH)
+				}
+			case <-time.After(patience):
+				t.Error("the mount is gone, and still served")
+				release()
+				<-ended
+			}
+			until(t, "nothing is parked", func() bool { return a.fs.Status().Parked == 0 })
+		})
+	}
 }
 
 func openForReads(t *testing.T, dir string) (fds []int, maps [][]byte) {

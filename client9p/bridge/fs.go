@@ -61,6 +61,7 @@ type FS struct {
 	server atomic.Pointer[fuse.Server] // nil: there is none that takes notifications
 	stop   sync.Once
 	gone   chan struct{} // closed by Stop
+	looked atomic.Int64  // when lookForMount was last called, in ns
 }
 
 var _ fuse.RawFileSystem = (*FS)(nil)
@@ -108,7 +109,8 @@ func (fs *FS) String() string { return "sliod" }
 
 // Stop has every request given up that the kernel has taken back, whoever asks: of a
 // mount whose connection with the kernel has been aborted, nobody waits for an answer
-// any more, and the server does not end before its requests.
+// any more, and the server does not end before its requests. That a mount is gone, FS finds
+// out by itself.
 func (fs *FS) Stop() { fs.stop.Do(func() { close(fs.gone) }) }
 
 // OnUnmount gives everything back that the kernel did not.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
 // interrupted is the context of one request. The kernel's interrupt, for which
@@ -18,13 +20,13 @@ type interrupted struct {
 	context.Context
 	cancel <-chan struct{}
 	pid    uint32
-	gone   <-chan struct{} // FS.gone
+	fs     *FS
 }
 
 // interruptible returns the context of a request of the thread pid, whose interrupt
 // closes cancel.
 func (fs *FS) interruptible(cancel <-chan struct{}, pid uint32) context.Context {
-	return &interrupted{context.Background(), cancel, pid, fs.gone}
+	return &interrupted{context.Background(), cancel, pid, fs}
 }
 
 // Done implements context.Context.
@@ -35,7 +37,7 @@ func (c *interrupted) Err() error {
 	select {
 	case <-c.cancel:
 		select {
-		case <-c.gone:
+		case <-c.fs.gone:
 			return context.Canceled
 		default:
 		}
@@ -63,10 +65,25 @@ func (c *interrupted) Confirm(answered <-chan struct{}) bool {
 		select {
 		case <-answered:
 			return false
-		case <-c.gone:
+		case <-c.fs.gone:
 			return true
 		case <-t.C:
+			c.fs.lookForMount()
 		}
+	}
+}
+
+// lookForMount calls Stop if the file system is not mounted any longer. The kernel interrupts all requests
+// then, as by signals, and there may be some: of the readahead of a file that was closed. It says so nowhere, and go-fuse
+// waits for these requests before it tells; but then there is no root whose attributes could be invalidated
+// (fuse_reverse_inval_inode in fs/fuse/inode.c).
+func (fs *FS) lookForMount() {
+	s, last, now := fs.server.Load(), fs.looked.Load(), time.Now().UnixNano()
+	if s == nil || now-last < int64(pollDying) && now >= last || !fs.looked.CompareAndSwap(last, now) {
+		return
+	}
+	if s.InodeNotify(fuse.FUSE_ROOT_ID, -1, 0) == fuse.ENOENT {
+		fs.Stop()
 	}
 }
 

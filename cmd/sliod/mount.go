@@ -250,7 +250,6 @@ func (m *fuseMount) unmount() error {
 		return nil
 	}
 	if err := m.server.Unmount(); err == nil {
-		m.fs.Stop() // a readahead may wait still
 		return nil
 	}
 	m.log.Warnf("%s is in use: it is detached, and served until the last program has left it; a second signal ends it at once", m.dir)
@@ -265,7 +264,6 @@ func (m *fuseMount) unmount() error {
 func (m *fuseMount) end() error {
 	select {
 	case <-m.gone: // somebody has unmounted it; what is on the directory now is not ours
-		m.fs.Stop()
 		return nil
 	default:
 	}
@@ -279,7 +277,6 @@ func (m *fuseMount) end() error {
 		return nil
 	}
 	if err := m.server.Unmount(); err == nil {
-		m.fs.Stop() // a readahead may wait still
 		<-m.gone
 		return nil
 	}
