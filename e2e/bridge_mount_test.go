@@ -267,7 +267,7 @@ func TestBridgeFstabHere(t *testing.T) {
 				grep " $DIR/mnt " /proc/mounts
 				echo `+kind+` >$DIR/mnt/by-fstab; cat $DIR/mnt/by-fstab
 				umount $DIR/mnt
-				! grep " $DIR/mnt " /proc/mounts
+				if grep " $DIR/mnt " /proc/mounts; then exit 1; fi
 				# Of all lines, those of a kind; read-only, with another directory of the archive.
 				mkdir -p $DIR/mnt; sed -i 's/noatime/ro,aname=\/dir/' $DIR/fstab
 				mount -t `+kind+` unix:$SOCKET $DIR/mnt; mkdir -p $DIR/mnt/dir; umount $DIR/mnt

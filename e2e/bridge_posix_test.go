@@ -38,7 +38,7 @@ speed = "instant"
 capacity = "1GiB"
 END
 sliod serve --state /tmp/state --config c.toml --listen unix:/tmp/s --mount /mnt/a >serve.log 2>&1 &
-n=0; until grep -q 'mount it by FUSE' serve.log; do n=$((n+1)); if [ $n = 1200 ]; then cat serve.log; exit 1; fi; usleep 100000; done
+n=0; until grep -q 'mount it by FUSE' serve.log; do n=$((n+1)); if [ $n = 3000 ]; then cat serve.log; exit 1; fi; usleep 100000; done
 sliod mount -o log=/tmp/mount.log unix:/tmp/s /mnt/b
 mount -t 9p -o trans=unix,version=9p2000.L,msize=1048576,access=client,posixacl,cache=none,uname=root /tmp/s /mnt/c
 `
@@ -65,7 +65,7 @@ func TestBridgePosix(t *testing.T) {
 		})
 	}
 	t.Run("the end", func(t *testing.T) {
-		m.Must(t, `umount /mnt/b && umount /mnt/c && kill $(pidof sliod) && n=0; while pidof sliod >/dev/null; do n=$((n+1)); [ $n -lt 600 ] || exit 1; usleep 100000; done
+		m.Must(t, `umount /mnt/b && umount /mnt/c && kill $(pidof sliod) && n=0; while pidof sliod >/dev/null; do n=$((n+1)); [ $n -lt 3000 ] || exit 1; usleep 100000; done
 if grep -q ' /mnt/a ' /proc/mounts; then echo "still mounted"; exit 1; fi`)
 	})
 }

@@ -107,7 +107,7 @@ func TestJobsByCommandHere(t *testing.T) {
 	paths := u.fill("dir", 6)
 	s.toTape("/dir")
 	s.stop()
-	s = start(t, dir, settings{library: twoDrives, speed: "15"}) // a volume is there after 20 seconds
+	s = start(t, dir, settings{library: twoDrives, speed: "5"}) // a volume is there after a minute
 	u = user{s}
 
 	list := strings.Join(paths[:5], "\x00") + "\x00/none\x00"

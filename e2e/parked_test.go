@@ -20,6 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"sliod/backend"
+	"sliod/backend/mover"
 	"sliod/backend/vfs"
 	ninep "sliod/server"
 	"sliod/server/wire"
@@ -92,7 +93,8 @@ func newArchive(t *testing.T, files int) *archive {
 		}
 	})
 	a.fs, err = backend.Open(backend.Options{Dir: dir + "/state", Log: logrus.NewEntry(log), Library: a.lib.Tape(),
-		CacheBytes: int64(files+15) * sliversOfFile << 20, ArchiveIdle: -1, ArchiveDirty: 1, SyncInterval: time.Hour})
+		CacheBytes: int64(files+15) * sliversOfFile << 20, ArchiveIdle: -1, ArchiveDirty: 1, SyncInterval: time.Hour,
+		Mover: mover.Config{Linger: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,3 @@ var raceArgs []string
 
 // rounds is how often TestNothingWaits does each operation while a read waits for tape.
 const rounds = 1000
-
-// tapeSpeed is the library's speed in TestNothingWaits: that of real drives.
-const tapeSpeed = "1"

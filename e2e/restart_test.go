@@ -40,7 +40,7 @@ func TestRestart(t *testing.T) {
 	s.stop()
 
 	// A second server on the directory is told who has it.
-	s = start(t, dir, settings{speed: "8"})
+	s = start(t, dir, settings{speed: "5"})
 	r := sliod(t, nil, "serve", "--state", dir, "--listen", "tcp:127.0.0.1:0")
 	if want := fmt.Sprintf("pid %d", s.pid()); r.status != 1 || !strings.Contains(r.stderr, want) {
 		t.Errorf("a second server: status %d, no %q in\n%s", r.status, want, r.stderr)

@@ -290,13 +290,10 @@ func (s *server) inCache(path string) (left []string) {
 	s.t.Helper()
 	files := 0
 	for line := range strings.Lines(s.must("ls", "-R", path)) {
-		state, rest, _ := strings.Cut(line, " ")
-		if state == "-" {
-			continue
+		if !strings.HasPrefix(line, "- ") {
+			files++
 		}
-		files++
-		_, rest, _ = strings.Cut(strings.TrimSpace(rest), " ") // missing copies
-		if state != "migrated" && !strings.HasPrefix(strings.TrimSpace(rest), "0 B ") {
+		if !onTapeOnly(line) {
 			left = append(left, line)
 		}
 	}
@@ -304,6 +301,13 @@ func (s *server) inCache(path string) (left []string) {
 		s.t.Errorf("sliod ls -R %s lists no files", path)
 	}
 	return left
+}
+
+// onTapeOnly says whether a line of sliod ls is that of a file of which nothing is in the cache, or of none.
+func onTapeOnly(line string) bool {
+	state, rest, _ := strings.Cut(line, " ")
+	_, rest, _ = strings.Cut(strings.TrimSpace(rest), " ") // missing copies
+	return state == "-" || state == "migrated" || strings.HasPrefix(strings.TrimSpace(rest), "0 B ")
 }
 
 // stateDir is a new state directory whose socket has a path that is short enough.

@@ -93,7 +93,8 @@ func (k *tapeTest) discover(t *testing.T) {
 // start starts the server in the guest and mounts it at /mnt.
 func (k *tapeTest) start(t *testing.T) {
 	t.Helper()
-	k.m.Must(t, `sliod serve --config /tmp/conf --state /tmp/state --listen unix:/tmp/state/sliod.sock >/tmp/out 2>>/tmp/log & echo $! >/tmp/pid
+	k.m.Must(t, `rm -f /tmp/out # what the one before said
+		sliod serve --config /tmp/conf --state /tmp/state --listen unix:/tmp/state/sliod.sock >/tmp/out 2>>/tmp/log & echo $! >/tmp/pid
 		while ! grep -q 'mount -t 9p' /tmp/out; do kill -0 $(cat /tmp/pid) || { cat /tmp/out; tail -20 /tmp/log; exit 1; }; usleep 50000; done
 		mount -t 9p -o trans=unix,version=9p2000.L,msize=262144,access=client,cache=none /tmp/state/sliod.sock /mnt`)
 }
@@ -111,7 +112,7 @@ func (k *tapeTest) toTape(t *testing.T) {
 	k.sliod(t, "archive --wait /")
 	k.sliod(t, "evict /")
 	for line := range strings.Lines(k.sliod(t, "ls -R /")) {
-		if state, rest, _ := strings.Cut(line, " "); state != "-" && state != "migrated" && !strings.HasPrefix(strings.TrimSpace(rest), "0 B ") {
+		if !onTapeOnly(line) {
 			t.Errorf("after archive and evict: %s", strings.TrimSpace(line))
 		}
 	}
@@ -220,7 +221,7 @@ func (k *tapeTest) kill(t *testing.T) {
 		done
 		dd if=/dev/null of=/mnt/tree/late conv=notrunc,fsync 2>/dev/null
 		sliod --state /tmp/state archive /
-		kill -9 $(cat /tmp/pid)
+		kill -9 $(cat /tmp/pid); while kill -0 $(cat /tmp/pid) 2>/dev/null; do usleep 20000; done
 		umount -f /mnt || umount -l /mnt`)
 	k.start(t)
 	k.same(t, "after kill -9")

@@ -150,7 +150,7 @@ func (w *waysTest) unmount(t *testing.T, way way) {
 // noRelay waits until no program of sliod is left in the guest.
 func (w *waysTest) noRelay(t *testing.T) {
 	t.Helper()
-	w.m.Must(t, "i=0; while pidof sliod >/dev/null; do i=$((i+1)); [ $i -lt 3000 ] || { ps; exit 1; }; usleep 20000; done")
+	w.m.Must(t, "i=0; while pidof sliod >/dev/null; do i=$((i+1)); [ $i -lt 15000 ] || { ps; exit 1; }; usleep 20000; done")
 }
 
 // virtiofsServer is a running sliod virtiofs.
@@ -211,7 +211,7 @@ func (w *waysTest) vsock(t *testing.T) {
 		ninetest make-tree -seconds -total 1000000 /mnt/tree 9 30
 		ninetest sum /mnt/tree >/tmp/want; umount /mnt
 		sliod --state /tmp/state archive --wait / >/dev/null; sliod --state /tmp/state evict / >/dev/null
-		! sliod --state /tmp/state ls -R /tree | grep -v -e ^migrated -e ^- -e ' 0 B '
+		if sliod --state /tmp/state ls -R /tree | grep -v -e ^migrated -e ^- -e ' 0 B '; then exit 1; fi
 		sliod mount -o aname=guest vsock:1:5640 /mnt
 		ninetest sum /mnt/tree >/tmp/got; umount /mnt
 		cmp /tmp/want /tmp/got`)
@@ -336,7 +336,7 @@ func (w *waysTest) gone(t *testing.T) {
 		until grep -q mounted /tmp/relay; do kill -0 $pid; usleep 20000; done
 		head -c 3000000 /dev/urandom >/tmp/dirty; cp /tmp/dirty /mnt/dirty
 		kill -TERM $pid; wait $pid
-		! grep ' /mnt ' /proc/mounts
+		if grep ' /mnt ' /proc/mounts; then exit 1; fi
 		sliod mount --kernel %[1]s /mnt; cmp /mnt/dirty /tmp/dirty
 		cd /mnt; pid=$(pidof sliod); kill -TERM $pid
 		while grep -q ' /mnt ' /proc/mounts; do usleep 20000; done

@@ -123,14 +123,15 @@ func TestBrokenDataEndsTheConnection(t *testing.T) {
 }
 
 // lateConn stands for one whose writer gets no processor for longer than closeGrace: the first
-// deadline of writes is over at once.
+// deadline of writes is over at once, and no other comes.
 type lateConn struct {
 	net.Conn
 	first sync.Once
 	asked chan struct{}
 }
 
-func (c *lateConn) SetWriteDeadline(t time.Time) error {
+func (c *lateConn) SetWriteDeadline(time.Time) error {
+	var t time.Time
 	c.first.Do(func() {
 		t = time.Unix(1, 0)
 		close(c.asked)
