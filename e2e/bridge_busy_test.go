@@ -3,12 +3,15 @@ package e2e
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/pkg/errors"
+
+	"sliod/guest/child"
 )
 
 // TestBridgeBusyHere stops a server in whose mount a file is open: the stop is clean, the
@@ -36,6 +39,27 @@ func TestBridgeBusyHere(t *testing.T) {
 	}
 	if err := syscall.Fstatfs(int(f.Fd()), new(syscall.Statfs_t)); !errors.Is(err, syscall.ENOTCONN) { // the kernel keeps no answer to this one
 		t.Errorf("statfs of the open file: %v", err)
+	}
+}
+
+// TestBridgeCopyHere stops a server of whose mount another mount namespace has a copy, as a container does: the stop does
+// not wait for that to end.
+func TestBridgeCopyHere(t *testing.T) {
+	requireFUSE(t)
+	mnt := filepath.Join(publicDir(t), "mnt")
+	s := start(t, stateDir(t), settings{mount: mnt})
+	out := newOutput()
+	cmd := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c", "grep -c fuse.sliod /proc/mounts; exec sleep 1000")
+	cmd.Stdout, cmd.Stderr = out, out
+	c, err := child.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Kill()
+	until(t, "the copy is there", func() bool { return strings.HasSuffix(out.String(), "\n") })
+	s.stop()
+	if log := s.log.String(); !strings.Contains(log, "others have a copy of the mount") || strings.HasPrefix(out.String(), "0") {
+		t.Errorf("%s\n%s", out, log)
 	}
 }
 

@@ -282,6 +282,55 @@ func TestBridgeFstabHere(t *testing.T) {
 	}
 }
 
+// TestBridgeRelativeHere ends a mount in the background that was given a name of the directory it was begun in.
+func TestBridgeRelativeHere(t *testing.T) {
+	requireFUSE(t)
+	s := start(t, stateDir(t), settings{})
+	out := inNamespace(t, s, `
+		mkdir $DIR/tmp; cd $DIR # there is another /tmp
+		$SLIOD mount -o log=$DIR/log unix:$SOCKET tmp; cd /
+		grep -q " $DIR/tmp fuse.sliod " /proc/mounts
+		for p in /proc/[0-9]*; do
+			if tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q "mount -o log=$DIR/log"; then kill -TERM ${p#/proc/}; fi
+		done
+		while grep -q " $DIR/tmp " /proc/mounts; do sleep 0.05; done
+		cat $DIR/log`)
+	if strings.Contains(out, "in use") {
+		t.Error(out)
+	}
+}
+
+// TestBridgeInterruptedHere ends a mount in the background before its server has answered: nothing is
+// left of it.
+func TestBridgeInterruptedHere(t *testing.T) {
+	requireFUSE(t)
+	dir := publicDir(t)
+	l, err := net.Listen("unix", dir+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var stderr bytes.Buffer
+	cmd := exec.Command(program, "mount", "unix:"+dir+"/s", dir)
+	cmd.Stderr = &stderr
+	c, err := child.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Kill()
+	conn, err := l.Accept() // of the program in the background
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if polite, err := c.Stop(patience); !polite || err == nil || !strings.Contains(stderr.String(), "interrupted: nothing is mounted") {
+		t.Errorf("%v, %v, %s", polite, err, &stderr)
+	}
+	if mounted(t, dir) {
+		t.Error("it is mounted")
+	}
+}
+
 // TestBridgeUserHere mounts as an ordinary user, by fusermount3.
 func TestBridgeUserHere(t *testing.T) {
 	requireFUSE(t)

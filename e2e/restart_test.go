@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"sliod/backend/sliver"
 	"sliod/guest"
+	"sliod/guest/child"
 	"sliod/server/wire"
 )
 
@@ -146,4 +148,30 @@ func TestBanner(t *testing.T) {
 		t.Errorf("ls:\n%s", out)
 	}
 	s.stop()
+}
+
+// TestStopUnread stops a server whose output nobody reads any longer, as Ctrl-C does with "sliod serve | tee log": it ends as
+// cleanly as any.
+func TestStopUnread(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "serve", "--state", dir, "--listen", "unix:"+dir+"/s")
+	cmd.Stdout, cmd.Stderr = w, w
+	c, err := child.Start(cmd)
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Kill()
+	lines := bufio.NewScanner(r)
+	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C stops") {
+	}
+	r.Close()
+	if polite, err := c.Stop(stopPatience); !polite || err != nil {
+		t.Errorf("%v, %v", polite, err)
+	}
 }

@@ -343,6 +343,22 @@ func (w *waysTest) gone(t *testing.T) {
 		cmp dirty /tmp/dirty; kill -0 $pid # in use: detached, and served until it is left
 		cd /`, tcp))
 	w.noRelay(t)
+	// What is on the directory now is another's: of a name in another directory, and of a mount that was detached.
+	w.m.Must(t, fmt.Sprintf(`set -e
+		mkdir -p /tmp/at/mnt; cd /tmp/at
+		sliod mount --kernel %s mnt; cd /
+		mount -t tmpfs none /mnt
+		kill -TERM $(pidof sliod)
+		while grep -q ' /tmp/at/mnt ' /proc/mounts; do usleep 20000; done
+		grep -q ' /mnt tmpfs ' /proc/mounts; umount /mnt`, tcp))
+	w.noRelay(t)
+	w.m.Must(t, fmt.Sprintf(`set -e
+		rm -f /tmp/relay; sliod mount --kernel -o log=/tmp/relay %s /mnt; cd /mnt; pid=$(pidof sliod)
+		umount -l /mnt; mount -t tmpfs none /mnt
+		kill -TERM $pid; until grep -q 'unmounted while programs were in it' /tmp/relay; do kill -0 $pid; usleep 20000; done
+		cmp dirty /tmp/dirty; grep -q ' /mnt tmpfs ' /proc/mounts
+		umount /mnt; cd /`, tcp))
+	w.noRelay(t)
 	// A relay that is killed leaves answers behind in a serial port, for the next one.
 	w.m.Must(t, `set -e
 		sliod mount --kernel port:/dev/virtio-ports/sliod /mnt

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	stderrors "errors"
 	"os"
 	"time"
 
@@ -34,7 +35,7 @@ type libraryArchive struct {
 
 // openArchive opens the library and the archive that the configuration describes.
 // listen is for the status only.
-func openArchive(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error) {
+func openArchive(ctx context.Context, cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error) {
 	pools, err := pool.New(cfg.Pools)
 	if err != nil {
 		return nil, err
@@ -42,9 +43,12 @@ func openArchive(cfg *config.Config, stateDir string, listen []string, log *logr
 	if err := checkLibraryThere(cfg, stateDir); err != nil {
 		return nil, err
 	}
-	lib, err := openLibrary(cfg, stateDir, log)
+	lib, err := openLibrary(ctx, cfg, stateDir, log) // a real one may take long
 	if err != nil {
 		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, stderrors.Join(err, lib.Close())
 	}
 	fs, err := backend.Open(backend.Options{
 		Dir: stateDir, Log: log, Library: lib,

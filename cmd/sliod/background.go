@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	stderrors "errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -22,8 +24,9 @@ import (
 // readyEnv tells the child that file 3 is the pipe.
 const readyEnv = "SLIOD_MOUNT_READY"
 
-// background runs this command line again in a child, and waits until the mount stands.
-func (a *app) background() error {
+// background runs this command line again in a child, and waits until the mount stands. If ctx ends before, the
+// child is told, and no mount is left.
+func (a *app) background(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the program to run in the background: %w; use --foreground", err)
@@ -43,11 +46,16 @@ func (a *app) background() error {
 		return fmt.Errorf("run the mount in the background: %w", err)
 	}
 	w.Close()
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })() // it may have ended
 	line, err := bufio.NewReader(r).ReadString('\n')
 	if err == nil && line == "ready\n" {
 		return cmd.Process.Release()
 	}
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return stderrors.New("interrupted: nothing is mounted")
+	case err != nil:
 		return errReported // the child has said why
 	}
 	return stderrors.New("the mount ended before it stood")
@@ -73,6 +81,10 @@ func tellReady(log *logrus.Entry) {
 	}
 	notifySystemd("READY=1", log)
 }
+
+// outliveReaders has a command that others rely on go on when nobody reads its output any longer: "sliod serve | tee log", of
+// which Ctrl-C ends tee first. What is written then gets EPIPE; without this, it would end the program (os/signal, "SIGPIPE").
+func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 // notifySystemd tells a service manager something (sd_notify(3)), if there is one.
 func notifySystemd(state string, log *logrus.Entry) {

@@ -293,7 +293,7 @@ func shortDir(t *testing.T) string {
 func newApp() (a *app, out, err *lockedBuffer) {
 	out, err = newBuffer(), newBuffer()
 	a = &app{out: out, err: err, signals: make(chan os.Signal, 2), pollEvery: time.Millisecond, watchEvery: time.Millisecond, self: "sliod"}
-	a.open = func(_ *config.Config, dir string, _ []string, _ *logrus.Entry) (archive, error) {
+	a.open = func(_ context.Context, _ *config.Config, dir string, _ []string, _ *logrus.Entry) (archive, error) {
 		return nil, fmt.Errorf("no archive in %s", filepath.Base(dir))
 	}
 	return a, out, err

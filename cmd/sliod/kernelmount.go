@@ -72,6 +72,7 @@ func (a *app) mountKernel(ctx context.Context, addr, dir string, o kernelOptions
 	if a.dialing.AsUser(addr) && !o.accessSet {
 		o.v9fs[slices.Index(o.v9fs, "access=user")] = "access=any" // the certificate says who
 	}
+	at := mountpointOf(dir)
 	m, err := relay.Mount(conn, addr, dir, strings.Join(o.v9fs, ","), o.flags)
 	switch {
 	case stderrors.Is(err, unix.ENODEV):
@@ -87,12 +88,13 @@ func (a *app) mountKernel(ctx context.Context, addr, dir string, o kernelOptions
 	case err != nil:
 		return err
 	}
+	at.mounted()
 	log.WithField("dir", dir).Info("mounted")
 	tellReady(log)
 	select {
 	case err = <-m.Ended():
 	case <-ctx.Done():
-		if err := unmountKernel(dir, log); err != nil {
+		if err := unmountKernel(at, log); err != nil {
 			m.Close()
 			<-m.Ended()
 			return err
@@ -111,13 +113,18 @@ func (a *app) mountKernel(ctx context.Context, addr, dir string, o kernelOptions
 // unmountKernel takes a mount away. What the kernel has not written yet goes to the
 // server first, so the relay is still needed. A mount that is in use leaves the tree at
 // once, and is relayed until the last program has left it.
-func unmountKernel(dir string, log *logrus.Entry) error {
-	if err := unix.Unmount(dir, 0); err == nil {
+func unmountKernel(at mountpoint, log *logrus.Entry) error {
+	const until = "relayed until the last program has left it; a second signal ends it at once"
+	if !at.ours() {
+		log.Warnf("what was mounted on %s has been unmounted while programs were in it: it is "+until, at.dir)
 		return nil
 	}
-	log.Warnf("%s is in use: it is detached, and relayed until the last program has left it; a second signal ends it at once", dir)
-	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmount %s: %w", dir, err)
+	if err := unix.Unmount(at.dir, 0); err == nil {
+		return nil
+	}
+	log.Warnf("%s is in use: it is detached, and "+until, at.dir)
+	if err := unix.Unmount(at.dir, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", at.dir, err)
 	}
 	return nil
 }

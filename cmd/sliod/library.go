@@ -17,9 +17,9 @@ import (
 
 // openLibrary opens the library that the configuration describes. A virtual library
 // without a folder of its own lies in stateDir. The caller closes it.
-func openLibrary(cfg *config.Config, stateDir string, log *logrus.Entry) (*tape.Library, error) {
+func openLibrary(ctx context.Context, cfg *config.Config, stateDir string, log *logrus.Entry) (*tape.Library, error) {
 	if cfg.Library.Kind == "scsi" {
-		lib, err := sg.OpenLibrary(context.Background(), sg.Options{Changer: cfg.Library.Changer, Devices: cfg.Library.Devices, Log: log})
+		lib, err := sg.OpenLibrary(ctx, sg.Options{Changer: cfg.Library.Changer, Devices: cfg.Library.Devices, Log: log})
 		return lib, errors.WithMessage(err, "open the tape library")
 	}
 	dir := libraryDir(cfg, stateDir)

@@ -28,7 +28,7 @@ func TestFaultScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := openLibrary(cfg, dir, logrus.NewEntry(logrus.New()))
+	lib, err := openLibrary(t.Context(), cfg, dir, logrus.NewEntry(logrus.New()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,11 +56,11 @@ func TestFaultScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Library.Faults = write("wrong", "jam\n\nexplode\n")
-	if _, err := openLibrary(cfg, dir, logrus.NewEntry(logrus.New())); err == nil || !strings.Contains(err.Error(), "wrong:3: there is no fault") {
+	if _, err := openLibrary(t.Context(), cfg, dir, logrus.NewEntry(logrus.New())); err == nil || !strings.Contains(err.Error(), "wrong:3: there is no fault") {
 		t.Errorf("a wrong script: %v", err)
 	}
 	cfg.Library.Faults = filepath.Join(dir, "missing")
-	if _, err := openLibrary(cfg, dir, logrus.NewEntry(logrus.New())); err == nil || !strings.Contains(err.Error(), "library.faults") {
+	if _, err := openLibrary(t.Context(), cfg, dir, logrus.NewEntry(logrus.New())); err == nil || !strings.Contains(err.Error(), "library.faults") {
 		t.Errorf("a missing script: %v", err)
 	}
 }

@@ -47,7 +47,7 @@ type app struct {
 	linesEvery    time.Duration  // how often --wait writes a line, without a terminal
 
 	// open opens the archive of a state directory.
-	open func(cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error)
+	open func(ctx context.Context, cfg *config.Config, stateDir string, listen []string, log *logrus.Entry) (archive, error)
 	// discover looks for SCSI devices.
 	discover func(ctx context.Context) (*sg.Found, error)
 

@@ -84,6 +84,10 @@ func mountArgs(self string, args []string) []string {
 
 // mount serves a mount until it ends. In the background it is the child that does so.
 func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kernel, foreground bool) error {
+	dir, err := filepath.Abs(dir) // a mount in the background leaves the directory
+	if err != nil {
+		return fmt.Errorf("the current directory cannot be found: %w", err)
+	}
 	if kernel {
 		o, err := parseKernelOptions(lists)
 		if err != nil {
@@ -92,7 +96,7 @@ func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kerne
 		if addr, err = a.connectAs(addr, &o.mountOptions); err != nil {
 			return err
 		}
-		return a.inBackground(o.mountOptions, foreground, func(log *logrus.Entry) error {
+		return a.inBackground(ctx, o.mountOptions, foreground, func(log *logrus.Entry) error {
 			return a.mountKernel(ctx, addr, dir, o, log)
 		})
 	}
@@ -103,7 +107,7 @@ func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kerne
 	if addr, err = a.connectAs(addr, &o); err != nil {
 		return err
 	}
-	return a.inBackground(o, foreground, func(log *logrus.Entry) error { return a.mountFuse(ctx, addr, dir, o, log) })
+	return a.inBackground(ctx, o, foreground, func(log *logrus.Entry) error { return a.mountFuse(ctx, addr, dir, o, log) })
 }
 
 // connectAs takes over what -o says of TLS, and makes all names of files absolute: a
@@ -135,10 +139,11 @@ func (a *app) connectAs(addr string, o *mountOptions) (string, error) {
 
 // inBackground runs serve here, if this is the child or the mount is to stay in the
 // foreground, else in a child.
-func (a *app) inBackground(o mountOptions, foreground bool, serve func(*logrus.Entry) error) error {
+func (a *app) inBackground(ctx context.Context, o mountOptions, foreground bool, serve func(*logrus.Entry) error) error {
 	if !foreground && os.Getenv(readyEnv) == "" {
-		return a.background()
+		return a.background(ctx)
 	}
+	outliveReaders()
 	log, err := a.mountLog(o, foreground)
 	if err != nil {
 		return err
@@ -169,11 +174,10 @@ func (a *app) mountFuse(ctx context.Context, addr, dir string, o mountOptions, l
 
 // fuseMount is an archive that is mounted.
 type fuseMount struct {
-	dir    string
+	mountpoint
 	log    *logrus.Entry
 	fs     *bridge.FS
 	server *fuse.Server
-	dev    uint64        // of the file system, as stat(2) has it
 	gone   chan struct{} // closed when it is unmounted
 }
 
@@ -190,16 +194,15 @@ func newFuseMount(ctx context.Context, tree bridge.Tree, dir, source string, o m
 	if o.readOnly {
 		words = append(words, "ro")
 	}
+	at := mountpointOf(dir)
 	s, err := bridge.Mount(fs, dir, bridge.MountOptions{AllowOther: o.allowOther, Source: source, Flags: o.flags, Options: words, Debug: o.debug})
 	if err != nil {
 		return nil, explainMount(err, dir, o)
 	}
 	log.WithField("dir", dir).Info("mounted")
-	m := &fuseMount{dir: dir, log: log, fs: fs, server: s, gone: make(chan struct{})}
+	at.mounted()
+	m := &fuseMount{mountpoint: at, log: log, fs: fs, server: s, gone: make(chan struct{})}
 	go func() { s.Wait(); close(m.gone) }()
-	if st, err := os.Stat(dir); err == nil {
-		m.dev = st.Sys().(*syscall.Stat_t).Dev
-	}
 	return m, nil
 }
 
@@ -214,33 +217,6 @@ func (m *fuseMount) serve(ctx context.Context) error {
 	err := m.unmount()
 	<-m.gone
 	return err
-}
-
-// ours says whether what is on the directory is this mount still, and not what somebody has mounted there since. It asks
-// the kernel alone, as the server may not answer.
-func (m *fuseMount) ours() bool {
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, m.dir, unix.AT_STATX_DONT_SYNC, 0, &st); err != nil || m.dev == 0 {
-		return true
-	}
-	return unix.Mkdev(st.Dev_major, st.Dev_minor) == m.dev && isFUSE(m.dev)
-}
-
-// isFUSE says whether a device number is that of a mounted FUSE file system: the number of one that is gone is the next
-// one's, whatever that is.
-func isFUSE(dev uint64) bool {
-	list, err := os.ReadFile("/proc/self/mountinfo") // proc_pid_mountinfo(5)
-	if err != nil {
-		return true // nobody knows
-	}
-	number := fmt.Sprintf(" %d:%d ", unix.Major(dev), unix.Minor(dev))
-	for line := range strings.Lines(string(list)) {
-		before, after, _ := strings.Cut(line, " - ")
-		if strings.Contains(before, number) && strings.HasPrefix(after, "fuse") {
-			return true
-		}
-	}
-	return false
 }
 
 // unmount takes the mount away. If it is in use, it is taken out of the tree at once,
@@ -268,20 +244,14 @@ func (m *fuseMount) end() error {
 	default:
 	}
 	if !m.ours() { // somebody has just unmounted it, maybe while programs were in it
-		_ = abort(m.dev) // there may be nothing any more, or no fusectl
-		m.fs.Stop()
-		select {
-		case <-m.gone:
-		case <-time.After(time.Second): // they lose it with this process
-		}
+		m.takeAway()
 		return nil
 	}
-	if err := m.server.Unmount(); err == nil {
-		<-m.gone
+	if m.unmountOrLeave() {
 		return nil
 	}
 	m.log.Warnf("%s is in use: it is taken away from the programs in it", m.dir)
-	err := abort(m.dev)
+	err := m.abort()
 	switch {
 	case err == nil:
 		err = detach(m.dir)
@@ -298,11 +268,50 @@ func (m *fuseMount) end() error {
 	return nil
 }
 
-// abort ends the connection of a FUSE file system with the kernel: its requests, and
+// copyPatience is how long a mount that has left the tree may be there still, before it counts as
+// one of which another mount namespace has a copy.
+const copyPatience = time.Second
+
+// unmountOrLeave unmounts, and says whether the mount is gone from here. Who has a copy of it in another mount
+// namespace, as containers do, would keep it for as long as he lives: it is taken away from him.
+func (m *fuseMount) unmountOrLeave() bool {
+	ended := make(chan error, 1)
+	go func() { ended <- m.server.Unmount() }() // it waits until all copies are gone
+	tick := time.NewTicker(copyPatience)
+	defer tick.Stop()
+	for there := true; ; {
+		select {
+		case err := <-ended:
+			if err == nil {
+				<-m.gone
+			}
+			return err == nil
+		case <-tick.C:
+			if !there {
+				m.log.Warnf("%s is unmounted, but others have a copy of the mount, such as a container: it is taken away from them", m.dir)
+				m.takeAway()
+				return true
+			}
+			there = m.ours()
+		}
+	}
+}
+
+// takeAway has those who use a mount that has left the tree get errors: by an abort, without fusectl (as in
+// many containers) when this process ends.
+func (m *fuseMount) takeAway() {
+	_ = m.abort() // there may be nothing any more
+	m.fs.Stop()
+	select {
+	case <-m.gone:
+	case <-time.After(time.Second): // they lose it with this process
+	}
+}
+
+// abort ends the connection of the file system with the kernel: its requests, and
 // all later ones, fail (Documentation/filesystems/fuse.rst, "Aborting").
-func abort(dev uint64) error {
-	name := fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", unix.Minor(dev))
-	return os.WriteFile(name, []byte("1"), 0)
+func (m *fuseMount) abort() error {
+	return os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", m.minor), []byte("1"), 0)
 }
 
 // detach takes a mount out of the tree, in use or not.

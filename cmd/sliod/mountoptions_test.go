@@ -1,9 +1,7 @@
 package main
 
 import (
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -40,29 +38,6 @@ func TestMountOptions(t *testing.T) {
 			got.uname != tc.want.uname || got.attrTime != tc.want.attrTime || got.wait != tc.want.wait || got.logFile != tc.want.logFile ||
 			got.debug != tc.want.debug || got.flags != tc.want.flags {
 			t.Errorf("%q: %+v, %v; want %+v", tc.lists, got, err, tc.want)
-		}
-	}
-}
-
-// TestOurMount: what somebody has mounted on the directory of a mount is told from that.
-func TestOurMount(t *testing.T) {
-	dir := t.TempDir()
-	st, err := os.Stat(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := st.Sys().(*syscall.Stat_t).Dev
-	for _, c := range []struct {
-		m    fuseMount
-		want bool
-	}{
-		{fuseMount{dir: dir, dev: dev}, false}, // the number is the same, and it is not FUSE's
-		{fuseMount{dir: dir, dev: dev + 1}, false},
-		{fuseMount{dir: dir}, true}, // it could not be asked at first
-		{fuseMount{dir: dir + "/none", dev: dev}, true},
-	} {
-		if got := c.m.ours(); got != c.want {
-			t.Errorf("%+v: %v", c.m, got)
 		}
 	}
 }

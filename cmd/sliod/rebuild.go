@@ -42,6 +42,7 @@ which one is to be made. The volumes of the others are left alone.`,
 
 // rebuild makes the catalog of the state directory.
 func (a *app) rebuild(ctx context.Context, configFile, archive string) (err error) {
+	outliveReaders()
 	cfg := config.Default()
 	if configFile != "" {
 		if cfg, err = config.Load(configFile); err != nil {
@@ -69,7 +70,7 @@ func (a *app) rebuild(ctx context.Context, configFile, archive string) (err erro
 	if err != nil {
 		return err
 	}
-	lib, err := openLibrary(cfg, dir, log)
+	lib, err := openLibrary(ctx, cfg, dir, log)
 	if err != nil {
 		return err
 	}

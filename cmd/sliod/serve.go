@@ -56,6 +56,7 @@ type serveOptions struct {
 // serve runs a server until ctx ends. Each step that succeeds has a step that
 // undoes it, run in the opposite order.
 func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
+	outliveReaders()
 	cfg := config.Default()
 	if o.configFile != "" {
 		if cfg, err = config.Load(o.configFile); err != nil {
@@ -125,7 +126,10 @@ func (a *app) serve(ctx context.Context, o serveOptions) (err error) {
 		listeners, names = append(listeners, l), append(names, name)
 	}
 
-	archive, err := a.open(cfg, dir, names, log)
+	archive, err := a.open(ctx, cfg, dir, names, log)
+	if ctx.Err() != nil && stderrors.Is(err, ctx.Err()) {
+		return errors.New("interrupted before the archive was open")
+	}
 	if err != nil {
 		return err
 	}

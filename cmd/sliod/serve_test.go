@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,7 +38,7 @@ func TestServe(t *testing.T) {
 	fake := newFake(&fakeAdmin{})
 	var got *config.Config
 	var listens []string
-	a.open = func(cfg *config.Config, _ string, listen []string, _ *logrus.Entry) (archive, error) {
+	a.open = func(_ context.Context, cfg *config.Config, _ string, listen []string, _ *logrus.Entry) (archive, error) {
 		got, listens = cfg, listen
 		return fake, nil
 	}

@@ -84,6 +84,7 @@ func (a *app) virtiofs(ctx context.Context, addr string, vo virtiofsOptions) (er
 	if addr, err = a.connectAs(addr, &o); err != nil {
 		return err
 	}
+	outliveReaders()
 	log, err := a.mountLog(o, true)
 	if err != nil {
 		return err
