@@ -30,6 +30,7 @@ var (
 	// errNowScratch: what is named on a scratch volume is formatted away.
 	errNowScratch = stderrors.New("the volume has become scratch: nothing may be named on it")
 	errNoDrive    = stderrors.New("mover: no drive is in service: see `sliod drives` for why, repair it and run `sliod drives reset`")
+	errNoSlot     = stderrors.New("no slot is free for it: take a cartridge out of the library")
 	errTapeSpace  = stderrors.New("mover: no volume has room: put scratch cartridges in and run `sliod volumes import`")
 )
 

@@ -258,3 +258,48 @@ func TestStaysInDrive(t *testing.T) {
 		t.Errorf("%d moves", n)
 	}
 }
+
+// TestNoSlotForIt restarts with a cartridge in the drive whose slot somebody has filled: it is used where it is, and no
+// drive is to blame that it cannot go home.
+func TestNoSlotForIt(t *testing.T) {
+	r := newRig(t, setup{slots: 2})
+	f := r.fill(1, mib)[0]
+	r.archive(f)
+	r.evict(f)
+	r.m.mu.Lock()
+	home := r.m.drives[0].vol.home
+	r.m.mu.Unlock()
+	r.crash()
+	r.s.cfg.Linger = -1
+	r.s.arm = func(c tape.Changer) tape.Changer {
+		if err := r.lib.Insert("B00001L9", home); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	r.start()
+	r.eventually("it is told", func(s Status) bool {
+		return len(s.Errors) > 0 && strings.Contains(s.Errors[0].Err.Error(), "no slot is free for it")
+	})
+	r.check(f)
+	r.m.mu.Lock()
+	if n := len(r.m.drives[0].strikes); n > 0 {
+		t.Errorf("the drive has %d strikes", n)
+	}
+	r.m.mu.Unlock()
+	if err := r.m.Close(); err == nil || !strings.Contains(err.Error(), "no slot is free") {
+		t.Errorf("Close says %v", err)
+	}
+	r.closeRest()
+}
+
+// TestCloseCutShort: what could not be brought home is told.
+func TestCloseCutShort(t *testing.T) {
+	r := newRig(t, setup{})
+	r.archive(r.fill(1, mib)...)
+	r.m.cancel()
+	if err := r.m.Close(); err == nil || !strings.Contains(err.Error(), "volume A00001L9 stays in drive VD00000001") {
+		t.Errorf("Close says %v", err)
+	}
+	r.closeRest()
+}

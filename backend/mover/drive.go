@@ -238,13 +238,19 @@ func (m *Mover) requeueAllLocked() {
 }
 
 // shutdown is the owner's last act. If the mover's context has ended, nothing
-// is written any more.
+// is written or moved any more.
 func (d *drive) shutdown() error {
 	var err error
 	d.m.mu.Lock()
-	out := d.out()
+	out, v := d.out(), d.vol
+	if v == nil {
+		v = d.m.liesInLocked(d)
+	}
 	d.m.mu.Unlock()
-	if d.m.ctx.Err() == nil && (d.lv != nil || !out) {
+	switch {
+	case d.m.ctx.Err() != nil && v != nil:
+		err = errors.Errorf("the stop was cut short: volume %s stays in drive %s", v.rec().Barcode, d.tape.Serial())
+	case d.lv != nil || !out:
 		err = d.giveBack()
 	}
 	for _, md := range d.metaDone {

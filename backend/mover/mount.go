@@ -435,6 +435,10 @@ func (d *drive) bringHome(v *volume) error {
 		m.log.WithField(fieldVolume, v.rec().Barcode).WithField(fieldDrive, d.tape.Serial()).Warn("the cartridge is not in the drive any longer: somebody took it out")
 		return nil
 	}
+	home, ok := m.homeOf(v)
+	if !ok {
+		return m.note("move home", v, d, "", armError{errNoSlot})
+	}
 	d.alerts(v)
 	if err := d.unload(v); err != nil {
 		err = m.note("unload", v, d, "", err)
@@ -443,7 +447,6 @@ func (d *drive) bringHome(v *volume) error {
 			return err
 		}
 	}
-	home := v.home
 	err := d.carry(schedule.GoingHome, d.element, home)
 	for try := 1; err != nil && try < maxFetches && surprise(err) && m.ctx.Err() == nil; try++ {
 		if d.taken(v, err) {
@@ -466,6 +469,21 @@ func (d *drive) bringHome(v *volume) error {
 	v.home = home
 	m.mu.Unlock()
 	return nil
+}
+
+// homeOf is the slot that v goes home to: a free one if it has none, as one whose slot was taken while it was in a drive;
+// false: there is none.
+func (m *Mover) homeOf(v *volume) (uint16, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.slots[v.home]; ok {
+		return v.home, true
+	}
+	slot, ok := m.freeSlotLocked()
+	if ok {
+		v.home = slot
+	}
+	return slot, ok
 }
 
 // release ends d's claim on v.

@@ -83,7 +83,11 @@ func newRig(t testing.TB, s setup) *rig {
 	r := &rig{t: t, dir: t.TempDir(), s: s}
 	r.start()
 	t.Cleanup(func() {
-		if r.up {
+		switch {
+		case !r.up:
+		case r.m.ctx.Err() != nil: // the test has cut it off
+			r.crash()
+		default:
 			r.stop()
 		}
 	})
