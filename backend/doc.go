@@ -24,12 +24,12 @@
 //	    cache (its own lock)
 //	      inode.am    attributes: a leaf, the cache calls back to it
 //	        inodeSet.mu, pendingSet.mu: leaves
-//	pathJob.recording a change of a job's record; job.mu and the catalog come after it
+//	pathJob.recording a change of a job's record; FS.pinMu, job.mu and the catalog come after it
 //	inode.syncMu      one sync of a file at a time; before inode.mu
 //	inodeTable.mu     finding inodes; reads the catalog
 //
-// None of them is ever held while waiting for tape, and only syncMu while waiting
-// for the disk.
+// None of them is ever held while waiting for tape, and only syncMu and recording
+// while waiting for the disk.
 //
 // # What a crash leaves
 //

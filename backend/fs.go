@@ -185,9 +185,6 @@ func Open(o Options) (_ *FS, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if fs.instance, err = beginInstance(o.Dir); err != nil {
-		return nil, err
-	}
 	fs.cache, err = cache.Open(cache.Config{Dir: filepath.Join(o.Dir, "cache"), SizeBytes: o.CacheBytes,
 		HighWater: o.HighWater, LowWater: o.LowWater, Pinned: o.CachePinned, Stub: o.CacheStub, MinVersion: minVersion, Log: o.Log})
 	if err != nil {
@@ -211,6 +208,10 @@ func Open(o Options) (_ *FS, err error) {
 		stopMover()
 		return nil, err
 	}
+	if fs.instance, err = beginInstance(o.Dir); err != nil {
+		stopMover()
+		return nil, firstError(err, fs.mover.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	fs.cancel, fs.stopMover = cancel, stopMover
 	fs.jobs.ctx = ctx
@@ -224,21 +225,22 @@ func Open(o Options) (_ *FS, err error) {
 // Close ends the archive: parked requests get EIO, jobs end, what is unsynced is
 // synced, volumes get their indexes and go home. The server must have been
 // stopped before. When ctx ends first, the library's work is cut short: that
-// costs nothing but a repair of the volumes at their next mount.
+// costs nothing but a repair of the volumes at their next mount. An error of the
+// library loses nothing either: the run has ended cleanly if all is on disk.
 func (fs *FS) Close(ctx context.Context) error {
 	fs.cancel() // before the waiters of jobs are woken: they have not failed
 	fs.cache.WakeAll(errors.WithMessage(linux.EIO, "the server is stopping"))
 	err := fs.syncAll()
 	stop := context.AfterFunc(ctx, fs.stopMover)
-	err = firstError(err, fs.mover.Close())
+	tapeErr := fs.mover.Close()
 	stop()
 	fs.stopMover()
 	fs.wg.Wait()
-	err = firstError(err, fs.syncAll())
-	if err = firstError(err, fs.cache.Close(), fs.cat.Close()); err != nil {
-		return err
+	err = firstError(err, fs.syncAll(), fs.cache.Close(), fs.cat.Close())
+	if err == nil {
+		err = fs.instance.end()
 	}
-	return fs.instance.end()
+	return firstError(err, tapeErr)
 }
 
 // checkRebuilt refuses a catalog whose rebuilding from tapes was not finished, and

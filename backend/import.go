@@ -254,7 +254,11 @@ func (fs *FS) importSession(ctx context.Context, j *job, a *importArgs, s *mover
 		return err
 	}
 	j.step("writing the index of volume %s", a.barcode)
-	if err := fs.growImported(ctx, a, s, &res.Root); err != nil {
+	err = fs.growImported(ctx, a, s, &res.Root, intent)
+	if err != nil && ctx.Err() == nil { // at a stop, the next start tells
+		err = firstError(err, fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteJob(intent) }))
+	}
+	if err != nil {
 		return fmt.Errorf("the volume was imported, but is read-only: its index could not be made one of this archive: %w", err)
 	}
 	return nil
@@ -262,7 +266,7 @@ func (fs *FS) importSession(ctx context.Context, j *job, a *importArgs, s *mover
 
 // growImported makes an imported volume one that more is archived to. Until its new index is
 // on tape it is only read.
-func (fs *FS) growImported(ctx context.Context, a *importArgs, s *mover.Session, root *catalog.Inode) error {
+func (fs *FS) growImported(ctx context.Context, a *importArgs, s *mover.Session, root *catalog.Inode, intent uint64) error {
 	err := ltfsimport.Adopt(ctx, fs.cat, s.LTFS.Index(), ltfsimport.Adoption{
 		Volume: s.Volume.No, Root: root.ID, Parent: root.Parent, Path: strings.TrimPrefix(a.path, "/"),
 		Names: func(id sliver.FileID, fn func(string, sliver.FileID)) error {
@@ -288,7 +292,7 @@ func (fs *FS) growImported(ctx context.Context, a *importArgs, s *mover.Session,
 			end := s.LTFS.EndOfData()
 			v.State, v.Generation = catalog.VolAppend, s.LTFS.Generation()
 			v.EndOfData = catalog.VolPos{Partition: uint8(end.Partition), Block: uint64(end.Block)}
-			return tx.PutVolume(&v)
+			return firstError(tx.PutVolume(&v), tx.DeleteJob(intent))
 		})
 	}
 	if err == nil {
@@ -357,6 +361,10 @@ func (fs *FS) judgeImport(a *importArgs, s *mover.Session) error {
 // the FileID of the import's root.
 const jobImport = "import"
 
+// jobGrow is the kind to which that one changes when the import is in the tree, and its volume is
+// still to become one that grows.
+const jobGrow = "import-grow"
+
 func noteImport(tx *catalog.Tx, a *importArgs, root sliver.FileID) (uint64, error) {
 	id, err := tx.NextJobID()
 	if err != nil {
@@ -366,13 +374,25 @@ func noteImport(tx *catalog.Tx, a *importArgs, root sliver.FileID) (uint64, erro
 		Data: binary.BigEndian.AppendUint64(nil, uint64(root))})
 }
 
-// removeImports removes what imports have left that a crash cut off.
+// noteLinked notes that the import is in the tree.
+func noteLinked(tx *catalog.Tx, a *importArgs, intent uint64) error {
+	if !a.grow {
+		return tx.DeleteJob(intent)
+	}
+	return tx.PutJob(&catalog.Job{ID: intent, Kind: jobGrow, Paths: []string{string(a.barcode), a.path}})
+}
+
+// removeImports removes what imports have left that a crash cut off. What was in the tree already
+// stays.
 func (fs *FS) removeImports() error {
-	var left []catalog.Job
+	var left, linked []catalog.Job
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Jobs(func(j catalog.Job) bool {
 			if j.Kind == jobImport && len(j.Data) == 8 {
 				left = append(left, j)
+			}
+			if j.Kind == jobGrow {
+				linked = append(linked, j)
 			}
 			return true
 		})
@@ -384,6 +404,14 @@ func (fs *FS) removeImports() error {
 		fs.log.Infof("import of volume %s was cut off: what it made is removed", strings.Join(j.Paths, " as "))
 		root := sliver.FileID(binary.BigEndian.Uint64(j.Data))
 		err = ltfsimport.Remove(context.Background(), fs.cat, root, func(tx *catalog.Tx) error { return tx.DeleteJob(j.ID) })
+	}
+	for _, j := range linked {
+		if err != nil {
+			break
+		}
+		fs.log.Warnf("import of volume %s was cut off before the volume could be made one that grows: all its files are in the tree, but it stays read-only. "+
+			"Other volumes take what is archived", strings.Join(j.Paths, " as "))
+		err = fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteJob(j.ID) })
 	}
 	return errors.WithMessage(err, "remove an import that was cut off")
 }
@@ -442,7 +470,7 @@ func (fs *FS) linkImport(a *importArgs, s *mover.Session, res *ltfsimport.Result
 			tx.PutInode(&d),
 			putPendingUnless(tx, dir.id, noted),
 			tx.PutVolume(&vol),
-			tx.DeleteJob(intent),
+			noteLinked(tx, a, intent),
 		)
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"sliod/backend/sliver"
 	"sliod/tape"
 	"sliod/tape/ltfs"
+	"sliod/tape/scsi"
 	"sliod/tape/virtual"
 )
 
@@ -405,6 +406,61 @@ func TestImportCrash(t *testing.T) {
 		t.Errorf("%d files are counted", got)
 	}
 	w.removeTree("in/d3")
+}
+
+// TestGrowCutOff: an import whose volume did not come to be one that grows stays, and the next
+// start, but no later one, says what it lacks.
+func TestGrowCutOff(t *testing.T) {
+	for _, kill := range []bool{false, true} {
+		t.Run(fmt.Sprint("kill ", kill), func(t *testing.T) {
+			w := newWorld(t, oneDrive)
+			content := pattern(4, 1<<20)
+			w.foreign("A00002L9", 65536, func(ctx context.Context, lv *ltfs.Volume) {
+				e, err := lv.Append(ctx, content)
+				if err == nil {
+					err = lv.Index().Put("f", &ltfs.File{Length: 1 << 20, Extents: e})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+			log := w.logged()
+			g := w.hold(at(scsi.OpWrite6, false))
+			id, err := w.fs.StartJob(JobImport, []string{"A00002L9", "/in", "grow=yes"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := w.fs.jobs.find(id)
+			g.wait()
+			if kill {
+				dir := w.killed()
+				g.release()
+				<-j.finished
+				w.close()
+				w.moveTo(dir)
+			} else {
+				w.root.Release()
+				w.fs.stopMover()
+				g.release()
+				<-j.finished
+				_ = w.fs.Close(t.Context()) // the library was cut short
+			}
+			w.open()
+			if !log.has("A00002L9 as /in", "read-only", "level=warning") {
+				t.Errorf("%q", log.lines)
+			}
+			if got := w.content("in/f"); !bytes.Equal(got, content) {
+				t.Error("the file differs")
+			}
+			w.restart()
+			if n := log.count("A00002L9 as /in"); n != 1 {
+				t.Errorf("it is told %d times", n)
+			}
+			if jobs, _, _ := w.leftover(); jobs != 0 {
+				t.Errorf("%d jobs are left", jobs)
+			}
+		})
+	}
 }
 
 // indexOnly is a volume that has an index and nothing else.

@@ -9,6 +9,7 @@ import (
 	stderrors "errors"
 
 	"github.com/hugelgupf/p9/linux"
+	"github.com/pkg/errors"
 
 	"sliod/backend/catalog"
 	"sliod/backend/sliver"
@@ -31,7 +32,7 @@ type pathJob struct {
 
 	// Guarded by job.mu.
 	class     vfs.Class
-	state     jobState // as the catalog has it; changed with recording held, too
+	state     jobState // as the catalog has it: jobCancelled before State is; changed with recording held, too
 	cancelled bool     // by the user
 	over      bool     // what is still under way is nobody's business
 	under     int      // files under way
@@ -159,7 +160,6 @@ func (r *pathJob) add(items []catalog.JobItem, tree *catalog.JobItem) error {
 		return err
 	}
 	r.mu.Lock()
-	s.PinnedUntil = r.state.PinnedUntil
 	r.state = s
 	r.Files, r.Bytes = s.Files, s.Bytes
 	r.mu.Unlock()
@@ -247,11 +247,14 @@ func (r *pathJob) evict(_ context.Context, item catalog.JobItem, ino *inode) {
 }
 
 func (r *pathJob) pin(_ context.Context, item catalog.JobItem, ino *inode) {
+	r.mu.Lock()
+	forEver, until := r.state.Pin == 0, r.PinnedUntil
+	r.mu.Unlock()
 	var err error
-	switch until := r.pinUntil(); {
+	switch {
 	case r.Kind == JobUnpin:
 		err = r.fs.unpinFile(ino.id)
-	case until.IsZero():
+	case forEver:
 		err = r.fs.pinFile(ino, byUser)
 	case time.Now().Before(until):
 		err = r.fs.pinFile(ino, r.ID)
@@ -360,7 +363,6 @@ func (r *pathJob) write() error {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.PinnedUntil = r.state.PinnedUntil
 	r.state, r.Errors = s, s.Errors
 	return err
 }
@@ -393,17 +395,33 @@ func (fs *FS) CancelJob(id uint64) error {
 		return noJob(id)
 	case j.paths == nil:
 		return refusef(linux.EINVAL, "job %d is a job on volumes: it cannot be cancelled, and ends by itself", id)
-	}
-	r := j.paths
-	r.mu.Lock()
-	running := r.State == jobRunning
-	r.cancelled = r.cancelled || running
-	r.mu.Unlock()
-	if !running {
+	case j.status().State != jobRunning:
 		return refusef(linux.EINVAL, "job %d has ended", id)
 	}
+	return j.paths.cancelForGood()
+}
+
+// cancelForGood cancels the job. It is on disk then: a start that comes before its end is recorded
+// does not go on with it.
+func (r *pathJob) cancelForGood() error {
+	r.recording.Lock()
+	defer r.recording.Unlock()
+	r.mu.Lock()
+	s, running := r.state, r.State == jobRunning
+	r.mu.Unlock()
+	if !running {
+		return refusef(linux.EINVAL, "job %d has ended", r.ID)
+	}
+	s.State = jobCancelled
+	err := r.fs.cat.Update(s.put)
+	if err == nil {
+		err = r.fs.cat.Sync()
+	}
+	r.mu.Lock()
+	r.state, r.cancelled = s, true
+	r.mu.Unlock()
 	r.cancel()
-	return nil
+	return errors.WithMessagef(err, "job %d is cancelled, but a restart may go on with it, as that could not be recorded", r.ID)
 }
 
 // SetJobPriority implements Admin.
@@ -452,9 +470,11 @@ func (r *pathJob) setPriority(p Priority) error {
 	return nil
 }
 
-// loadJobs reads the jobs that the last run has left.
+// loadJobs reads the jobs that the last run has left. Of those that were cancelled only what they
+// pin stays.
 func (fs *FS) loadJobs() error {
 	var drop []uint64
+	var cut []jobState
 	var bad error
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		return tx.Jobs(func(j catalog.Job) bool {
@@ -467,11 +487,15 @@ func (fs *FS) loadJobs() error {
 				return false
 			}
 			s.ID = j.ID
-			if s.State == jobListing {
+			if s.State == jobListing || s.State == jobCancelled && s.PinnedUntil.IsZero() {
 				drop = append(drop, s.ID)
-			} else {
-				fs.jobs.left = append(fs.jobs.left, s)
+				return true
 			}
+			if s.State == jobCancelled && s.FinishedAt.IsZero() {
+				s.FinishedAt = time.Now()
+				cut = append(cut, s)
+			}
+			fs.jobs.left = append(fs.jobs.left, s)
 			return true
 		})
 	})
@@ -480,6 +504,11 @@ func (fs *FS) loadJobs() error {
 	}
 	for _, id := range drop {
 		if err := fs.dropJob(id); err != nil {
+			return err
+		}
+	}
+	for _, s := range cut {
+		if err := fs.dropItems(s.ID, s.put); err != nil {
 			return err
 		}
 	}

@@ -132,6 +132,41 @@ func TestListsAreForgotten(t *testing.T) {
 	}
 }
 
+// killed returns a copy of the state folder, as kill -9 would leave it: with what the system has
+// of the files at this moment. The archive has one drive.
+func (w *world) killed() (dir string) {
+	w.t.Helper()
+	dir = w.t.TempDir()
+	if out, err := exec.Command("cp", "-a", w.opts.Dir+"/.", dir).CombinedOutput(); err != nil {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+	return dir
+}
+
+// moveTo has the next open find such a copy. The archive is closed.
+func (w *world) moveTo(dir string) {
+	w.t.Helper()
+	if err := w.lib.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	var err error
+	if w.lib, err = virtual.Open(virtual.Config{Dir: dir + "/library", Drives: 1, Slots: 8, Cartridge: "LTO-9", Capacity: 1 << 30, Log: w.opts.Log}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.opts.Dir = dir
+}
+
+// closeWhile closes the archive while g holds a device, which goes on when j has been left for the
+// next start.
+func (w *world) closeWhile(j *job, g *stand) {
+	w.t.Helper()
+	closed := make(chan struct{})
+	go func() { defer close(closed); w.close() }()
+	soon(w.t, j.finished, "the job does not stop")
+	g.release()
+	soon(w.t, closed, "the archive does not close")
+}
+
 // TestJobGoesOnAfterARestart: a job on a list and a tree that the server's end, or kill
 // -9, cuts off is done by the next run, under its number, and tells what it has done.
 func TestJobGoesOnAfterARestart(t *testing.T) {
@@ -144,27 +179,13 @@ func TestJobGoesOnAfterARestart(t *testing.T) {
 			g.wait()
 			id := j.ID
 			if kill {
-				// What kill -9 leaves is what the system has of the files at this moment.
-				dir := t.TempDir()
-				if out, err := exec.Command("cp", "-a", w.opts.Dir+"/.", dir).CombinedOutput(); err != nil {
-					t.Fatalf("%v: %s", err, out)
-				}
+				dir := w.killed()
 				g.release()
 				<-j.finished
 				w.close()
-				if err := w.lib.Close(); err != nil {
-					t.Fatal(err)
-				}
-				var err error
-				if w.lib, err = virtual.Open(virtual.Config{Dir: dir + "/library", Drives: 1, Slots: 8, Cartridge: "LTO-9", Capacity: 1 << 30, Log: w.opts.Log}); err != nil {
-					t.Fatal(err)
-				}
-				w.opts.Dir = dir
+				w.moveTo(dir)
 			} else {
-				closed := make(chan struct{})
-				go func() { defer close(closed); w.close() }()
-				g.release()
-				soon(t, closed, "the archive does not close")
+				w.closeWhile(j, g)
 			}
 			w.open()
 			j = w.fs.jobs.find(id)
@@ -225,6 +246,107 @@ func TestCancelledJob(t *testing.T) {
 		t.Errorf("it pins nothing: %v", err)
 	}
 	w.job(JobRecall, "/")
+}
+
+// TestCancelledThenKilled: a job that was cancelled does not go on, though kill -9 came before it
+// had ended. What it has pinned stays so.
+func TestCancelledThenKilled(t *testing.T) {
+	for _, pin := range []time.Duration{0, time.Hour} {
+		t.Run(fmt.Sprint("pin ", pin), func(t *testing.T) {
+			w := newWorld(t, oneDrive)
+			paths, _ := w.migrated(4)
+			first := w.list(JobPin, JobOptions{Pin: pin}, paths[0])
+			<-first.finished
+			_, _, before := w.leftover()
+			w.fs.pinMu.Lock()
+			j := w.list(JobPin, JobOptions{Pin: pin}, paths[1:]...)
+			eventually(t, "the job stands at its first file", func() bool { return j.paths.underWay() == 1 })
+			err := w.fs.CancelJob(j.ID)
+			dir := w.killed()
+			select {
+			case <-j.finished:
+				t.Error("the job has ended")
+			default:
+			}
+			w.fs.pinMu.Unlock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			soon(t, j.finished, "the job does not end")
+			w.close()
+			w.moveTo(dir)
+			w.open()
+			again := w.fs.jobs.find(j.ID)
+			if pin == 0 {
+				if again != nil {
+					t.Errorf("the job is there: %+v", again.status())
+				}
+			} else if again == nil {
+				t.Error("the job is gone, and so are its pins")
+			} else if s := again.status(); s.State != jobCancelled || s.FilesDone != 0 || s.PinnedUntil.IsZero() || s.FinishedAt.IsZero() {
+				t.Errorf("%+v", s)
+			}
+			if _, items, pins := w.leftover(); items != 0 || pins != before {
+				t.Errorf("%d files to do and %d pins are in the catalog", items, pins)
+			}
+		})
+	}
+}
+
+// TestReleasedWhileItRuns: the pins of a job that is released do not come back with a restart, and it
+// pins nothing more: neither until its time, nor for ever.
+func TestReleasedWhileItRuns(t *testing.T) {
+	for _, kill := range []bool{false, true} {
+		t.Run(fmt.Sprint("recall, kill ", kill), func(t *testing.T) {
+			w := newWorld(t, oneDrive)
+			paths, _ := w.migrated(6)
+			g := w.holdRead(1) // so nothing is done that would be recorded
+			j := w.list(JobRecall, JobOptions{Pin: time.Hour}, paths...)
+			g.wait()
+			eventually(t, "all are pinned", func() bool { _, _, pins := w.leftover(); return pins == 6 })
+			if err := w.fs.ReleaseJob(j.ID); err != nil {
+				t.Fatal(err)
+			}
+			if kill {
+				dir := w.killed()
+				g.release()
+				<-j.finished
+				w.close()
+				w.moveTo(dir)
+			} else {
+				w.closeWhile(j, g)
+			}
+			w.open()
+			again := w.fs.jobs.find(j.ID)
+			if again == nil {
+				t.Fatal("the job does not go on")
+			}
+			if s := again.status(); !s.PinnedUntil.IsZero() {
+				t.Errorf("it pins again: %+v", s)
+			}
+			soon(t, again.finished, "the job does not end")
+			if jobs, _, pins := w.leftover(); jobs+pins != 0 {
+				t.Errorf("%d jobs and %d pins are left", jobs, pins)
+			}
+		})
+	}
+	t.Run("pin", func(t *testing.T) {
+		w := newWorld(t, oneDrive)
+		paths, _ := w.migrated(3)
+		w.fs.pinMu.Lock() // the job stands at its first file
+		j := w.list(JobPin, JobOptions{Pin: time.Hour}, paths...)
+		released := make(chan error, 1)
+		go func() { released <- w.fs.ReleaseJob(j.ID) }()
+		eventually(t, "the job pins no more", func() bool { return j.status().PinnedUntil.IsZero() })
+		w.fs.pinMu.Unlock()
+		if err := <-released; err != nil {
+			t.Fatal(err)
+		}
+		soon(t, j.finished, "the job does not end")
+		if jobs, _, pins := w.leftover(); jobs+pins != 0 {
+			t.Errorf("%d jobs and %d pins are left", jobs, pins)
+		}
+	})
 }
 
 func TestBadJobOptions(t *testing.T) {

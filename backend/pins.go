@@ -116,12 +116,19 @@ func (fs *FS) ReleaseJob(id uint64) error {
 	return fs.releasePins(j.paths)
 }
 
-// releasePins ends the pins of a job.
+// releasePins ends the pins of a job. They do not come back with a restart then.
 func (fs *FS) releasePins(r *pathJob) error {
+	r.recording.Lock() // not before its end is recorded
+	defer r.recording.Unlock()
 	r.mu.Lock()
 	r.PinnedUntil, r.state.PinnedUntil = time.Time{}, time.Time{} // it pins no more
-	running := r.State == jobRunning
+	s, running := r.state, r.State == jobRunning
 	r.mu.Unlock()
+	if running { // its end takes it out of the catalog
+		if err := fs.cat.Update(s.put); err != nil {
+			return err
+		}
+	}
 	for {
 		n, err := fs.releaseSome(r.ID)
 		if err != nil {
@@ -131,12 +138,12 @@ func (fs *FS) releasePins(r *pathJob) error {
 			break
 		}
 	}
-	if running {
-		return nil // its end takes it out of the catalog
+	if !running {
+		if err := fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteJob(r.ID) }); err != nil {
+			return err
+		}
 	}
-	r.recording.Lock() // not before its end is recorded
-	defer r.recording.Unlock()
-	return fs.cat.Update(func(tx *catalog.Tx) error { return tx.DeleteJob(r.ID) })
+	return fs.cat.Sync()
 }
 
 func (fs *FS) releaseSome(holder uint64) (n int, err error) {

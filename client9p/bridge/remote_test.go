@@ -13,10 +13,15 @@ func TestContinues(t *testing.T) {
 		{"A Z", "B A", true}, //
 		{"A", "B", false},    // killed
 		{"A", "C B", false},  // killed, and then stopped cleanly
-		{"", "", false},      // a server that does not say
-		{"", "A", false},     //
-		{"A", "", false},     //
-		{"A", "B AA", false}, //
+		{"A", "C B A", true}, // stopped cleanly twice
+		{"A Z", "C B A Z", true},
+		{"A Z", "C B Z", false}, // only the run that was there counts
+		{" ", " ", false},
+		{"A", "  B  A ", true}, //
+		{"", "", false},        // a server that does not say
+		{"", "A", false},       //
+		{"A", "", false},       //
+		{"A", "B AA", false},   //
 	} {
 		if got := continues(tc.before, tc.now); got != tc.want {
 			t.Errorf("before %q, now %q: %v", tc.before, tc.now, got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,8 +73,11 @@ func newSession(ctx context.Context, o RemoteOptions) (*session, error) {
 	return s, nil
 }
 
-// askInstance returns which run of the server this is, and of which it is the clean
-// continuation: "NAME" or "NAME PREVIOUS". Other servers than SLIOD do not say.
+// maxInstance is more than what a server has to say to askInstance: 16 names of 26 bytes.
+const maxInstance = 4096
+
+// askInstance returns which run of the server this is, and of which ones it is the clean
+// continuation, newest first: "NAME [PREVIOUS...]". Other servers than SLIOD do not say.
 func (s *session) askInstance(ctx context.Context, c *client9p.Client) string {
 	root, err := c.Attach(ctx, s.o.Uname, s.as(uid()), s.o.Aname)
 	if err != nil {
@@ -81,7 +85,7 @@ func (s *session) askInstance(ctx context.Context, c *client9p.Client) string {
 	}
 	defer clunk(root)
 	v, err := root.Xattr(ctx, "user.sliod.instance")
-	if err != nil {
+	if err != nil || len(v) > maxInstance {
 		return ""
 	}
 	return string(v)
@@ -101,9 +105,8 @@ const noUser = 1<<32 - 1
 // continues says whether a server that names itself now is the one before, or follows
 // it without a loss.
 func continues(before, now string) bool {
-	was, _, _ := strings.Cut(before, " ")
-	is, previous, _ := strings.Cut(now, " ")
-	return was != "" && (is == was || previous == was)
+	was := strings.Fields(before)
+	return len(was) > 0 && slices.Contains(strings.Fields(now), was[0])
 }
 
 // conn returns the connection, waiting for one if need be.

@@ -247,6 +247,16 @@ func TestSyncAfterLoss(t *testing.T) {
 			write(t, fs, n, fh, 0)
 			s.restart("B A")
 		}, []fuse.Status{fuse.OK}},
+		{"and a server that ends cleanly twice", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
+			fh, _ := open(t, fs, n, syscall.O_WRONLY)
+			write(t, fs, n, fh, 0)
+			s.restart("C B A")
+		}, []fuse.Status{fuse.OK}},
+		{"and a server that names no end of others", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
+			fh, _ := open(t, fs, n, syscall.O_WRONLY)
+			write(t, fs, n, fh, 0)
+			s.restart("B A" + strings.Repeat(" C", maxInstance))
+		}, []fuse.Status{eio, fuse.OK}},
 		{"and only the connection is lost", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
 			fh, _ := open(t, fs, n, syscall.O_WRONLY)
 			write(t, fs, n, fh, 0)
