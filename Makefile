@@ -60,7 +60,7 @@ bench:
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
-# The tests read ROUNDS; without it they run the few rounds of make test.
+# TestCrashRounds reads ROUNDS; make test has 100, and 10 with the race detector.
 crash:
 	SLIOD_CRASH_ROUNDS=$(ROUNDS) SLIOD_CRASH_KEEPING=all go test -count=1 -timeout 24h -v -run Crash ./...
 

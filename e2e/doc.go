@@ -20,9 +20,9 @@
 //
 // # Guests
 //
-// An emulated machine keeps one processor busy, not two, so tests that have one run in pairs
-// (t.Parallel), each with its own server; -parallel says how many at once, by default as
-// many as there are processors.
+// An emulated machine keeps one processor busy at most, so tests that have one run side by
+// side (t.Parallel), each with its own server; -parallel says how many at once, by default as
+// many as there are processors. make test runs four.
 //
 // # Slow libraries
 //

@@ -141,7 +141,7 @@ var keys = []Key{
 	},
 	{
 		Section: "archive", Field: "dirty", Default: "0.3", Unit: "share of the cache",
-		Meaning: "When more than this share of the cache holds data that is not on tape yet, archiving begins without waiting for `idle`.",
+		Meaning: "When more than this share of the cache holds data that is not on tape yet, archiving begins without waiting for `idle`. It must not be higher than `cache.high_water`.",
 		value:   func(c *Config) value { return &share{&c.Archive.Dirty, 0.01, 0.95} },
 	},
 	{
@@ -297,7 +297,7 @@ var keys = []Key{
 	},
 	{
 		Section: "library", Field: "slots", Default: "16", Unit: "slots", Library: "virtual",
-		Meaning: "The number of storage slots of the virtual library.",
+		Meaning: "The number of storage slots of the virtual library. A new library has a cartridge in each; slots that are added later are empty.",
 		value:   func(c *Config) value { return &count{&c.Library.Slots, 1, 3000} },
 	},
 	{
@@ -307,14 +307,14 @@ var keys = []Key{
 	},
 	{
 		Section: "library", Field: "cartridge", Default: "LTO-9", Unit: "word", Library: "virtual",
-		Meaning: "The generation of the virtual library's drives and cartridges.",
+		Meaning: "The generation of the virtual library's drives and cartridges. A library that was made with another one is refused.",
 		value: func(c *Config) value {
 			return &choice{&c.Library.Cartridge, []string{"LTO-5", "LTO-6", "LTO-7", "LTO-8", "LTO-9"}}
 		},
 	},
 	{
 		Section: "library", Field: "capacity", Default: "0B", Unit: "size", Library: "virtual",
-		Meaning: "The capacity of one virtual cartridge. 0 is the capacity of a real one (LTO-9: 18 TB). The cartridges' files grow as they are written.",
+		Meaning: "The capacity of one virtual cartridge, for those that a new library is made with. 0 is the capacity of a real one (LTO-9: 18 TB). The cartridges' files grow as they are written.",
 		value:   func(c *Config) value { return &size{&c.Library.CapacityBytes, 16 * mib, 64 * tib, true} },
 	},
 	{
@@ -336,7 +336,7 @@ var keys = []Key{
 	{
 		Section: "tls", Field: "cert", Default: "", Unit: "path",
 		Meaning: "The server's certificate in PEM, for `tls:` addresses, with those of CAs in between behind it. A relative path starts at the folder of the " +
-			"configuration file. The files of this section are read again when one has changed; a pair that does not fit leaves the old one in use.",
+			"configuration file. The files of this section are read again when one has changed; a pair that does not fit leaves the old one in use. `cert`, `key` and `client_ca` are all set, or none.",
 		value: func(c *Config) value { return &text{&c.TLS.Cert, "a path"} },
 	},
 	{

@@ -35,10 +35,11 @@ differs, and no file at all is fine: the server then runs an emulated tape libra
 
 - A **size** is a string of a number and a unit: ` + "`\"512MiB\"`, `\"64GiB\"`" + ` (powers of 1024: KiB, MiB, GiB, TiB, PiB) or ` + "`\"18TB\"`" + `
   (powers of 1000: kB, MB, GB, TB, PB). A bare number is bytes.
-- A **time** is a string of a number and a unit: ` + "`\"500ms\"`, `\"30s\"`, `\"10m\"`, `\"2h\"`" + `.
+- A **time** is a string of a number and a unit: ` + "`\"500ms\"`, `\"30s\"`, `\"10m\"`, `\"2h\"`" + `, or whole days alone: ` + "`\"30d\"`" + `.
 - A **share** is a number from 0 to 1, or a string with percent: ` + "`0.9`, `\"90%\"`" + `.
 - An unknown key, or a value that is not allowed, stops the server before it has touched anything; the message names the file, the line and what is
-  allowed. All mistakes of a file are reported at once.
+  allowed. All mistakes of a file are reported at once; values that do not go together are looked for when
+  there is no other mistake, and told one at a time.
 
 This page is made from the table of keys in ` + "`backend/config/keys.go`" + `; after a change there,
 ` + "`go test ./backend/config -update`" + ` writes it again.

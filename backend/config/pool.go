@@ -52,13 +52,15 @@ var poolKeys = []Key{
 	},
 	{
 		Section: poolSection, Field: "encryption", Default: "off", Unit: "word",
-		Meaning: "Whether the pool's volumes are encrypted by the drive, with AES-256-GCM. A volume that is not as this says is read, and not written any longer. See docs/encryption.md.",
+		Meaning: "Whether the pool's volumes are encrypted by the drive, with AES-256-GCM. A volume that is not as this says is read, and not written any longer. `\"on\"` is refused for the pool `scratch`. See docs/encryption.md.",
 		pool:    func(p *Pool) value { return &choice{&p.Encryption, []string{"on", "off"}} },
 	},
 	{
 		Section: poolSection, Field: "key_id", Default: "", Unit: "id",
 		Meaning: "The name of the key that volumes are written with. It is no secret: it stands in the medium's memory and on tape. Give every key another one, for ever.",
-		pool:    func(p *Pool) value { return &keyID{text{&p.KeyID, "1 to 32 of A-Z, a-z, 0-9, `.`, `_` and `-`"}} },
+		pool: func(p *Pool) value {
+			return &keyID{text{&p.KeyID, "1 to 32 of A-Z, a-z, 0-9, `.`, `_` and `-`, the first a letter or digit"}}
+		},
 	},
 	{
 		Section: poolSection, Field: "key_file", Default: "", Unit: "path",

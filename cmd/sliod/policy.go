@@ -23,7 +23,8 @@ func (a *app) newPolicy() *cobra.Command {
 		Use: "policy PATH...", Short: "Show how files are archived: which rule, where, how often, and when", Args: cobra.MinimumNArgs(1),
 		Long: `Show how files and directories are archived: the rule of the configuration that
 fits, or the directory whose attribute user.sliod.policy has changed it; the pools of
-the copies, the volumes that have one, and when what is not on tape yet is due.`,
+the copies, the volumes that have one, and when what is not on tape yet is due. What
+is due may still wait for archive.run_bytes.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.policy(c.Context(), args, asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")

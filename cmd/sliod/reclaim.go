@@ -14,8 +14,8 @@ func (a *app) newReclaim() *cobra.Command {
 
 The live slivers are read in the order of the tape, copied, read back from their new volume, and only
 then the copies on the old one are given up. Recalls and archiving go before. Nothing more is
-archived to the volume from now on. If the server stops, it goes on when it is started again and
-reclaim.dead is not 0, or when the command is given again. What cannot be read stays where it is, and so does the
+archived to the volume from now on. If the server stops, it goes on when it is started again; "sliod
+volumes set BARCODE append" calls it off. What cannot be read stays where it is, and so does the
 volume. A suspect volume stays suspect when it is empty. Volumes that others have written are never
 emptied. The server does this by itself when the share of dead bytes passes reclaim.dead.`,
 		RunE: func(c *cobra.Command, volumes []string) error {

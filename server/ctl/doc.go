@@ -61,5 +61,6 @@
 // # Locks
 //
 // Each open file has one mutex, for its text. It is never held while the archive
-// is asked. tree.lastError has its own. Nothing of the tree survives a restart.
+// is asked. tree.lastError has its own. Jobs on files that run survive a restart,
+// with their numbers; nothing else of the tree does.
 package ctl
