@@ -311,6 +311,9 @@ func (m *fuseMount) takeAway() {
 // abort ends the connection of the file system with the kernel: its requests, and
 // all later ones, fail (Documentation/filesystems/fuse.rst, "Aborting").
 func (m *fuseMount) abort() error {
+	if m.device == "" {
+		return stderrors.New("the number of the file system is not known")
+	}
 	return os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", m.minor), []byte("1"), 0)
 }
 
