@@ -46,9 +46,10 @@ func (a *app) background(ctx context.Context) error {
 		return fmt.Errorf("run the mount in the background: %w", err)
 	}
 	w.Close()
-	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })() // it may have ended
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }) // it may have ended
+	defer stop()
 	line, err := bufio.NewReader(r).ReadString('\n')
-	if err == nil && line == "ready\n" {
+	if err == nil && line == "ready\n" && stop() { // else it is being unmounted
 		return cmd.Process.Release()
 	}
 	err = cmd.Wait()
@@ -84,7 +85,8 @@ func tellReady(log *logrus.Entry) {
 
 // outliveReaders has a command that others rely on go on when nobody reads its output any longer: "sliod serve | tee log", of
 // which Ctrl-C ends tee first. What is written then gets EPIPE; without this, it would end the program (os/signal, "SIGPIPE").
-func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
+// It is not ignored: programs that are run, such as a key_command, would inherit that.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // notifySystemd tells a service manager something (sd_notify(3)), if there is one.
 func notifySystemd(state string, log *logrus.Entry) {

@@ -84,6 +84,9 @@ func mountArgs(self string, args []string) []string {
 
 // mount serves a mount until it ends. In the background it is the child that does so.
 func (a *app) mount(ctx context.Context, addr, dir string, lists []string, kernel, foreground bool) error {
+	if dir == "" {
+		return &usageError{"the mountpoint is empty: name a directory"}
+	}
 	dir, err := filepath.Abs(dir) // a mount in the background leaves the directory
 	if err != nil {
 		return fmt.Errorf("the current directory cannot be found: %w", err)

@@ -48,7 +48,7 @@ func topMount(dir string) (device string, err error) {
 	}
 	for line := range strings.Lines(string(list)) {
 		// ID, parent, MAJOR:MINOR, root, mountpoint.
-		if f := strings.Fields(line); len(f) > 4 && unescapeMount(f[4]) == dir {
+		if f := strings.Split(line, " "); len(f) > 4 && unescapeMount(f[4]) == dir {
 			device = f[2]
 		}
 	}
