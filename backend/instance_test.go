@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sliod/tape/scsi"
 	"sliod/tape/virtual"
@@ -114,7 +115,9 @@ func TestStartThatFails(t *testing.T) {
 
 // TestTapeErrorAtTheStop: it is told, and loses nothing that clients were told.
 func TestTapeErrorAtTheStop(t *testing.T) {
-	w := newWorld(t, oneDrive)
+	w := newWorld(t, oneDrive, func(o *Options, _ *virtual.Config) {
+		o.Mover.IndexIdle, o.Mover.Linger = time.Hour, time.Hour // the index is left for the stop
+	})
 	w.put("f", pattern(1, mib))
 	w.job(JobArchive, "/f")
 	content := pattern(2, mib)
