@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t    testing.TB
 	opts Options
+	cfg  virtual.Config // of lib
 	lib  *virtual.Library
 	fs   *FS
 	root vfs.Node
@@ -40,12 +41,12 @@ func newWorld(t testing.TB, change ...func(*Options, *virtual.Config)) *world {
 	dir := t.TempDir()
 	w := &world{t: t, opts: Options{Dir: dir, Log: logrus.NewEntry(log), CacheBytes: 64 << 20, ArchiveIdle: -1, SyncInterval: time.Hour, Look: time.Hour}}
 	w.opts.Mover.Log = w.opts.Log
-	cfg := virtual.Config{Dir: dir + "/library", Drives: 2, Slots: 8, Cartridge: "LTO-9", Capacity: 1 << 30, Log: w.opts.Log}
+	w.cfg = virtual.Config{Dir: dir + "/library", Drives: 2, Slots: 8, Cartridge: "LTO-9", Capacity: 1 << 30, Log: w.opts.Log}
 	for _, c := range change {
-		c(&w.opts, &cfg)
+		c(&w.opts, &w.cfg)
 	}
 	var err error
-	if w.lib, err = virtual.Open(cfg); err != nil {
+	if w.lib, err = virtual.Open(w.cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.lib.Close() })

@@ -433,11 +433,7 @@ func TestGrowCutOff(t *testing.T) {
 			j := w.fs.jobs.find(id)
 			g.wait()
 			if kill {
-				dir := w.killed()
-				g.release()
-				<-j.finished
-				w.close()
-				w.moveTo(dir)
+				w.killWhile(j, g)
 			} else {
 				w.root.Release()
 				w.fs.stopMover()

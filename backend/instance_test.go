@@ -19,8 +19,8 @@ func (w *world) instances() []string {
 	return strings.Fields(w.xattrOf("/", "user.sliod.instance"))
 }
 
-// kill has the last run, which has been closed, count as one that was killed.
-func (w *world) kill(name string) {
+// noteKilled has the last run, which has been closed, count as one that was killed.
+func (w *world) noteKilled(name string) {
 	w.t.Helper()
 	if err := replaceFile(filepath.Join(w.opts.Dir, instanceFile), []byte(name+" running\n")); err != nil {
 		w.t.Fatal(err)
@@ -51,7 +51,7 @@ func TestInstancesWithoutALoss(t *testing.T) {
 		t.Errorf("%d runs are named", n)
 	}
 	w.close()
-	w.kill(want[0])
+	w.noteKilled(want[0])
 	want = next(nil)
 	w.close()
 	next(want)
@@ -88,7 +88,7 @@ func TestStartThatFails(t *testing.T) {
 			for _, killed := range []bool{false, true} {
 				w.close()
 				if killed {
-					w.kill(want[0])
+					w.noteKilled(want[0])
 					want = nil
 				}
 				o := w.opts

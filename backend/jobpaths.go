@@ -395,8 +395,6 @@ func (fs *FS) CancelJob(id uint64) error {
 		return noJob(id)
 	case j.paths == nil:
 		return refusef(linux.EINVAL, "job %d is a job on volumes: it cannot be cancelled, and ends by itself", id)
-	case j.status().State != jobRunning:
-		return refusef(linux.EINVAL, "job %d has ended", id)
 	}
 	return j.paths.cancelForGood()
 }
@@ -413,15 +411,20 @@ func (r *pathJob) cancelForGood() error {
 		return refusef(linux.EINVAL, "job %d has ended", r.ID)
 	}
 	s.State = jobCancelled
-	err := r.fs.cat.Update(s.put)
-	if err == nil {
-		err = r.fs.cat.Sync()
-	}
+	err := r.putState(&s)
 	r.mu.Lock()
 	r.state, r.cancelled = s, true
 	r.mu.Unlock()
 	r.cancel()
 	return errors.WithMessagef(err, "job %d is cancelled, but a restart may go on with it, as that could not be recorded", r.ID)
+}
+
+// putState makes s the job's record, on disk. r.recording must be held.
+func (r *pathJob) putState(s *jobState) error {
+	if err := r.fs.cat.Update(s.put); err != nil {
+		return err
+	}
+	return r.fs.cat.Sync()
 }
 
 // SetJobPriority implements Admin.
@@ -449,11 +452,7 @@ func (r *pathJob) setPriority(p Priority) error {
 		return refusef(linux.EINVAL, "job %d has ended", r.ID)
 	}
 	s.Priority = p
-	err := r.fs.cat.Update(s.put)
-	if err == nil {
-		err = r.fs.cat.Sync()
-	}
-	if err != nil {
+	if err := r.putState(&s); err != nil {
 		return err
 	}
 	r.mu.Lock()

@@ -133,7 +133,7 @@ func TestListsAreForgotten(t *testing.T) {
 }
 
 // killed returns a copy of the state folder, as kill -9 would leave it: with what the system has
-// of the files at this moment. The archive has one drive.
+// of the files at this moment.
 func (w *world) killed() (dir string) {
 	w.t.Helper()
 	dir = w.t.TempDir()
@@ -149,11 +149,23 @@ func (w *world) moveTo(dir string) {
 	if err := w.lib.Close(); err != nil {
 		w.t.Fatal(err)
 	}
+	w.cfg.Dir = dir + "/library"
 	var err error
-	if w.lib, err = virtual.Open(virtual.Config{Dir: dir + "/library", Drives: 1, Slots: 8, Cartridge: "LTO-9", Capacity: 1 << 30, Log: w.opts.Log}); err != nil {
+	if w.lib, err = virtual.Open(w.cfg); err != nil {
 		w.t.Fatal(err)
 	}
 	w.opts.Dir = dir
+}
+
+// killWhile has the next open find the archive as kill -9 would leave it now, while g holds a device
+// and j is under way.
+func (w *world) killWhile(j *job, g *stand) {
+	w.t.Helper()
+	dir := w.killed()
+	g.release()
+	<-j.finished
+	w.close()
+	w.moveTo(dir)
 }
 
 // closeWhile closes the archive while g holds a device, which goes on when j has been left for the
@@ -179,11 +191,7 @@ func TestJobGoesOnAfterARestart(t *testing.T) {
 			g.wait()
 			id := j.ID
 			if kill {
-				dir := w.killed()
-				g.release()
-				<-j.finished
-				w.close()
-				w.moveTo(dir)
+				w.killWhile(j, g)
 			} else {
 				w.closeWhile(j, g)
 			}
@@ -308,11 +316,7 @@ func TestReleasedWhileItRuns(t *testing.T) {
 				t.Fatal(err)
 			}
 			if kill {
-				dir := w.killed()
-				g.release()
-				<-j.finished
-				w.close()
-				w.moveTo(dir)
+				w.killWhile(j, g)
 			} else {
 				w.closeWhile(j, g)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -172,10 +171,7 @@ func TestVolumeInAnotherDrive(t *testing.T) {
 func TestLeftInDrive(t *testing.T) {
 	inDrives := func(r *rig) (n int) {
 		t.Helper()
-		lib, err := virtual.Open(virtual.Config{Dir: filepath.Join(r.dir, "library"), Drives: 2, Slots: 4, Capacity: r.s.capacity, Log: r.s.log})
-		if err != nil {
-			t.Fatal(err)
-		}
+		lib := r.openLibrary()
 		es, err := lib.Tape().Changer.Inventory(t.Context())
 		if err == nil {
 			err = lib.Close()

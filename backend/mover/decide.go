@@ -271,12 +271,8 @@ func (m *Mover) mayMountLocked(d *drive, v *volume) bool {
 // drive than d, from before the start: that one has to unload it, so it is the one
 // to mount it or to bring it home.
 func (m *Mover) liesElsewhereLocked(d *drive, v *volume) bool {
-	for _, e := range m.drives {
-		if e != d && e.hasElement && v.at == e.element && !e.out() && !e.blamed[v.rec().No] {
-			return true
-		}
-	}
-	return false
+	e := m.driveAtLocked(v.at)
+	return e != nil && e != d && !e.out() && !e.blamed[v.rec().No]
 }
 
 // targetLocked returns the volume that d would fetch to append what is in a lane: the

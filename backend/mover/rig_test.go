@@ -94,6 +94,19 @@ func newRig(t testing.TB, s setup) *rig {
 	return r
 }
 
+// openLibrary opens the library, which nobody has open.
+func (r *rig) openLibrary() *virtual.Library {
+	r.t.Helper()
+	lib, err := virtual.Open(virtual.Config{
+		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Profile: r.s.profile, Speed: r.s.speed, Log: r.s.log,
+		ImportExport: r.s.mail, Cleaners: r.s.cleaners, Cartridge: r.s.cartridge,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return lib
+}
+
 // start opens all; what the tree knows is kept over a restart.
 func (r *rig) start() {
 	r.t.Helper()
@@ -103,12 +116,7 @@ func (r *rig) start() {
 			r.t.Fatal(err)
 		}
 	}
-	var err error
-	r.lib, err = virtual.Open(virtual.Config{
-		Dir: filepath.Join(r.dir, "library"), Drives: r.s.drives, Slots: r.s.slots, Capacity: r.s.capacity, Profile: r.s.profile, Speed: r.s.speed, Log: r.s.log,
-		ImportExport: r.s.mail, Cleaners: r.s.cleaners, Cartridge: r.s.cartridge,
-	})
-	fatal(err)
+	r.lib = r.openLibrary()
 	cat, err := catalog.Open(filepath.Join(r.dir, "catalog"), catalog.Options{Log: r.s.log})
 	fatal(err)
 	c, err := cache.Open(cache.Config{Dir: filepath.Join(r.dir, "cache"), SizeBytes: r.s.cache, Log: r.s.log})

@@ -184,6 +184,19 @@ func TestSyncAfterLoss(t *testing.T) {
 			t.Fatalf("write: %d, %v", k, st)
 		}
 	}
+	// another writes through an open file of its own, and returns that.
+	another := func(t *testing.T, fs *FS, n uint64) uint64 {
+		t.Helper()
+		fh, _ := open(t, fs, n, syscall.O_WRONLY)
+		write(t, fs, n, fh, 0)
+		return fh
+	}
+	restartAs := func(instance string) func(*testing.T, *crashing, *FS, uint64, uint64) {
+		return func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
+			another(t, fs, n)
+			s.restart(instance)
+		}
+	}
 	sync := func(fs *FS, n, fh uint64) fuse.Status {
 		return fs.Fsync(nil, &fuse.FsyncIn{InHeader: header(n), Fh: fh})
 	}
@@ -193,14 +206,9 @@ func TestSyncAfterLoss(t *testing.T) {
 		want []fuse.Status                                         // of syncs
 	}{
 		{"nothing was written", func(_ *testing.T, s *crashing, _ *FS, _, _ uint64) { s.restart("B") }, []fuse.Status{fuse.OK}},
-		{"by another open file", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
-			s.restart("B")
-		}, []fuse.Status{eio, fuse.OK}},
+		{"by another open file", restartAs("B"), []fuse.Status{eio, fuse.OK}},
 		{"by one that is closed", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			fh := another(t, fs, n)
 			fs.release(fh)
 			s.restart("B")
 		}, []fuse.Status{eio, fuse.OK}},
@@ -230,62 +238,40 @@ func TestSyncAfterLoss(t *testing.T) {
 		}, []fuse.Status{fuse.OK}},
 		{"of another file", func(t *testing.T, s *crashing, fs *FS, _, _ uint64) {
 			n := lookup(t, fs, "6")
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			another(t, fs, n)
 			s.restart("B")
 		}, []fuse.Status{fuse.OK}},
 		{"and synced", func(t *testing.T, s *crashing, fs *FS, n, by uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			another(t, fs, n)
 			if st := sync(fs, n, by); st != fuse.OK {
 				t.Fatal(st)
 			}
 			s.restart("B")
 		}, []fuse.Status{fuse.OK}},
-		{"and a server that ends cleanly", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
-			s.restart("B A")
-		}, []fuse.Status{fuse.OK}},
-		{"and a server that ends cleanly twice", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
-			s.restart("C B A")
-		}, []fuse.Status{fuse.OK}},
-		{"and a server that names no end of others", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
-			s.restart("B A" + strings.Repeat(" C", maxInstance))
-		}, []fuse.Status{eio, fuse.OK}},
-		{"and only the connection is lost", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
-			s.restart("A")
-		}, []fuse.Status{fuse.OK}},
+		{"and a server that ends cleanly", restartAs("B A"), []fuse.Status{fuse.OK}},
+		{"and a server that ends cleanly twice", restartAs("C B A"), []fuse.Status{fuse.OK}},
+		{"and a server that names no end of others", restartAs("B A" + strings.Repeat(" C", maxInstance)), []fuse.Status{eio, fuse.OK}},
+		{"and only the connection is lost", restartAs("A"), []fuse.Status{fuse.OK}},
 		{"after the loss", func(t *testing.T, s *crashing, fs *FS, n, by uint64) {
 			s.restart("B")
 			write(t, fs, n, by, 0)
 		}, []fuse.Status{fuse.OK}},
 		{"before the loss, and after it", func(t *testing.T, s *crashing, fs *FS, n, by uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			another(t, fs, n)
 			s.restart("B")
 			write(t, fs, n, by, 0)
 		}, []fuse.Status{eio, fuse.OK}},
 		{"and told, and written, and lost again", func(t *testing.T, s *crashing, fs *FS, n, by uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			another(t, fs, n)
 			s.restart("B")
 			if st := sync(fs, n, by); st != eio {
 				t.Error(st)
 			}
-			fh, _ = open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			another(t, fs, n)
 			s.restart("C")
 		}, []fuse.Status{eio, fuse.OK}},
 		{"and told by the open file that wrote it", func(t *testing.T, s *crashing, fs *FS, n, _ uint64) {
-			fh, _ := open(t, fs, n, syscall.O_WRONLY)
-			write(t, fs, n, fh, 0)
+			fh := another(t, fs, n)
 			s.restart("B")
 			for range 2 {
 				if st := sync(fs, n, fh); st != eio {

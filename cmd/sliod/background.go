@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"syscall"
 
 	"github.com/sirupsen/logrus"
@@ -82,11 +81,6 @@ func tellReady(log *logrus.Entry) {
 	}
 	notifySystemd("READY=1", log)
 }
-
-// outliveReaders has a command that others rely on go on when nobody reads its output any longer: "sliod serve | tee log", of
-// which Ctrl-C ends tee first. What is written then gets EPIPE; without this, it would end the program (os/signal, "SIGPIPE").
-// It is not ignored: programs that are run, such as a key_command, would inherit that.
-func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // notifySystemd tells a service manager something (sd_notify(3)), if there is one.
 func notifySystemd(state string, log *logrus.Entry) {

@@ -34,6 +34,11 @@ func main() {
 	os.Exit(a.run(context.Background(), mountArgs(os.Args[0], os.Args[1:])))
 }
 
+// outliveReaders has a command that others rely on go on when nobody reads its output any longer: "sliod serve | tee log", of
+// which Ctrl-C ends tee first. What is written then gets EPIPE; without this, it would end the program (os/signal, "SIGPIPE").
+// It is not ignored: programs that are run, such as a key_command, would inherit that.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
 // app is one run of the program: what it shares with the world around it, and
 // the flags of all commands.
 type app struct {

@@ -314,10 +314,11 @@ func (m *fuseMount) takeAway() {
 // abort ends the connection of the file system with the kernel: its requests, and
 // all later ones, fail (Documentation/filesystems/fuse.rst, "Aborting").
 func (m *fuseMount) abort() error {
-	if m.device == "" {
+	_, minor, ok := strings.Cut(m.device, ":")
+	if !ok {
 		return stderrors.New("the number of the file system is not known")
 	}
-	return os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", m.minor), []byte("1"), 0)
+	return os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%s/abort", minor), []byte("1"), 0)
 }
 
 // detach takes a mount out of the tree, in use or not.

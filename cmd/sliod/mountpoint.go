@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -12,24 +11,13 @@ type mountpoint struct {
 	dir    string // absolute
 	real   string // without links, as the kernel shows it
 	device string // MAJOR:MINOR of the file system, "" if that is not known
-	minor  uint64
 }
 
 // mountpointOf is dir, on which nothing is mounted yet.
-func mountpointOf(dir string) mountpoint {
-	m := mountpoint{dir: dir, real: dir}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		m.real = real
-	}
-	return m
-}
+func mountpointOf(dir string) mountpoint { return mountpoint{dir: dir, real: resolve(dir)} }
 
 // mounted notes what has been mounted there.
-func (m *mountpoint) mounted() {
-	m.device, _ = topMount(m.real)
-	_, minor, _ := strings.Cut(m.device, ":")
-	m.minor, _ = strconv.ParseUint(minor, 10, 32) // the kernel writes numbers
-}
+func (m *mountpoint) mounted() { m.device, _ = topMount(m.real) }
 
 // ours says whether what is on the directory is this program's mount still, and not what somebody has mounted
 // there since. It asks the kernel alone, as the server may not answer. As long as a file system is there,
