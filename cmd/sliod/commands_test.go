@@ -172,6 +172,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"verify", "A00001L9", "--format"}, exitUsage, "--format checks a volume as a whole"},
 		{[]string{"cert", "init", "x", "--server", "unix:/x"}, exitUsage, "sliod cert init does not"},
 		{[]string{"mount", "x", "/"}, exitUsage, "has no kind"},
+		{[]string{"mount", "-f", "unix:/x", ""}, exitUsage, "the mountpoint is empty: name a directory"}, // not the current one
 		{[]string{"mount", "unix:/x", "/", "-o", "fast"}, exitUsage, "there is no such mount option"},
 		{[]string{"mount", "unix:/x", "/", "--kernel", "-o", "trans=tcp"}, exitUsage, "v9fs' transport"},
 		{[]string{"status", "x"}, exitUsage, `unknown command "x"`},
